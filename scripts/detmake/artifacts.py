@@ -1,0 +1,43 @@
+"""Artifacts of the build: files that appear whole or not at all."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """A scratch folder beside the artifacts of `folder`, whose files move there at the end.
+
+    Where the block raises, nothing in `folder` is touched.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".staged-") as scratch:
+        yield Path(scratch)
+        for path in sorted(Path(scratch).iterdir()):
+            os.replace(path, folder / path.name)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file (UTF-8) whole or not at all."""
+    with staged(path.parent) as scratch:
+        (scratch / path.name).write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file, indented and with a final newline, whole or not at all."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_label_schema(path: Path, labels: Sequence[str]) -> None:
+    """Write the class names with their indices, the order of a model's outputs."""
+    write_json(path, {"labels": [{"id": i, "name": name} for i, name in enumerate(labels)]})
+
+
+def write_confidence_threshold(path: Path, threshold: float) -> None:
+    """Write a confidence threshold in [0, 1] as text."""
+    write_text(path, f"{threshold:g}\n")

@@ -1,0 +1,230 @@
+"""Where a dataset's files lie, and whether its images changed."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tqdm import tqdm
+
+from detmake.artifacts import write_text
+from detmake.errors import InputError
+
+#: Name of a subset's annotation file in a dataset folder of Roboflow's layout.
+ANNOTATION_FILE = "_annotations.coco.json"
+
+#: Suffixes, in any case, of the files that count as images.
+IMAGE_SUFFIXES = (
+    *(".bmp", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pgm"),
+    *(".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
+)
+
+#: Beside the images that a rule of the build made: their digest as made.
+PRISTINE_FILE = "images.sha256"
+
+log = logging.getLogger("detmake")
+
+
+def locate(
+    data: str | Path | Mapping[str, Any], base: Path = Path(".")
+) -> dict[str, tuple[Path, Path]]:
+    """Return the annotation file and the image root of the subsets train, val and test.
+
+    Only a `data.yaml` is read; annotation files and images need not exist yet. Where there is no
+    test subset, val serves: the entry `test` then equals the entry `val`.
+
+    Args:
+        data: One of
+            a mapping of `train`, `val` and optionally `test` to `ann-files` (a COCO annotation
+            file) and optionally `data-roots` (the folder that its file names count from; by default
+            the one of the annotation file);
+            the path of a `data.yaml` with that mapping, optionally under an outer key `data`;
+            the path of a folder with `train/`, `valid/` and `test/`, each with its images and
+            `_annotations.coco.json`. `val/` is taken where it exists and `valid/` does not. The
+            folder is held to have no test subset where it has train's annotations but no `test/`;
+            one that does not exist, or is still being made, is taken to have all three.
+        base: Folder that relative paths count from; those in a `data.yaml` count from that file.
+
+    Raises:
+        InputError: a key is missing, unknown or no path, or the `data.yaml` cannot be read.
+    """
+    if isinstance(data, Mapping):
+        return _locate_subsets(data, base, "The key `data`")
+    if not isinstance(data, str | Path):
+        raise InputError(
+            f"The key `data` is {data!r}; expected a mapping of train, val and test, or the path "
+            "of a data.yaml or of a dataset folder."
+        )
+    path = base / data
+    if path.suffix in (".yaml", ".yml") or path.is_file():
+        return _locate_subsets(_read_data_yaml(path), path.parent, str(path))
+    train, val, test = path / "train", path / "valid", path / "test"
+    if (path / "val").is_dir() and not val.is_dir():
+        val = path / "val"
+    if (train / ANNOTATION_FILE).is_file() and not test.is_dir():
+        test = val
+    folders = {"train": train, "val": val, "test": test}
+    return {subset: (folder / ANNOTATION_FILE, folder) for subset, folder in folders.items()}
+
+
+def folder_digest(folder: Path, cache: Path | None = None) -> str | None:
+    """Return a digest of the images in a folder: their relative names and their contents.
+
+    Files with one of `IMAGE_SUFFIXES` count, in sub-folders and behind links too; times and
+    permissions do not.
+
+    Args:
+        folder: Image folder.
+        cache: JSON file with the SHA-256 of images by name, size and times of change, so that only
+            what changed is read again. It may be shared by several folders and processes (of two
+            that write at once, one's new entries are lost), and may be deleted at any time. Where
+            it is None, damaged or cannot be written, images are read again.
+
+    Returns:
+        Hexadecimal SHA-256, or None where the folder does not exist.
+
+    Raises:
+        InputError: the folder, or an image in it, cannot be read.
+    """
+    if not folder.is_dir():
+        return None
+    location = os.path.abspath(folder)
+    try:
+        caches = json.loads(cache.read_bytes()) if cache else {}
+        known = dict(caches.get(location, {}))
+    except (OSError, ValueError, TypeError, AttributeError):  # absent or damaged
+        caches, known = {}, {}
+    try:
+        # The time of the inode's change as well, since archives and `cp -p` set the other one.
+        keys = {
+            name: f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {name}"
+            for name, status in _scan_images(folder)
+        }
+        changed = [name for name, key in keys.items() if not isinstance(known.get(key), str)]
+        hashed = dict(zip(changed, _hash_images(folder, changed), strict=True))
+    except OSError as error:
+        raise InputError(
+            f"{error.filename}: cannot be read ({error.strerror}). Every image in the folder "
+            f"{folder} must be readable: correct its permissions or remove it."
+        ) from error
+    entries = {key: hashed.get(name) or known[key] for name, key in keys.items()}
+    if cache and entries != known:
+        try:
+            write_text(cache, json.dumps(caches | {location: entries}))
+        except OSError as error:
+            log.warning(
+                "%s: cannot be written (%s); images of %s will be read again next time",
+                *(cache, error.strerror, folder),
+            )
+    contents = "".join(f"{name}\0{entries[keys[name]]}" for name in sorted(keys))
+    return hashlib.sha256(os.fsencode(contents)).hexdigest()
+
+
+def record_pristine(folder: Path) -> None:
+    """Write the digest of the images that a rule of the build just put into a folder."""
+    write_text(folder / PRISTINE_FILE, f"{folder_digest(folder)}\n")
+
+
+def changed_images(folder: Path, cache: Path) -> str | None:
+    """State of an image folder as a build parameter: it differs when the images differ.
+
+    Args:
+        folder: image folder.
+        cache: as of `folder_digest`.
+
+    Returns:
+        The folder's digest; None where a rule of the build makes the images, or made them and they
+        are as it left them, so that the parameter is the same before and after that rule ran.
+    """
+    digest = folder_digest(folder, cache)
+    pristine = folder / PRISTINE_FILE
+    if pristine.is_file() and pristine.read_text(encoding="utf-8").strip() == digest:
+        return None
+    return digest
+
+
+def _locate_subsets(data: Any, base: Path, source: str) -> dict[str, tuple[Path, Path]]:
+    expected = (
+        "Expected are train, val and optionally test, each with ann-files (the path of a COCO "
+        "annotation file) and optionally data-roots (the path of the image folder)."
+    )
+
+    def keys(value: Any, name: str, required: set[str], optional: set[str]) -> None:
+        if not isinstance(value, Mapping):
+            raise InputError(f"{source}: {name} is {value!r}, not a mapping.\n{expected}")
+        for key in value:
+            if key not in required | optional:
+                raise InputError(f"{source}: {name} has the unknown key {key!r}.\n{expected}")
+        for key in sorted(required - set(value)):
+            raise InputError(f"{source}: {name} lacks the key {key!r}.\n{expected}")
+
+    keys(data, "its content", {"train", "val"}, {"test"})
+    subsets = {}
+    for subset in ("train", "val", "test"):
+        if subset not in data:
+            subsets[subset] = subsets["val"]
+            continue
+        keys(data[subset], subset, {"ann-files"}, {"data-roots"})
+        for key, value in data[subset].items():
+            if not isinstance(value, str | Path) or not str(value):
+                raise InputError(f"{source}: {key} of {subset} is {value!r}.\n{expected}")
+        annotation_file = base / data[subset]["ann-files"]
+        image_root = annotation_file.parent
+        if "data-roots" in data[subset]:
+            image_root = base / data[subset]["data-roots"]
+        subsets[subset] = (annotation_file, image_root)
+    return subsets
+
+
+def _read_data_yaml(path: Path) -> Any:
+    try:
+        content = yaml.safe_load(path.read_bytes())
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}). The key `data` must name a YAML file that "
+            "exists, or a dataset folder."
+        ) from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise InputError(f"{path}: not YAML: {error}") from error
+    if isinstance(content, dict) and set(content) == {"data"}:
+        return content["data"]
+    return content
+
+
+def _scan_images(
+    folder: Path | str, prefix: str = "", ancestors: tuple[tuple[int, int], ...] = ()
+) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield the relative name and the status of all images below a folder, in no order."""
+    status = os.stat(folder)
+    identity = (status.st_dev, status.st_ino)
+    if identity in ancestors:  # a link back up
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                yield from _scan_images(
+                    entry.path, f"{prefix}{entry.name}/", (*ancestors, identity)
+                )
+            elif entry.name.lower().endswith(IMAGE_SUFFIXES) and entry.is_file():
+                yield prefix + entry.name, entry.stat()
+
+
+def _hash_images(folder: Path, names: Sequence[str]) -> list[str]:
+    if not names:
+        return []
+    with ThreadPoolExecutor() as pool:
+        digests = pool.map(lambda name: _hash_file(os.path.join(folder, name)), names)
+        progress = tqdm(
+            digests, f"Hashing {folder}", len(names), unit="image", delay=2, mininterval=2
+        )
+        return list(progress)
+
+
+def _hash_file(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
