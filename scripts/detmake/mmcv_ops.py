@@ -1,0 +1,132 @@
+"""MMCV's compiled operators in plain torch, for installations of MMCV that were built without them.
+
+Building `mmcv._ext` needs a C++ compiler, a quarter of an hour, and for a GPU nvcc. The detectors of
+this project need three of its operators only; `install` puts a Python module with these in its place.
+"""
+
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Callable
+from types import ModuleType
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_NAME = "mmcv._ext"
+
+
+def install() -> bool:
+    """Register the Python operators as `mmcv._ext` unless the compiled ones are there.
+
+    To be called before `mmcv.ops` or `mmdet.models` is imported.
+
+    Returns:
+        True if the Python operators are (now) in use, False if MMCV has its compiled ones.
+    """
+    if _NAME not in sys.modules:
+        if importlib.util.find_spec(_NAME) is not None:
+            return False
+        sys.modules[_NAME] = _Operators(_NAME)
+    return isinstance(sys.modules[_NAME], _Operators)
+
+
+def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) -> Tensor:
+    """Greedy non-maximum suppression.
+
+    Args:
+        boxes: (N, 4) float, xyxy.
+        scores: (N,) float.
+        iou_threshold: a box whose IoU with a kept, higher scored box is above it is dropped.
+        offset: 0, or 1 where x2 and y2 are the last pixels inside the box.
+
+    Returns:
+        (K,) int64, indices of the kept boxes by descending score, on the device of `boxes`.
+    """
+    # One transfer: greedy suppression would wait for the GPU once per kept box.
+    corners = boxes.detach().cpu().float()
+    x1, y1, x2, y2 = corners.unbind(dim=1)
+    areas = (x2 - x1 + offset) * (y2 - y1 + offset)
+    order = scores.detach().cpu().float().argsort(descending=True, stable=True)
+    kept = []
+    while order.numel():
+        best, order = order[0], order[1:]
+        kept.append(best)
+        width = torch.minimum(x2[order], x2[best]) - torch.maximum(x1[order], x1[best]) + offset
+        height = torch.minimum(y2[order], y2[best]) - torch.maximum(y1[order], y1[best]) + offset
+        overlap = width.clamp(min=0) * height.clamp(min=0)
+        # As MMCV: a pair without any area has an IoU of nan, which suppresses nothing.
+        iou = overlap / (areas[order] + areas[best] - overlap)
+        order = order[~(iou > iou_threshold)]
+    return torch.stack(kept).to(boxes.device) if kept else boxes.new_empty(0, dtype=torch.long)
+
+
+def sigmoid_focal_loss_forward(
+    logits: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float, alpha: float
+) -> None:
+    """Focal loss of sigmoid outputs (Lin et al., 2017, equation 5), written into `output`.
+
+    Args:
+        logits: (N, C) float.
+        target: (N,) int64, class index; C and above stand for background.
+        weight: (C,) float weight of each target class, or empty for none.
+        output: (N, C) float, receives the loss of each element.
+        gamma: focusing parameter.
+        alpha: weight of the positive elements; negative ones get 1 - alpha.
+    """
+    output.copy_(_focal_loss(logits.float(), target, weight, gamma, alpha))
+
+
+def sigmoid_focal_loss_backward(
+    logits: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, gamma: float, alpha: float
+) -> None:
+    """Gradient of `sigmoid_focal_loss_forward` by its logits, written into `grad_input` (N, C)."""
+    with torch.enable_grad():
+        leaf = logits.detach().float().requires_grad_()
+        loss = _focal_loss(leaf, target, weight, gamma, alpha).sum()
+    grad_input.copy_(torch.autograd.grad(loss, leaf)[0])
+
+
+def _focal_loss(
+    logits: Tensor, target: Tensor, weight: Tensor, gamma: float, alpha: float
+) -> Tensor:
+    positive = F.one_hot(target.clamp(max=logits.size(1)), logits.size(1) + 1)[:, :-1].bool()
+    cross_entropy = F.binary_cross_entropy_with_logits(
+        logits, positive.to(logits.dtype), reduction="none"
+    )
+    probability = logits.sigmoid()
+    miss = torch.where(positive, 1 - probability, probability)
+    balance = torch.where(positive, alpha, 1 - alpha)
+    loss = balance * miss.pow(gamma) * cross_entropy
+    if weight.numel():
+        # The compiled operator has no weight for background either: it reads past the end there.
+        loss = loss * F.pad(weight, (0, 1), value=1.0)[target.clamp(max=logits.size(1))][:, None]
+    return loss
+
+
+class _Operators(ModuleType):
+    """Stands for `mmcv._ext`; every operator that is not in this file raises when it is called."""
+
+    nms = staticmethod(nms)
+    sigmoid_focal_loss_forward = staticmethod(sigmoid_focal_loss_forward)
+    sigmoid_focal_loss_backward = staticmethod(sigmoid_focal_loss_backward)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, __doc__)
+        # MMEngine asks importlib for the spec of `mmcv._ext`, which fails for a module without one.
+        self.__spec__ = importlib.machinery.ModuleSpec(name, loader=None)
+
+    def __getattr__(self, operator: str) -> Callable[..., None]:
+        if operator.startswith("__"):
+            raise AttributeError(operator)
+
+        def missing(*args: object, **kwargs: object) -> None:
+            raise NotImplementedError(
+                f"MMCV's operator '{operator}' is not available: MMCV is installed without its "
+                "compiled operators, and detmake has a replacement for nms and "
+                "sigmoid_focal_loss only. Install MMCV with compiled operators (mmcv._ext) "
+                "or choose a model that does not need it."
+            )
+
+        return missing

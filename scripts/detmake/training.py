@@ -1,0 +1,375 @@
+"""Training of a detector with MMEngine's Runner, resumable, on a GPU or on the CPU."""
+
+import ctypes
+import hashlib
+import io
+import json
+import logging
+import math
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.runner import Runner
+from torch import nn
+
+from detmake import dataset
+from detmake.detections import Detections
+from detmake.metrics import Evaluation
+from detmake.network import build_detector, model_config
+from detmake.snapshot import Snapshot, predict, test_pipeline
+
+_MONITOR = "f-measure"
+
+#: How messages of MMEngine begin that say nothing about the training and come by the hundred.
+_NOISE = ('"FileClient"', '"HardDiskBackend"', "paramwise_options", "Exp name:")
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A snapshot of the best epoch and how it came about.
+
+    Attributes:
+        snapshot: weights of the epoch with the highest F-measure on the validation subset.
+        evaluation: its detections on the validation subset, matched.
+        scalars: a row for each logged step: learning rate, losses, validation metrics.
+    """
+
+    snapshot: Snapshot
+    evaluation: Evaluation
+    scalars: pd.DataFrame
+
+
+def train(
+    settings: Mapping[str, Any],
+    train_file: Path,
+    val_file: Path,
+    checkpoints: Path,
+    num_workers: int = 0,
+) -> TrainingResult:
+    """Train a detector, going on from the last checkpoint of an interrupted training.
+
+    Args:
+        settings: `model`, `pipeline`, `optimizer`, `input_size`, `learning_parameters`, `id` and
+            `name` of an effective configuration (`detmake.config`), and whatever else makes a
+            checkpoint worthless when it changes.
+        train_file: prepared annotations of the train subset (`detmake.dataset`).
+        val_file: prepared annotations of the validation subset.
+        checkpoints: folder for what a later call needs to go on. A checkpoint of other settings or
+            other data is removed. The caller removes the folder when the result is safe.
+        num_workers: processes that load images; 0 loads them in this process.
+    """
+    keep_freed_memory()
+    train_coco, val_coco = dataset.read(train_file), dataset.read(val_file)
+    labels = dataset.class_names(train_coco)
+    config = model_config(settings["model"], len(labels))
+    logger = MMLogger.get_instance("detmake.training")
+    logger.setLevel(logging.WARNING)  # machine, model and initial weights are described at length
+    _discard_foreign_checkpoints(
+        checkpoints,
+        {
+            "settings": {key: settings[key] for key in sorted(settings)},
+            "data": [
+                hashlib.sha256(path.read_bytes()).hexdigest() for path in (train_file, val_file)
+            ],
+        },
+    )
+
+    torch.manual_seed(settings["learning_parameters"]["seed"])  # initial weights
+    detector = build_detector(config)
+    detector.init_weights()
+    # Losses are computed in single precision, whatever the network computed in.
+    detector.bbox_head.register_forward_hook(
+        lambda _, __, maps: tuple([level.float() for level in levels] for levels in maps)
+    )
+    runner = _Runner(
+        model=detector,
+        work_dir=str(checkpoints),
+        resume=True,
+        randomness={"seed": settings["learning_parameters"]["seed"]},
+        train_dataloader=_train_dataloader(settings, train_coco, train_file, num_workers),
+        val_dataloader=_val_dataloader(settings, val_coco, val_file, num_workers),
+        val_cfg={},
+        val_evaluator=[_ValidationMetric(val_coco)],
+        **_schedule(settings, len(train_coco["images"])),
+        visualizer={
+            "type": "Visualizer",
+            "vis_backends": [{"type": "LocalVisBackend"}],
+            "save_dir": str(checkpoints),
+        },
+        env_cfg={"dist_cfg": {"backend": "nccl" if torch.cuda.is_available() else "gloo"}},
+        default_scope="mmdet",
+    )
+    logger.handlers = logging.getLogger("detmake").handlers
+    logger.filters = [lambda record: not record.getMessage().startswith(_NOISE)]
+    logger.setLevel(logging.INFO)
+    _log_start(logger, settings, labels, train_coco, val_coco)
+    with redirect_stdout(io.StringIO()):  # pycocotools' progress
+        runner.train()
+
+    best = Path(runner.message_hub.get_info("best_ckpt"))
+    detector.load_state_dict(torch.load(best, map_location="cpu", weights_only=False)["state_dict"])
+    found = predict(detector.eval(), settings["input_size"], dataset.image_paths(val_coco))
+    ids = [image["id"] for image in val_coco["images"]]
+    evaluation = Evaluation(val_coco, dict(zip(ids, found, strict=True)))
+    threshold = evaluation.best_confidence_threshold()
+    logger.info("Best epoch on the validation subset, IoU 0.5:\n%s", evaluation.table())
+    logger.info("Confidence threshold %g, chosen on the validation subset", threshold)
+    logger.info("F-measure on the validation subset: %.4f", evaluation.counts(threshold).f_measure)
+    snapshot = Snapshot(
+        model=config,
+        labels=labels,
+        input_size=list(settings["input_size"]),
+        confidence_threshold=threshold,
+        template={"id": settings["id"], "name": settings["name"]},
+        state_dict={name: value.cpu() for name, value in detector.state_dict().items()},
+    )
+    return TrainingResult(snapshot, evaluation, _read_scalars(checkpoints))
+
+
+def keep_freed_memory() -> None:
+    """Make the C library keep freed memory for the next iteration (glibc only, else nothing).
+
+    By default each large tensor is mapped from and returned to the kernel, which on a CPU costs
+    about as much time as computing with it (`benchmarks/train_iteration.py`).
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            m_trim_threshold, m_mmap_max = -1, -4  # malloc.h
+            mallopt(m_mmap_max, 0)
+            mallopt(m_trim_threshold, 2**31 - 1)
+
+
+def validation_interval(iterations_per_epoch: int) -> int:
+    """Epochs between two validations: 5 for tiny datasets, 1 from about 50 iterations an epoch on.
+
+    OTX's adaptive interval, round(5·exp(-0.025·iterations)).
+    """
+    return max(round(5 * math.exp(-0.025 * iterations_per_epoch)), 1)
+
+
+def _schedule(settings: Mapping[str, Any], num_images: int) -> dict[str, Any]:
+    """The part of a Runner's configuration that the learning parameters decide."""
+    parameters = settings["learning_parameters"]
+    epochs = parameters["num_iters"]
+    iterations = math.ceil(num_images / parameters["batch_size"])
+    warmup = min(parameters["learning_rate_warmup_iters"], epochs * iterations // 2)
+    interval = 1
+    if parameters["use_adaptive_interval"]:
+        interval = min(validation_interval(iterations), epochs)
+
+    schedulers: list[dict[str, Any]] = []
+    if warmup:
+        # A third of the learning rate at first, as in the tutorial's log (1.333e-03 of 0.004).
+        schedulers.append(
+            {"type": "LinearLR", "start_factor": 1 / 3, "by_epoch": False, "end": warmup}
+        )
+    if parameters["learning_rate_schedule"] == "cosine":
+        schedulers.append(
+            {
+                "type": "CosineAnnealingLR",
+                "by_epoch": False,
+                "begin": warmup,
+                "end": epochs * iterations,
+                "eta_min_ratio": 0.01,
+            }
+        )
+    else:
+        schedulers.append(
+            {
+                "type": "ReduceOnPlateauLR",
+                "monitor": _MONITOR,
+                "rule": "greater",
+                "factor": 0.1,
+                "patience": parameters["learning_rate_patience"],
+            }
+        )
+    # The averaged weights are those that are validated and saved; they follow the last 250
+    # iterations, fewer at the start.
+    hooks: list[dict[str, Any]] = [
+        {"type": "EMAHook", "ema_type": "ExpMomentumEMA", "momentum": 0.004, "gamma": 100}
+    ]
+    if parameters["enable_early_stopping"]:
+        hooks.append(
+            {
+                "type": "EarlyStoppingHook",
+                "monitor": _MONITOR,
+                "rule": "greater",
+                "min_delta": 0.0,
+                "patience": parameters["early_stop_patience"],
+            }
+        )
+    return {
+        "train_cfg": {"by_epoch": True, "max_epochs": epochs, "val_interval": interval},
+        "optim_wrapper": {
+            "type": _optim_wrapper(),
+            "optimizer": {"lr": parameters["learning_rate"], **settings["optimizer"]},
+            "paramwise_cfg": {"norm_decay_mult": 0, "bias_decay_mult": 0},
+            "clip_grad": {"max_norm": 35},
+        },
+        "param_scheduler": schedulers,
+        "custom_hooks": hooks,
+        "default_hooks": {
+            "logger": {"type": "LoggerHook", "interval": 10, "ignore_last": False},
+            # Two, so that one is whole while the other is written.
+            "checkpoint": {
+                "type": "CheckpointHook",
+                "interval": 1,
+                "max_keep_ckpts": 2,
+                "save_best": _MONITOR,
+                "rule": "greater",
+            },
+        },
+    }
+
+
+def _optim_wrapper() -> type[OptimWrapper]:
+    """Mixed precision where the hardware computes in it, else single precision."""
+    if torch.cuda.is_available():
+        return AmpOptimWrapper
+    return _Bfloat16OptimWrapper if torch.cpu._is_avx512_bf16_supported() else OptimWrapper
+
+
+class _Bfloat16OptimWrapper(OptimWrapper):
+    """MMEngine's AmpOptimWrapper refuses CPUs; bfloat16 needs no loss scaling, its main part."""
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        with super().optim_context(model), torch.autocast("cpu", torch.bfloat16):
+            yield
+
+
+def _train_dataloader(
+    settings: Mapping[str, Any], coco: Mapping[str, Any], file: Path, num_workers: int
+) -> dict[str, Any]:
+    width, height = settings["input_size"]
+    augmentations = []
+    for transform in settings["pipeline"]:
+        if transform["type"] == "RandomChoiceResize":
+            scales = [(round(w * width), round(h * height)) for w, h in transform["scales"]]
+            transform = {**transform, "scales": scales}
+        augmentations.append(transform)
+    pipeline = [
+        {"type": "LoadImageFromFile"},
+        {"type": "LoadAnnotations", "with_bbox": True},
+        *augmentations,
+        {"type": "PackDetInputs"},
+    ]
+    return {
+        "batch_size": settings["learning_parameters"]["batch_size"],
+        "num_workers": num_workers,
+        "persistent_workers": num_workers > 0,
+        "sampler": {"type": "DefaultSampler", "shuffle": True},
+        "dataset": _coco_dataset(coco, file, pipeline, test_mode=False),
+    }
+
+
+def _val_dataloader(
+    settings: Mapping[str, Any], coco: Mapping[str, Any], file: Path, num_workers: int
+) -> dict[str, Any]:
+    pipeline = test_pipeline(settings["input_size"])
+    return {
+        "batch_size": settings["learning_parameters"]["batch_size"],
+        "num_workers": num_workers,
+        "persistent_workers": num_workers > 0,
+        "sampler": {"type": "DefaultSampler", "shuffle": False},
+        "dataset": _coco_dataset(coco, file, pipeline, test_mode=True),
+    }
+
+
+def _coco_dataset(
+    coco: Mapping[str, Any], file: Path, pipeline: list[dict[str, Any]], test_mode: bool
+) -> dict[str, Any]:
+    return {
+        "type": "CocoDataset",
+        "ann_file": str(file.resolve()),
+        "data_prefix": {"img": str(Path(coco["info"]["image_root"]).resolve())},
+        "metainfo": {"classes": dataset.class_names(coco)},
+        "pipeline": pipeline,
+        "test_mode": test_mode,
+    }
+
+
+class _Runner(Runner):
+    """A Runner that logs where the library does, not to a folder of its own."""
+
+    def build_logger(self, **kwargs: Any) -> MMLogger:
+        return MMLogger.get_current_instance()
+
+    def _init_model_weights(self) -> None:
+        """The detector comes with initial weights; a Runner would list each of them in the log."""
+
+
+class _ValidationMetric(BaseMetric):
+    """F-measure at the best confidence threshold, and mAP, of the epoch's detections."""
+
+    default_prefix = ""
+
+    def __init__(self, coco: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._coco = coco
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        for sample in data_samples:
+            found = sample["pred_instances"]
+            parts = (found[key].cpu().numpy() for key in ("bboxes", "scores", "labels"))
+            self.results.append((sample["img_id"], Detections(*parts)))
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        evaluation = Evaluation(self._coco, dict(results))
+        threshold = evaluation.best_confidence_threshold()
+        return {
+            _MONITOR: evaluation.counts(threshold).f_measure,
+            "confidence_threshold": threshold,
+            "mAP50": evaluation.average_precision(0.5),
+        }
+
+
+def _discard_foreign_checkpoints(checkpoints: Path, origin: Mapping[str, Any]) -> None:
+    """Empty the folder of checkpoints unless they are of a training from the same origin."""
+    description = checkpoints / "origin.json"
+    content = json.dumps(origin, sort_keys=True)
+    if description.exists() and description.read_text(encoding="utf-8") == content:
+        return
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    checkpoints.mkdir(parents=True)
+    description.write_text(content, encoding="utf-8")
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _read_scalars(checkpoints: Path) -> pd.DataFrame:
+    """What MMEngine logged; of a step that was repeated after an interruption, the last."""
+    files = sorted(checkpoints.glob("vis_data/scalars.json"))
+    rows = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    scalars = pd.DataFrame(rows)
+    kind = scalars["loss"].notna().map({True: "train", False: "validation"}).rename("kind")
+    scalars.insert(0, "kind", kind)
+    return scalars.drop_duplicates(["kind", "step"], keep="last").reset_index(drop=True)
+
+
+def _log_start(
+    logger: logging.Logger,
+    settings: Mapping[str, Any],
+    labels: Sequence[str],
+    train_coco: Mapping[str, Any],
+    val_coco: Mapping[str, Any],
+) -> None:
+    logger.info("Template %s, input %d×%d", settings["name"], *settings["input_size"])
+    logger.info("Classes: %s", ", ".join(labels))
+    for name, coco in (("train", train_coco), ("val", val_coco)):
+        logger.info("%s: %d images, %d boxes", name, len(coco["images"]), len(coco["annotations"]))
+    parameters = settings["learning_parameters"]
+    logger.info("Learning parameters: %s", ", ".join(f"{k} {v}" for k, v in parameters.items()))
