@@ -1,0 +1,34 @@
+"""From annotated images to an int8 OpenVINO detector: the entry point of the build."""
+
+from snakemake.utils import min_version
+
+min_version("9.18")  # contents, not times, decide whether a small input file changed
+
+if not workflow.overwrite_configfiles:
+
+    # A configuration file of one's own is complete in itself; nothing of this one is merged into it.
+    configfile: workflow.source_path("config/config.yaml")
+
+
+include: "rules/common.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        expand(
+            f"{RESULTS}/{{file}}",
+            file=[
+                "performance.json",
+                "openvino/performance.json",
+                "pot/openvino.xml",
+                "pot/performance.json",
+            ],
+        ),
+
+
+include: "rules/data.smk"
+include: "rules/train.smk"
+include: "rules/export.smk"
+include: "rules/pot.smk"
+include: "rules/evaluate.smk"

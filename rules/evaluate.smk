@@ -1,0 +1,48 @@
+"""Evaluation: from a model and a subset to its performance."""
+
+
+rule evaluate_snapshot:
+    input:
+        weights="{run}/weights.pth",
+        subset=evaluated_subset,
+    output:
+        "{run}/performance.json",
+    log:
+        "{run}/logs/evaluate.log",
+    threads: 16
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        device=lambda wildcards: settings_of(wildcards)["device"],
+    params:
+        postprocessing=setting("postprocessing"),
+        code=code_of("evaluate_snapshot"),
+    message:
+        "Evaluating the snapshot of {wildcards.run}"
+    script:
+        "../scripts/evaluate_snapshot.py"
+
+
+rule evaluate_ir:
+    input:
+        xml="{run}/{model}/openvino.xml",
+        bin="{run}/{model}/openvino.bin",
+        config="{run}/{model}/config.json",
+        subset=evaluated_subset,
+    output:
+        "{run}/{model}/performance.json",
+    log:
+        "{run}/logs/evaluate_{model}.log",
+    wildcard_constraints:
+        model="openvino|pot",
+    threads: 16
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        postprocessing=setting("postprocessing"),
+        code=code_of("evaluate_ir"),
+    message:
+        "Evaluating the {wildcards.model} model of {wildcards.run}"
+    script:
+        "../scripts/evaluate_ir.py"

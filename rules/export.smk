@@ -1,0 +1,23 @@
+"""Export: from a snapshot to OpenVINO IR."""
+
+
+rule export:
+    input:
+        weights="{run}/weights.pth",
+    output:
+        xml="{run}/openvino/openvino.xml",
+        bin="{run}/openvino/openvino.bin",
+        config="{run}/openvino/config.json",
+        label_schema="{run}/openvino/label_schema.json",
+        confidence_threshold="{run}/openvino/confidence_threshold",
+    log:
+        "{run}/logs/export.log",
+    resources:
+        mem_mb=4000,
+        runtime=10,
+    params:
+        code=code_of("export"),
+    message:
+        "Exporting {wildcards.run} to OpenVINO IR"
+    script:
+        "../scripts/export.py"

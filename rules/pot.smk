@@ -1,0 +1,30 @@
+"""Post-training quantization: from a floating-point IR to an int8 one."""
+
+
+rule quantize_pot:
+    input:
+        xml="{run}/openvino/openvino.xml",
+        bin="{run}/openvino/openvino.bin",
+        config="{run}/openvino/config.json",
+        train="{run}/dataset/train.json",
+    output:
+        xml="{run}/pot/openvino.xml",
+        bin="{run}/pot/openvino.bin",
+        config="{run}/pot/config.json",
+        label_schema="{run}/pot/label_schema.json",
+        confidence_threshold="{run}/pot/confidence_threshold",
+    log:
+        "{run}/logs/pot.log",
+    benchmark:
+        "{run}/benchmarks/pot.tsv"
+    threads: 16
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    params:
+        pot_parameters=setting("pot_parameters"),
+        code=code_of("quantize_pot"),
+    message:
+        "Quantizing {wildcards.run} after training"
+    script:
+        "../scripts/quantize_pot.py"

@@ -1,0 +1,41 @@
+"""Training: from a prepared dataset to a snapshot."""
+
+
+rule train:
+    input:
+        train="{run}/dataset/train.json",
+        val="{run}/dataset/val.json",
+        # Not used, but checked: a mistake in it is to show now, not after the training.
+        test=ancient("{run}/dataset/test.json"),
+    output:
+        weights="{run}/weights.pth",
+        label_schema="{run}/label_schema.json",
+        confidence_threshold="{run}/confidence_threshold",
+        scalars="{run}/logs/scalars.csv",
+        per_class="{run}/logs/per_class.csv",
+    log:
+        "{run}/logs/train.log",
+    benchmark:
+        "{run}/benchmarks/train.tsv"
+    threads: 16
+    resources:
+        mem_mb=8000,
+        runtime=24 * 60,
+        # Resources, unlike parameters, are no reason to train again.
+        device=lambda wildcards: settings_of(wildcards)["device"],
+        num_workers=lambda wildcards: settings_of(wildcards)["learning_parameters"]["num_workers"],
+        # What an interrupted training goes on from: no output, or a failure would remove it.
+        checkpoints=lambda wildcards: f"{wildcards.run}/checkpoints",
+    params:
+        id=setting("id"),
+        name=setting("name"),
+        model=setting("model"),
+        pipeline=setting("pipeline"),
+        optimizer=setting("optimizer"),
+        input_size=setting("input_size"),
+        learning_parameters=setting("learning_parameters"),
+        code=code_of("train"),
+    message:
+        "Training {wildcards.run}"
+    script:
+        "../scripts/train.py"

@@ -1,0 +1,17 @@
+"""Evaluate an exported model with OpenVINO."""
+
+from pathlib import Path
+
+from detmake import dataset, evaluation, inference, logs
+from detmake.artifacts import write_json
+
+with logs.job(snakemake.log[0]):
+    detector = inference.Detector(Path(snakemake.input.xml).parent, snakemake.threads)
+    coco = dataset.read(Path(snakemake.input.subset))
+    performance = evaluation.evaluate(
+        coco,
+        inference.predict(detector, dataset.image_paths(coco)),
+        snakemake.params.postprocessing,
+        detector.confidence_threshold,
+    )
+    write_json(Path(snakemake.output[0]), performance)

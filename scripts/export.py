@@ -1,0 +1,11 @@
+"""Export a snapshot to OpenVINO IR."""
+
+from pathlib import Path
+
+from detmake import ir, logs
+from detmake.snapshot import Snapshot
+
+with logs.job(snakemake.log[0]) as log:
+    folder = Path(snakemake.output.xml).parent
+    ir.export(Snapshot.load(Path(snakemake.input.weights)), folder)
+    log.info("Exported to %s", folder)
