@@ -19,9 +19,13 @@ rule all:
         expand(
             f"{RESULTS}/{{file}}",
             file=[
+                "weights.pth",
                 "performance.json",
+                "openvino/openvino.xml",
+                "openvino/openvino.bin",
                 "openvino/performance.json",
                 "pot/openvino.xml",
+                "pot/openvino.bin",
                 "pot/performance.json",
             ],
         ),

@@ -9,7 +9,7 @@ import math
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -212,7 +212,7 @@ def _schedule(settings: Mapping[str, Any], num_images: int) -> dict[str, Any]:
     return {
         "train_cfg": {"by_epoch": True, "max_epochs": epochs, "val_interval": interval},
         "optim_wrapper": {
-            "type": _optim_wrapper(),
+            "type": AmpOptimWrapper if torch.cuda.is_available() else _CpuOptimWrapper,
             "optimizer": {"lr": parameters["learning_rate"], **settings["optimizer"]},
             "paramwise_cfg": {"norm_decay_mult": 0, "bias_decay_mult": 0},
             "clip_grad": {"max_norm": 35},
@@ -233,19 +233,17 @@ def _schedule(settings: Mapping[str, Any], num_images: int) -> dict[str, Any]:
     }
 
 
-def _optim_wrapper() -> type[OptimWrapper]:
-    """Mixed precision where the hardware computes in it, else single precision."""
-    if torch.cuda.is_available():
-        return AmpOptimWrapper
-    return _Bfloat16OptimWrapper if torch.cpu._is_avx512_bf16_supported() else OptimWrapper
+def mixed_precision() -> AbstractContextManager:
+    """Autocast to bfloat16 on a CPU that computes in it, else nothing."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu._is_avx512_bf16_supported())
 
 
-class _Bfloat16OptimWrapper(OptimWrapper):
+class _CpuOptimWrapper(OptimWrapper):
     """MMEngine's AmpOptimWrapper refuses CPUs; bfloat16 needs no loss scaling, its main part."""
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        with super().optim_context(model), torch.autocast("cpu", torch.bfloat16):
+        with super().optim_context(model), mixed_precision():
             yield
 
 

@@ -1,0 +1,83 @@
+"""What a job says on the terminal and leaves in its log file."""
+
+import logging
+
+import pytest
+
+from detmake import logs
+from detmake.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def restored_logger():
+    """Other tests listen to the library's logger in their own way."""
+    logger = logging.getLogger("detmake")
+    state = logger.handlers, logger.level, logger.propagate
+    yield
+    for handler in logger.handlers:
+        handler.close()
+    logger.handlers, logger.level, logger.propagate = state
+
+
+@pytest.fixture
+def log_file(tmp_path):
+    return tmp_path / "logs" / "job.log"
+
+
+def test_messages_go_to_the_file_and_to_the_terminal(log_file, capsys):
+    with logs.job(log_file) as log:
+        log.info("begun × 1")
+        logging.getLogger("detmake").warning("from the library")
+        log.debug("detail")
+    assert log_file.exists()
+    for text in (log_file.read_text(encoding="utf-8"), capsys.readouterr().err):
+        assert [line.split(" | ")[-1] for line in text.splitlines()] == [
+            "begun × 1",
+            "from the library",
+        ]
+    assert "| WARNING |" in log_file.read_text(encoding="utf-8")
+
+
+def test_a_mistake_in_the_input_ends_the_process_with_its_message_alone(log_file, capsys):
+    with pytest.raises(SystemExit) as end, logs.job(log_file):
+        raise InputError("data.yaml: found 3 classes.\nExpected are 2.")
+    assert end.value.code == 1
+    for text in (log_file.read_text(encoding="utf-8"), capsys.readouterr().err):
+        assert "data.yaml: found 3 classes.\nExpected are 2.\n" in text
+        assert "Traceback" not in text
+        assert "InputError" not in text
+
+
+def test_another_exception_leaves_its_traceback_and_goes_on(log_file):
+    error = ZeroDivisionError("of all things")
+    with pytest.raises(ZeroDivisionError) as raised, logs.job(log_file):
+        raise error
+    assert raised.value is error
+    text = log_file.read_text(encoding="utf-8")
+    assert "Traceback (most recent call last):" in text
+    assert "ZeroDivisionError: of all things" in text
+
+
+@pytest.mark.parametrize("append", [True, False])
+def test_only_a_job_that_goes_on_keeps_what_was_logged(log_file, append):
+    with logs.job(log_file) as log:
+        log.info("first")
+    with logs.job(log_file, append=append) as log:
+        log.info("second")
+    messages = [line.split(" | ")[-1] for line in log_file.read_text().splitlines()]
+    assert messages == (["first", "second"] if append else ["second"])
+
+
+def test_the_first_job_of_all_may_append(log_file):
+    with logs.job(log_file, append=True) as log:
+        log.info("first")
+    assert log_file.read_text().endswith("| first\n")
+
+
+def test_a_message_is_logged_once_after_several_jobs(tmp_path, capsys, caplog):
+    for name in ("a", "b"):
+        with logs.job(tmp_path / f"{name}.log") as log:
+            log.info("in %s", name)
+    assert capsys.readouterr().err.count("in b") == 1
+    assert "in b" not in (tmp_path / "a.log").read_text()
+    assert caplog.records == [], "the root logger's handlers would say it again"

@@ -1,0 +1,390 @@
+"""MMCV's operators in plain torch, against brute force, OpenVINO, MMDetection and differences."""
+
+import subprocess
+import sys
+import textwrap
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import pytest
+import torch
+from openvino import opset9 as opset
+
+from detmake import mmcv_ops
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+@pytest.fixture(scope="module")
+def ops():
+    """MMCV's public operators."""
+    mmcv_ops.install()
+    import mmcv.ops
+
+    return mmcv.ops
+
+
+@pytest.fixture(scope="module")
+def py_sigmoid_focal_loss(ops):
+    """MMDetection's own focal loss, in torch and differentiated by it."""
+    from mmdet.models.losses.focal_loss import py_sigmoid_focal_loss
+
+    return py_sigmoid_focal_loss
+
+
+def run(code, *arguments):
+    """Run code in a fresh Python, in which nothing is imported yet."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
+        cwd=SCRIPTS,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+# install
+
+
+def test_mmcv_and_mmdetection_import_with_the_python_operators():
+    run(
+        """
+        from detmake import mmcv_ops
+
+        assert mmcv_ops.install() is True
+        assert mmcv_ops.install() is True, "a second time"
+
+        import mmcv.ops
+        import mmdet.models
+        from mmengine.utils.dl_utils import mmcv_full_available
+
+        assert mmcv_full_available()
+        """
+    )
+
+
+def test_compiled_operators_are_left_in_place(tmp_path):
+    (tmp_path / "_ext.py").write_text("compiled = True\n")
+    run(
+        """
+        import sys
+
+        import mmcv
+
+        from detmake import mmcv_ops
+
+        mmcv.__path__.append(sys.argv[1])
+        assert mmcv_ops.install() is False, "not imported yet"
+
+        import mmcv._ext
+
+        assert mmcv._ext.compiled
+        assert mmcv_ops.install() is False, "imported before"
+        assert sys.modules["mmcv._ext"].compiled
+        """,
+        tmp_path,
+    )
+
+
+def test_a_missing_operator_says_its_name_when_it_is_called(ops):
+    features, rois = torch.zeros(1, 1, 4, 4), torch.tensor([[0.0, 0.0, 0.0, 2.0, 2.0]])
+    with pytest.raises(NotImplementedError, match="'roi_align_forward'"):
+        ops.roi_align(features, rois, 2)
+
+
+# Non-maximum suppression
+
+
+def brute_force_nms(boxes, scores, iou_threshold, offset=0):
+    """Keep a box unless a kept one before it overlaps too much; all pairs, in double precision."""
+    boxes = np.asarray(boxes, dtype=float)
+    lower = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    upper = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    overlaps = np.prod(np.maximum(upper - lower + offset, 0), axis=2)
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2] + offset, axis=1)
+    with np.errstate(invalid="ignore"):
+        ious = overlaps / (areas[:, None] + areas[None, :] - overlaps)
+    kept = []
+    for box in sorted(range(len(boxes)), key=lambda box: -scores[box]):
+        if not any(ious[box, other] > iou_threshold for other in kept):
+            kept.append(box)
+    return kept
+
+
+@cache
+def _openvino_nms(iou_threshold, offset):
+    boxes = opset.parameter([1, -1, 4], np.float32)
+    scores = opset.parameter([1, -1, -1], np.float32)
+    kept = opset.multiclass_nms(
+        boxes,
+        scores,
+        sort_result_type="score",
+        sort_result_across_batch=False,
+        output_type="i64",
+        iou_threshold=iou_threshold,
+        score_threshold=0.001,
+        nms_top_k=-1,
+        keep_top_k=-1,
+        normalized=offset == 0,
+    )
+    return ov.compile_model(ov.Model(kept.outputs(), [boxes, scores]), "CPU")
+
+
+def openvino_nms(boxes, scores, iou_threshold, offset=0):
+    """Indices of the kept boxes by OpenVINO; scores (C, N), and for each kept box its class."""
+    found = _openvino_nms(iou_threshold, offset)([boxes[None], scores[None]])
+    count = found[2][0]
+    return found[1][:count, 0].tolist(), found[0][:count, 0].astype(int).tolist()
+
+
+def random_boxes(rng, count):
+    """Boxes (N, 4), xyxy, in clusters of four similar ones, and their scores (N,)."""
+    corners = rng.uniform(0, 100, (count // 4, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(5, 50, corners.shape)], axis=1)
+    boxes = np.repeat(boxes, 4, axis=0) + rng.normal(0, 1, (count, 4))
+    return boxes.astype(np.float32), rng.uniform(0.01, 1, count).astype(np.float32)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("offset", [0, 1])
+@pytest.mark.parametrize("iou_threshold", [0.1, 0.3, 0.6, 0.9])
+def test_nms_keeps_what_brute_force_and_openvino_keep(iou_threshold, offset, device):
+    for seed in range(3):
+        boxes, scores = random_boxes(np.random.default_rng(seed), 200)
+        found = mmcv_ops.nms(
+            torch.from_numpy(boxes).to(device),
+            torch.from_numpy(scores).to(device),
+            iou_threshold,
+            offset,
+        )
+        assert found.dtype == torch.int64
+        assert found.device.type == device
+        assert 1 < len(found) < 200
+        assert found.tolist() == brute_force_nms(boxes, scores, iou_threshold, offset)
+        assert found.tolist() == openvino_nms(boxes, scores[None], iou_threshold, offset)[0]
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+@pytest.mark.parametrize("iou_threshold", [0.25, 0.5, 0.6])
+def test_nms_with_ties_identical_boxes_and_boxes_without_area(iou_threshold, offset):
+    rng = np.random.default_rng(0)
+    corners = rng.integers(0, 8, (150, 2))
+    boxes = np.concatenate([corners, corners + rng.integers(0, 5, (150, 2))], axis=1)
+    boxes = boxes.astype(np.float32)
+    boxes[100:] = boxes[:50]
+    assert np.any(boxes[:, 0] == boxes[:, 2])
+    assert np.any(np.all(boxes[:, :2] == boxes[:, 2:], axis=1))
+    scores = rng.choice(np.float32([0.2, 0.4, 0.6]), 150)
+    found = mmcv_ops.nms(torch.from_numpy(boxes), torch.from_numpy(scores), iou_threshold, offset)
+    assert found.tolist() == brute_force_nms(boxes, scores, iou_threshold, offset)
+
+
+def test_nms_by_hand():
+    boxes = torch.tensor(
+        [
+            [0.0, 0.0, 10.0, 10.0],
+            [0.0, 0.0, 10.0, 5.0],  # IoU 0.5 with the first: not above the threshold
+            [0.0, 0.0, 10.0, 6.0],  # IoU 0.6 with the first
+            [0.0, 0.0, 10.0, 4.0],  # IoU 0.8 with the second, 0.4 with the first
+            [50.0, 50.0, 60.0, 60.0],
+        ]
+    )
+    scores = torch.tensor([0.8, 0.7, 0.6, 0.5, 0.9])
+    assert mmcv_ops.nms(boxes, scores, 0.5).tolist() == [4, 0, 1]
+
+
+def test_the_offset_counts_the_last_pixel():
+    # 5 of 15 pixels in common; without offset 4 of 14.
+    boxes = torch.tensor([[0.0, 0.0, 9.0, 0.0], [5.0, 0.0, 14.0, 0.0]])
+    scores = torch.tensor([0.9, 0.8])
+    assert mmcv_ops.nms(boxes, scores, 0.3, offset=1).tolist() == [0]
+    assert mmcv_ops.nms(boxes, scores, 0.34, offset=1).tolist() == [0, 1]
+    assert mmcv_ops.nms(boxes, scores, 0.3, offset=0).tolist() == [0, 1]  # no area
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_nms_of_no_boxes(ops, device):
+    boxes, scores = torch.zeros(0, 4, device=device), torch.zeros(0, device=device)
+    found = mmcv_ops.nms(boxes, scores, 0.5)
+    assert found.shape == (0,)
+    assert found.dtype == torch.int64
+    assert found.device.type == device
+    detections, indices = ops.nms(boxes, scores, 0.5)
+    assert detections.shape == (0, 5)
+    assert indices.shape == (0,)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.half])
+def test_nms_of_half_precision_boxes(dtype):
+    boxes, scores = random_boxes(np.random.default_rng(0), 100)
+    boxes, scores = torch.from_numpy(boxes).to(dtype), torch.from_numpy(scores).to(dtype)
+    expected = brute_force_nms(boxes.double().numpy(), scores.double().numpy(), 0.5)
+    assert mmcv_ops.nms(boxes, scores, 0.5).tolist() == expected
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+def test_nms_of_mmcv_returns_boxes_with_scores(ops, offset):
+    boxes, scores = random_boxes(np.random.default_rng(0), 200)
+    expected = brute_force_nms(boxes, scores, 0.4, offset)
+    rows = np.column_stack([boxes, scores])[expected]
+
+    detections, indices = ops.nms(boxes, scores, 0.4, offset=offset)
+    assert isinstance(indices, np.ndarray)
+    assert indices.tolist() == expected
+    np.testing.assert_array_equal(detections, rows)
+
+    boxes, scores = torch.from_numpy(boxes), torch.from_numpy(scores)
+    detections, indices = ops.nms(boxes, scores, 0.4, offset=offset)
+    assert indices.tolist() == expected
+    np.testing.assert_array_equal(detections.numpy(), rows)
+
+
+def test_nms_of_mmcv_with_limits(ops):
+    boxes, scores = random_boxes(np.random.default_rng(0), 200)
+    expected = [box for box in brute_force_nms(boxes, scores, 0.4) if scores[box] > 0.5]
+    _, indices = ops.nms(boxes, scores, 0.4, score_threshold=0.5)
+    assert indices.tolist() == expected
+    _, indices = ops.nms(boxes, scores, 0.4, score_threshold=0.5, max_num=7)
+    assert indices.tolist() == expected[:7]
+
+
+@pytest.mark.parametrize("split_thr", [10000, 10])
+def test_batched_nms_of_mmcv_suppresses_within_a_class_only(ops, split_thr):
+    boxes, scores = random_boxes(np.random.default_rng(0), 200)
+    labels = np.random.default_rng(1).integers(0, 3, 200)
+    by_class = np.where(labels == np.arange(3)[:, None], scores, np.float32(0))  # (C, N)
+    expected, expected_labels = openvino_nms(boxes, by_class, 0.4)
+
+    detections, indices = ops.batched_nms(
+        torch.from_numpy(boxes),
+        torch.from_numpy(scores),
+        torch.from_numpy(labels),
+        {"type": "nms", "iou_threshold": 0.4, "split_thr": split_thr},
+    )
+    assert indices.tolist() == expected
+    assert labels[indices].tolist() == expected_labels
+    np.testing.assert_array_equal(
+        detections.numpy(), np.column_stack([boxes, scores])[indices.numpy()]
+    )
+    assert len(expected) > len(brute_force_nms(boxes, scores, 0.4))
+
+
+# Focal loss
+
+
+def reference_loss(logits, target, gamma, alpha, weight=None):
+    """Equation 5 of Lin et al. (2017) for sigmoid outputs, in double precision: (N, C)."""
+    logits = np.asarray(logits, dtype=float)
+    sign = np.where(np.arange(logits.shape[1]) == np.asarray(target)[:, None], 1.0, -1.0)
+    log_p_t = -np.logaddexp(0, -sign * logits)
+    p_t = np.exp(log_p_t)
+    alpha_t = np.where(sign > 0, alpha, 1 - alpha)
+    loss = -alpha_t * (1 - p_t) ** gamma * log_p_t
+    if weight is not None:
+        loss *= np.append(weight, 1.0)[target][:, None]
+    return loss
+
+
+def reference_gradient(logits, *args, step=1e-5):
+    """Central differences; an element of the loss depends on its own logit only."""
+    logits = np.asarray(logits, dtype=float)
+    higher, lower = (reference_loss(logits + s, *args) for s in (step, -step))
+    return (higher - lower) / (2 * step)
+
+
+def random_case(device="cpu", count=60, num_classes=4):
+    """Logits (N, C), and targets (N,) of which some are background."""
+    rng = np.random.default_rng(0)
+    logits = torch.from_numpy(rng.normal(0, 3, (count, num_classes)).astype(np.float32))
+    target = torch.from_numpy(rng.integers(0, num_classes + 1, count))
+    assert set(target.tolist()) == set(range(num_classes + 1))
+    return logits.to(device), target.to(device)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("alpha", [0.25, 0.8])
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0, 3.5])
+def test_focal_loss_and_gradient(ops, py_sigmoid_focal_loss, gamma, alpha, device):
+    logits, target = random_case(device)
+    factors = torch.rand(logits.shape, generator=torch.Generator().manual_seed(0)).to(device)
+
+    leaf = logits.clone().requires_grad_()
+    loss = ops.sigmoid_focal_loss(leaf, target, gamma, alpha, None, "none")
+    (loss * factors).sum().backward()
+
+    one_hot = torch.nn.functional.one_hot(target, 5)[:, :4]
+    theirs = logits.clone().requires_grad_()
+    their_loss = py_sigmoid_focal_loss(theirs, one_hot, gamma=gamma, alpha=alpha, reduction="none")
+    (their_loss * factors).sum().backward()
+    torch.testing.assert_close(loss, their_loss, rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(leaf.grad, theirs.grad, rtol=1e-4, atol=1e-7)
+
+    args = (target.cpu().numpy(), gamma, alpha)
+    np.testing.assert_allclose(
+        loss.detach().cpu(), reference_loss(logits.cpu(), *args), rtol=1e-5, atol=1e-6
+    )
+    expected = reference_gradient(logits.cpu(), *args) * factors.cpu().numpy()
+    np.testing.assert_allclose(leaf.grad.cpu(), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("reduction", "divisor"), [("sum", 1), ("mean", 60)])
+def test_reductions_of_the_focal_loss(ops, reduction, divisor):
+    logits, target = random_case()
+    leaf = logits.clone().requires_grad_()
+    loss = ops.sigmoid_focal_loss(leaf, target, 2.0, 0.25, None, reduction)
+    (3 * loss).backward()
+    args = (target.numpy(), 2.0, 0.25)
+    assert loss.item() == pytest.approx(reference_loss(logits, *args).sum() / divisor, rel=1e-5)
+    expected = 3 * reference_gradient(logits, *args) / divisor
+    np.testing.assert_allclose(leaf.grad, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_class_weights_of_the_focal_loss(ops):
+    logits, target = random_case()
+    weight = torch.tensor([0.5, 2.0, 0.0, 7.0])
+    leaf = logits.clone().requires_grad_()
+    loss = ops.sigmoid_focal_loss(leaf, target, 2.0, 0.25, weight, "none")
+    loss.sum().backward()
+    args = (target.numpy(), 2.0, 0.25, weight.numpy())
+    np.testing.assert_allclose(loss.detach(), reference_loss(logits, *args), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(leaf.grad, reference_gradient(logits, *args), rtol=1e-4, atol=1e-6)
+    assert not loss[target == 2].any()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.half])
+def test_focal_loss_of_half_precision_logits(ops, dtype):
+    logits, target = random_case()
+    logits = logits.to(dtype)
+    leaf = logits.clone().requires_grad_()
+    loss = ops.sigmoid_focal_loss(leaf, target, 2.0, 0.25, None, "none")
+    loss.sum().backward()
+    assert loss.dtype == leaf.grad.dtype == dtype
+    # Computed in single precision, so only the result is rounded.
+    args = (target.numpy(), 2.0, 0.25)
+    precision = torch.finfo(dtype).eps
+    for found, reference in ((loss.detach(), reference_loss), (leaf.grad, reference_gradient)):
+        expected = reference(logits.float(), *args)
+        np.testing.assert_allclose(found.float(), expected, rtol=precision, atol=1e-6)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+def test_focal_loss_of_extreme_logits_is_finite(ops, gamma):
+    logits = torch.tensor([[100.0, -100.0], [-100.0, 100.0]], requires_grad=True)
+    target = torch.tensor([0, 0])
+    loss = ops.sigmoid_focal_loss(logits, target, gamma, 0.25, None, "none")
+    loss.sum().backward()
+    # Right in the first row: no loss. Wrong in the second: as the logit, with alpha or 1 - alpha.
+    np.testing.assert_allclose(loss.detach(), [[0, 0], [25, 75]], atol=1e-6)
+    np.testing.assert_allclose(logits.grad, [[0, 0], [-0.25, 0.75]], atol=1e-6)
+
+
+def test_focal_loss_without_rows(ops):
+    logits = torch.zeros(0, 3, requires_grad=True)
+    loss = ops.sigmoid_focal_loss(logits, torch.zeros(0, dtype=torch.long), 2.0, 0.25, None, "sum")
+    loss.backward()
+    assert loss.item() == 0
+    assert logits.grad.shape == (0, 3)

@@ -1,0 +1,134 @@
+"""Which changes of the source are changes of a result."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from detmake.provenance import source_digest
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+PACKAGE = {
+    "script.py": """\
+        import json
+        import uninstalled_package
+        from package import member
+        from package.direct import function
+        """,
+    "package/__init__.py": "",
+    "package/direct.py": "from package import transitive\n",
+    "package/transitive.py": "def function():\n    from package.inner import late\n",
+    "package/member.py": "value = 1\n",
+    "package/inner/__init__.py": "",
+    "package/inner/late.py": "",
+    "package/unrelated.py": "",
+    "unrelated.py": "import package.unrelated\n",
+}
+
+
+@pytest.fixture
+def script(tmp_path):
+    for name, source in PACKAGE.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(
+            "\n".join(line.strip() for line in source.splitlines()) + "\n"
+            if name == "script.py"
+            else source
+        )
+    return tmp_path / "script.py"
+
+
+def append_comment(path):
+    with path.open("a", encoding="utf-8") as file:
+        file.write("# changed\n")
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "package/__init__.py",
+        "package/direct.py",
+        "package/transitive.py",
+        "package/member.py",
+        "package/inner/__init__.py",
+        "package/inner/late.py",
+    ],
+)
+def test_a_changed_module_that_is_imported_changes_the_digest(script, module):
+    before = source_digest(script)
+    assert source_digest(script) == before
+    append_comment(script.parent / module)
+    assert source_digest(script) != before
+
+
+@pytest.mark.parametrize("module", ["package/unrelated.py", "unrelated.py", "script.py"])
+def test_other_changes_do_not(script, module):
+    before = source_digest(script)
+    append_comment(script.parent / module)
+    assert source_digest(script) == before
+
+
+def test_another_import_changes_the_digest(script):
+    before = source_digest(script)
+    script.write_text(script.read_text() + "import package.unrelated\n")
+    assert source_digest(script) != before
+
+
+def test_the_place_of_the_source_does_not_matter(script, tmp_path_factory):
+    copy = tmp_path_factory.mktemp("elsewhere") / "scripts"
+    shutil.copytree(script.parent, copy)
+    assert source_digest(copy / "script.py") == source_digest(script)
+
+
+@pytest.fixture
+def scripts(tmp_path):
+    """A copy of the project's scripts, to change."""
+    return shutil.copytree(
+        SCRIPTS, tmp_path / "scripts", ignore=shutil.ignore_patterns("__pycache__")
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "depends", "depends_not"),
+    [
+        (
+            "evaluate_ir",
+            ["metrics", "evaluation", "inference", "detections", "artifacts", "errors"],
+            ["training", "snapshot", "network", "decoder", "mmcv_ops", "ir", "quantization"],
+        ),
+        (
+            "evaluate_snapshot",
+            ["metrics", "evaluation", "snapshot", "network", "mmcv_ops"],
+            ["training", "decoder", "ir", "quantization", "inference"],
+        ),
+        (
+            "train",
+            ["training", "metrics", "snapshot", "network", "mmcv_ops", "dataset"],
+            ["decoder", "ir", "quantization", "inference", "evaluation"],
+        ),
+        (
+            "export",
+            ["ir", "decoder", "model_folder", "snapshot", "network"],
+            ["training", "quantization", "inference", "metrics"],
+        ),
+        (
+            "quantize_pot",
+            ["quantization", "model_folder", "inference"],
+            ["training", "snapshot", "network", "mmcv_ops", "metrics"],
+        ),
+        ("prepare_dataset", ["dataset", "errors"], ["training", "metrics", "network"]),
+    ],
+)
+def test_results_depend_on_the_modules_that_make_them(scripts, name, depends, depends_not):
+    script = scripts / f"{name}.py"
+    digest = source_digest(script)
+    for module in depends_not:
+        append_comment(scripts / "detmake" / f"{module}.py")
+        assert source_digest(script) == digest, module
+    for module in depends:
+        append_comment(scripts / "detmake" / f"{module}.py")
+        changed = source_digest(script)
+        assert changed != digest, module
+        digest = changed

@@ -1,0 +1,150 @@
+"""A tiny project: a copy of the workflow beside a dataset that trains in seconds."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+CONFIG = {
+    "data": "data",
+    "input_size": [128, 96],
+    "learning_parameters": {
+        "batch_size": 4,
+        "num_iters": 24,
+        "learning_rate": 0.002,
+        "learning_rate_warmup_iters": 4,
+        "learning_rate_schedule": "cosine",
+        "enable_early_stopping": False,
+    },
+    "pot_parameters": {"stat_subset_size": 4},
+}
+
+
+class Project:
+    """A folder with its own copy of the workflow, in which Snakemake runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def configure(self, **changes) -> None:
+        """Write `config.yaml`: the tiny configuration with some top-level keys changed."""
+        path = self.folder / "config.yaml"
+        path.write_text(yaml.safe_dump(CONFIG | changes), encoding="utf-8")
+
+    def start(self, *arguments: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", "snakemake", "--configfile", "config.yaml", "--cores", "2"]
+        return subprocess.Popen(
+            [*command, *arguments],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": "", "COLUMNS": "200"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def snakemake(self, *arguments: str, fails: bool = False) -> str:
+        """Run Snakemake and return what it prints; whether it fails must be as said."""
+        process = self.start(*arguments)
+        output, _ = process.communicate(timeout=600)
+        assert (process.returncode != 0) == fails, output
+        return output
+
+    def stale(self, *arguments: str) -> dict[str, int]:
+        """The jobs that a real dry-run plans, by rule, without the target rule."""
+        output = self.snakemake("--dry-run", *arguments)
+        if "Nothing to be done" in output:
+            return {}
+        table = output.split("Job stats:")[-1].split("total")[0].splitlines()
+        jobs = dict(line.split() for line in table if len(line.split()) == 2 and "--" not in line)
+        jobs.pop("job")
+        jobs.pop("all", None)
+        return {rule: int(count) for rule, count in jobs.items()}
+
+    def json(self, path: str) -> dict:
+        return json.loads((self.folder / path).read_text(encoding="utf-8"))
+
+    def copy(self, folder: Path) -> "Project":
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Project(folder)
+
+
+def write_image(path: Path, seed: int) -> list[dict]:
+    """Draw bright squares and dark discs on grey; return their annotations without ids."""
+    rng = np.random.default_rng(seed)
+    image = rng.normal(128, 4, (120, 160, 3)).clip(0, 255).astype(np.uint8)
+    annotations = []
+    for column in range(3):
+        size = int(rng.integers(26, 40))
+        x, y = 5 + 52 * column, int(rng.integers(5, 115 - size))
+        category = int(rng.integers(1, 3))
+        if category == 1:
+            cv2.rectangle(image, (x, y), (x + size - 1, y + size - 1), (250, 250, 250), -1)
+        else:
+            cv2.circle(image, (x + size // 2, y + size // 2), size // 2, (10, 10, 10), -1)
+        annotations.append({"category_id": category, "bbox": [x, y, size, size]})
+    cv2.imwrite(str(path), image)
+    return annotations
+
+
+def write_subset(folder: Path, images: int, seed: int) -> None:
+    folder.mkdir(parents=True)
+    coco = {
+        "categories": [
+            {"id": 0, "name": "shapes", "supercategory": "none"},
+            {"id": 1, "name": "square", "supercategory": "shapes"},
+            {"id": 2, "name": "disc", "supercategory": "shapes"},
+        ],
+        "images": [],
+        "annotations": [],
+    }
+    for index in range(images):
+        name = f"image {index}.png"
+        coco["images"].append({"id": index, "file_name": name, "width": 160, "height": 120})
+        for annotation in write_image(folder / name, seed + index):
+            identity = {"id": len(coco["annotations"]), "image_id": index, "iscrowd": 0}
+            coco["annotations"].append(annotation | identity)
+    (folder / "_annotations.coco.json").write_text(json.dumps(coco), encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def template_project(tmp_path_factory) -> Project:
+    """A project in which nothing is built yet. Not to be changed: copy it."""
+    folder = tmp_path_factory.mktemp("project")
+    shutil.copy(ROOT / "Snakefile", folder)
+    for part in ("rules", "scripts", "config", "profiles"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for index, (subset, images) in enumerate({"train": 16, "valid": 6, "test": 6}.items()):
+        write_subset(folder / "data" / subset, images, 1000 * index)
+    project = Project(folder)
+    project.configure()
+    return project
+
+
+@pytest.fixture
+def project(template_project, tmp_path) -> Project:
+    """A project of the test's own in which nothing is built yet."""
+    return template_project.copy(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def built_project(template_project, tmp_path_factory) -> Project:
+    """A project in which everything is built. Not to be changed: copy it."""
+    project = template_project.copy(tmp_path_factory.mktemp("built") / "project")
+    project.snakemake()
+    return project
+
+
+@pytest.fixture
+def built(built_project, tmp_path) -> Project:
+    """A built project of the test's own."""
+    return built_project.copy(tmp_path / "project")

@@ -1,0 +1,107 @@
+"""What a build leaves behind: the files of the contract, and that they agree."""
+
+import json
+
+import cv2
+import openvino as ov
+import pandas as pd
+import pytest
+import torch
+from conftest import CONFIG
+
+MODELS = ("openvino", "pot")
+
+
+def test_every_target_of_the_contract_is_there(built_project):
+    results = built_project.folder / "results"
+    for file in ("weights.pth", "performance.json", "logs/train.log"):
+        assert (results / file).stat().st_size > 0
+    for model in MODELS:
+        for file in ("openvino.xml", "openvino.bin", "config.json", "performance.json"):
+            assert (results / model / file).stat().st_size > 0
+    thresholds = {
+        float((results / folder / "confidence_threshold").read_text()) for folder in ("", *MODELS)
+    }
+    assert len(thresholds) == 1
+    schemas = {(results / folder / "label_schema.json").read_text() for folder in ("", *MODELS)}
+    assert [json.loads(schema)["labels"] for schema in schemas] == [
+        [{"id": 0, "name": "square"}, {"id": 1, "name": "disc"}]
+    ]
+    assert not (results / "checkpoints").exists()
+
+
+def test_a_second_call_has_nothing_to_do(built_project):
+    assert "Nothing to be done" in built_project.snakemake()
+
+
+def test_the_snapshot_holds_tensors_and_plain_values_only(built_project):
+    snapshot = torch.load(built_project.folder / "results/weights.pth", weights_only=True)
+    assert snapshot["labels"] == ["square", "disc"]
+    assert snapshot["input_size"] == [128, 96]
+    assert snapshot["model"]["bbox_head"]["num_classes"] == 2
+
+
+def test_the_logs_tell_the_course_of_the_training(built_project):
+    logs = built_project.folder / "results/logs"
+    scalars = pd.read_csv(logs / "scalars.csv")
+    epochs = CONFIG["learning_parameters"]["num_iters"]
+    assert scalars.query("kind == 'train'").step.max() == epochs * 4
+    assert scalars.query("kind == 'validation'")["f-measure"].notna().all()
+    assert scalars.query("kind == 'train'").loss.iloc[-1] < scalars.loss.iloc[0]
+    log = (logs / "train.log").read_text()
+    assert "eta: " in log
+    assert "| class   |   gts |   dets |   recall |    ap |" in log
+    table = pd.read_csv(logs / "per_class.csv", index_col="class")
+    validation = built_project.json("results/dataset/val.json")
+    assert table.ground_truths.sum() == len(validation["annotations"])
+
+
+@pytest.mark.parametrize("folder", ["results", *(f"results/{model}" for model in MODELS)])
+def test_performance_is_of_the_test_subset(built_project, folder):
+    performance = built_project.json(f"{folder}/performance.json")
+    subset = built_project.json("results/dataset/test.json")
+    assert performance["images"] == len(subset["images"]) == 6
+    assert performance["ground_truths"] == len(subset["annotations"])
+    precision, recall = performance["precision"], performance["recall"]
+    assert performance["f-measure"] == pytest.approx(2 * precision * recall / (precision + recall))
+    assert performance["images_per_second"] > 0
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_ir_stands_alone(built_project, model):
+    """OpenVINO alone turns an image of any size into boxes, scores and labels."""
+    folder = built_project.folder / "results" / model
+    compiled = ov.Core().compile_model(folder / "openvino.xml", "CPU")
+    image = cv2.imread(str(built_project.folder / "data/test/image 0.png"))
+    for shape in ((160, 120), (333, 77)):
+        found = compiled(cv2.resize(image, shape)[None])
+        boxes, scores, labels = (found[name] for name in ("bboxes", "scores", "labels"))
+        assert boxes.shape == (1, scores.shape[1], 4)
+        assert scores.shape == labels.shape
+        assert boxes.min() >= 0
+        assert boxes.max() <= 1
+        assert set(labels.ravel()) <= {0, 1}
+        assert (scores[0, 1:] <= scores[0, :-1]).all()
+
+
+def test_int8_weights_are_a_fraction_in_size(built_project):
+    results = built_project.folder / "results"
+    half = (results / "openvino/openvino.bin").stat().st_size
+    assert (results / "pot/openvino.bin").stat().st_size < 0.7 * half
+    quantized = (results / "pot/openvino.xml").read_text()
+    assert quantized.count('type="FakeQuantize"') > 50
+
+
+def test_a_declared_run_builds_beside_the_base_run(built):
+    """Its data is shared, its training is its own, and the base run stays as it is."""
+    learning = {"num_iters": 2, "batch_size": 8}
+    built.configure(
+        runs={"short": {"learning_parameters": learning, "pot_parameters": {"preset": "mixed"}}}
+    )
+    assert built.stale() == {}
+    target = "results/short/pot/performance.json"
+    built.snakemake(target)
+    assert built.json(target)["images"] == 6
+    assert built.stale(target) == {}
+    assert built.stale() == {}
+    assert "MissingRule" in built.snakemake("results/long/weights.pth", fails=True)

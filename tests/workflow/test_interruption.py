@@ -1,0 +1,95 @@
+"""Killed processes: the next call goes on from the last checkpoint."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+
+import pandas as pd
+import pytest
+from conftest import CONFIG
+
+EPOCHS = 30
+
+
+@pytest.fixture
+def long_project(project):
+    project.configure(learning_parameters=CONFIG["learning_parameters"] | {"num_iters": EPOCHS})
+    return project
+
+
+def wait_for_checkpoint(project, epoch: int) -> None:
+    log = project.folder / "results/logs/train.log"
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        if log.exists() and f"Saving checkpoint at {epoch} epochs" in log.read_text():
+            return
+        time.sleep(0.1)
+    pytest.fail(f"no checkpoint of epoch {epoch} within five minutes")
+
+
+def training_process(snakemake: subprocess.Popen) -> int:
+    """The process that runs the script of the training, below Snakemake."""
+    table = subprocess.run(
+        ["ps", "-e", "-o", "pid=,sid=,args="], capture_output=True, text=True, check=True
+    ).stdout
+    for line in table.splitlines():
+        pid, session, arguments = line.split(None, 2)
+        if int(session) == snakemake.pid and re.search(r"python\S* \S+\.train\.py$", arguments):
+            return int(pid)
+    raise AssertionError(table)
+
+
+def check_resumed(project) -> None:
+    results = project.folder / "results"
+    assert project.json("results/pot/performance.json")["images"] == 6
+    log = (results / "logs/train.log").read_text()
+    resumed = re.search(r"resumed epoch: (\d+)", log)
+    assert resumed, log
+    assert 3 <= int(resumed[1]) < EPOCHS
+    assert log.count("Saving checkpoint at 2 epochs") == 1
+    assert f"Saving checkpoint at {EPOCHS} epochs" in log
+    scalars = pd.read_csv(results / "logs/scalars.csv").query("kind == 'train'")
+    assert scalars.step.is_unique
+    assert scalars.step.max() == EPOCHS * 4
+    assert not (results / "checkpoints").exists()
+
+
+def test_killed_training(long_project):
+    process = long_project.start()
+    wait_for_checkpoint(long_project, 4)
+    os.kill(training_process(process), signal.SIGKILL)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode != 0, output
+    assert not (long_project.folder / "results/weights.pth").exists()
+
+    long_project.snakemake()
+    check_resumed(long_project)
+
+
+def test_killed_snakemake(long_project):
+    """Needs --unlock and nothing else."""
+    process = long_project.start()
+    wait_for_checkpoint(long_project, 4)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+    assert "--unlock" in long_project.snakemake(fails=True)
+    long_project.snakemake("--unlock")
+    long_project.snakemake()
+    check_resumed(long_project)
+
+
+def test_other_settings_do_not_resume(long_project):
+    process = long_project.start("results/weights.pth")
+    wait_for_checkpoint(long_project, 4)
+    os.kill(training_process(process), signal.SIGKILL)
+    process.communicate(timeout=60)
+
+    long_project.configure(learning_parameters=CONFIG["learning_parameters"] | {"num_iters": 2})
+    long_project.snakemake("results/weights.pth")
+    log = (long_project.folder / "results/logs/train.log").read_text()
+    assert "resumed epoch" not in log
+    scalars = pd.read_csv(long_project.folder / "results/logs/scalars.csv")
+    assert scalars.query("kind == 'train'").step.max() == 2 * 4

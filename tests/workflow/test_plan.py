@@ -1,0 +1,46 @@
+"""What Snakemake itself offers works: plans, pictures, lint and report."""
+
+import re
+
+from conftest import ROOT
+
+
+def test_dry_run_reads_well(project):
+    output = project.snakemake("--dry-run")
+    for message in ("Checking the train subset", "Training results", "Quantizing results"):
+        assert message in output
+    assert not (project.folder / "results").exists()
+
+
+def test_pictures(project):
+    assert "digraph snakemake_dag" in project.snakemake("--dag")
+    assert "digraph snakemake_dag" in project.snakemake("--rulegraph")
+
+
+def test_the_picture_in_the_readme_is_the_one_that_the_workflow_draws(project):
+    drawn = project.snakemake("--rulegraph", "mermaid-js")
+    edges = set(re.findall(r"id\d+ --> id\d+", drawn))
+    assert len(edges) > 5
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    pictured = re.search(r"```mermaid\n(.*?)```", readme, re.DOTALL)[1]
+    assert without_ids(pictured) == without_ids(drawn)
+
+
+def without_ids(mermaid: str) -> set[tuple[str, str]]:
+    """The arrows of a diagram, from rule to rule."""
+    names = dict(re.findall(r"(id\d+)\[(.*?)\]", mermaid))
+    arrows = re.findall(r"(id\d+) --> (id\d+)", mermaid)
+    return {(names[source], names[target]) for source, target in arrows}
+
+
+def test_report(built):
+    built.snakemake("--report", "report.html")
+    assert (built.folder / "report.html").stat().st_size > 10_000
+
+
+def test_lint_finds_only_what_is_argued(project):
+    """rules/common.smk says why there is no environment for each rule."""
+    process = project.start("--lint")
+    output, _ = process.communicate(timeout=60)
+    lints = set(re.findall(r"^    \* (.*?):$", output, re.MULTILINE))
+    assert lints <= {"Specify a conda environment or container for each rule."}, output

@@ -1,0 +1,199 @@
+"""The truth of the build: what makes which rules run again, seen in real dry-runs."""
+
+import os
+import shutil
+
+import cv2
+import pytest
+from conftest import CONFIG
+
+EVALUATE = {"evaluate_snapshot": 1, "evaluate_ir": 2}
+POT = {"quantize_pot": 1, "evaluate_ir": 1}
+EXPORT = {"export": 1, "quantize_pot": 1, "evaluate_ir": 2}
+TRAIN = {"train": 1, "evaluate_snapshot": 1, **EXPORT}
+PREPARE = {"prepare_dataset": 3, **TRAIN}
+PREPARE_TEST = {"prepare_dataset": 1, **EVALUATE}
+PREPARE_VAL = {"prepare_dataset": 1, **TRAIN}
+
+
+def learning(**changes):
+    return {"learning_parameters": CONFIG["learning_parameters"] | changes}
+
+
+CONFIGURATION = {
+    "nothing": ({}, {}),
+    "confidence_threshold": (
+        {
+            "postprocessing": {
+                "confidence_threshold": 0.9,
+                "result_based_confidence_threshold": False,
+            }
+        },
+        EVALUATE,
+    ),
+    "evaluation.subset": ({"evaluation": {"subset": "val"}}, EVALUATE),
+    "pot preset": ({"pot_parameters": {"stat_subset_size": 4, "preset": "mixed"}}, POT),
+    "pot stat_subset_size": ({"pot_parameters": {"stat_subset_size": 5}}, POT),
+    "learning_rate": (learning(learning_rate=0.001), TRAIN),
+    "num_iters": (learning(num_iters=25), TRAIN),
+    "seed": (learning(seed=1), TRAIN),
+    "input_size": ({"input_size": [160, 128]}, TRAIN),
+    "num_workers": (learning(num_workers=2), {}),
+    "device": ({"device": "cpu"}, {}),
+    "a run": ({"runs": {"slow": learning(learning_rate=0.0001)}}, {}),
+    "another folder of results": ({"results": "elsewhere"}, PREPARE),
+    "data.test left out": (
+        {
+            "data": {
+                "train": {"ann-files": "data/train/_annotations.coco.json"},
+                "val": {"ann-files": "data/valid/_annotations.coco.json"},
+            }
+        },
+        PREPARE_TEST,
+    ),
+}
+
+
+@pytest.mark.parametrize("changes, expected", CONFIGURATION.values(), ids=CONFIGURATION.keys())
+def test_a_changed_key(built, changes, expected):
+    built.configure(**changes)
+    assert built.stale() == expected
+
+
+def test_a_key_on_the_command_line(built):
+    assert built.stale("--config", "learning_parameters={batch_size: 8}") == TRAIN
+    assert built.stale("--config", "pot_parameters={preset: mixed}") == POT
+
+
+def test_more_cores(built):
+    assert built.stale("--cores", "1") == {}
+
+
+def test_the_template(built):
+    template = built.folder / "config/templates/atss_mobilenetv2.yaml"
+    text = template.read_text()
+    template.write_text("# A comment.\n" + text)
+    assert built.stale() == {}
+    template.write_text(text.replace("feat_channels: 64", "feat_channels: 32"))
+    assert built.stale() == TRAIN
+
+
+def change(path):
+    image = cv2.imread(str(path))
+    image[:8] = 0
+    cv2.imwrite(str(path), image)
+
+
+def add(path):
+    shutil.copy(path, path.with_name("one more.png"))
+
+
+IMAGES = {
+    "changed": change,
+    "added": add,
+    "removed": os.remove,
+    "renamed": lambda path: path.rename(path.with_name("other.png")),
+}
+
+
+@pytest.mark.parametrize(
+    "subset, expected",
+    [("train", PREPARE), ("valid", PREPARE_VAL), ("test", PREPARE_TEST)],
+)
+@pytest.mark.parametrize("alter", IMAGES.values(), ids=IMAGES.keys())
+def test_an_image(built, alter, subset, expected):
+    alter(built.folder / "data" / subset / "image 1.png")
+    assert built.stale() == expected
+
+
+def test_what_is_touched_but_the_same(built):
+    for path in (built.folder / "data").rglob("*.*"):
+        os.utime(path)
+    assert built.stale() == {}
+
+
+def test_a_changed_annotation_file(built):
+    for subset, expected in (("test", PREPARE_TEST), ("train", PREPARE)):
+        path = built.folder / "data" / subset / "_annotations.coco.json"
+        path.write_text(path.read_text().replace("[5, ", "[6, "))
+        assert built.stale() == expected
+
+
+LIBRARY = {
+    "training": TRAIN,
+    "network": TRAIN,
+    "decoder": EXPORT,
+    "ir": EXPORT,
+    "quantization": POT,
+    "model_folder": EXPORT,
+    "inference": POT | {"evaluate_ir": 2},
+    "evaluation": EVALUATE,
+    "metrics": TRAIN,
+    "snapshot": TRAIN,
+    "dataset": PREPARE,
+    "errors": PREPARE,
+    "config": {},
+    "provenance": {},
+    "synthetic": {},
+    "bccd": {},
+}
+
+
+@pytest.mark.parametrize("module, expected", LIBRARY.items(), ids=LIBRARY.keys())
+def test_an_edited_library_module(built, module, expected):
+    """Exactly the rules whose scripts import it, directly or not, and what follows from them."""
+    path = built.folder / f"scripts/detmake/{module}.py"
+    path.write_text(path.read_text() + "\n# edited\n")
+    assert built.stale() == expected
+
+
+SCRIPTS = {
+    "prepare_dataset": PREPARE,
+    "train": TRAIN,
+    "export": EXPORT,
+    "quantize_pot": POT,
+    "evaluate_snapshot": {"evaluate_snapshot": 1},
+    "evaluate_ir": {"evaluate_ir": 2},
+}
+
+
+@pytest.mark.parametrize("script, expected", SCRIPTS.items(), ids=SCRIPTS.keys())
+def test_an_edited_script(built, script, expected):
+    path = built.folder / f"scripts/{script}.py"
+    path.write_text(path.read_text() + "\n# edited\n")
+    assert built.stale() == expected
+
+
+OUTPUTS = {
+    "weights.pth": TRAIN,
+    "openvino/openvino.bin": EXPORT,
+    "pot/openvino.xml": POT,
+    "pot/performance.json": {"evaluate_ir": 1},
+}
+
+
+@pytest.mark.parametrize("file, expected", OUTPUTS.items(), ids=OUTPUTS.keys())
+def test_a_removed_output(built, file, expected):
+    (built.folder / "results" / file).unlink()
+    assert built.stale() == expected
+
+
+def test_a_rebuilt_evaluation_follows_the_threshold(built):
+    """A higher threshold finds less, and is measured without training or exporting anything."""
+    weights = (built.folder / "results/weights.pth").stat().st_mtime_ns
+    performance = {}
+    for threshold in (0.05, 0.15):
+        built.configure(
+            postprocessing={
+                "confidence_threshold": threshold,
+                "result_based_confidence_threshold": False,
+            }
+        )
+        built.snakemake("results/openvino/performance.json")
+        performance[threshold] = built.json("results/openvino/performance.json")
+        assert performance[threshold]["confidence_threshold"] == threshold
+    low, high = performance[0.05], performance[0.15]
+    assert high["detections"] < low["detections"]
+    assert high["recall"] <= low["recall"]
+    assert high["precision"] >= low["precision"]
+    assert (built.folder / "results/weights.pth").stat().st_mtime_ns == weights
