@@ -14,6 +14,9 @@ from detmake import config as configuration
 from detmake import data_source, provenance
 from detmake.errors import InputError
 
+# `snakemake --lint` asks for a conda environment of each rule. All rules run in the one environment that
+# requirements.txt locks, which needs no conda.
+
 # Keys that change how fast a result is there, not what it is: never a reason to build again.
 NEUTRAL = {"num_workers"}
 

@@ -6,9 +6,8 @@ from detmake import dataset, logs
 from detmake.artifacts import write_json
 
 with logs.job(snakemake.log[0]) as log:
-    classes = None
-    if "train" in snakemake.input.keys():
-        classes = dataset.class_names(dataset.read(Path(snakemake.input.train)))
+    train = snakemake.input.get("train")
+    classes = dataset.class_names(dataset.read(Path(train))) if train else None
     if snakemake.params.stand_in:
         log.warning("`data` names no test subset: val serves as test")
     coco = dataset.prepare(

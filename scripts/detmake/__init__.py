@@ -1,1 +1,1 @@
-"""Train, evaluate, export and quantize object detectors: the library that the build's scripts call."""
+"""Train, evaluate, export and quantize object detectors: the library of the build."""

@@ -1,4 +1,4 @@
-"""Decoders: from a head's raw maps to boxes and scores of every anchor, one for each head family."""
+"""Decoders, one for each head family: from raw maps to boxes and scores of every anchor."""
 
 import math
 from collections.abc import Sequence

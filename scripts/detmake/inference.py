@@ -9,8 +9,8 @@ import numpy as np
 import openvino as ov
 from tqdm import tqdm
 
-from detmake.errors import InputError
 from detmake.detections import Detections
+from detmake.errors import InputError
 
 
 class Detector:
@@ -46,7 +46,7 @@ class Detector:
             image: (H, W, 3) uint8, BGR, any size.
 
         Returns:
-            Detections in pixels of the image, by descending score, those of low confidence included.
+            Detections in pixels of the image, by descending score, low ones included.
         """
         height, width = image.shape[:2]
         found = self._model(image[np.newaxis])

@@ -1,7 +1,7 @@
-"""MMCV's compiled operators in plain torch, for installations of MMCV that were built without them.
+"""MMCV's compiled operators in plain torch, where MMCV was installed without them.
 
-Building `mmcv._ext` needs a C++ compiler, a quarter of an hour, and for a GPU nvcc. The detectors of
-this project need three of its operators only; `install` puts a Python module with these in its place.
+Building `mmcv._ext` needs a C++ compiler, a quarter of an hour, and for a GPU nvcc. The detectors
+of this project need three of its operators; `install` puts a Python module with these in its place.
 """
 
 import importlib.machinery

@@ -1,4 +1,4 @@
-"""The network: an MMDetection detector built from a template, and its core without losses and decoding."""
+"""The network: a detector built from a template, and its core without losses and decoding."""
 
 import io
 import warnings

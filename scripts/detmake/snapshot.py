@@ -1,4 +1,4 @@
-"""Snapshots of trained detectors: the file `weights.pth`, and prediction with it through MMDetection."""
+"""Snapshots of trained detectors: the file `weights.pth`, and MMDetection's predictions with it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from detmake.artifacts import staged
-from detmake.errors import InputError
 from detmake.detections import Detections
+from detmake.errors import InputError
 from detmake.network import build_detector
 
 

@@ -66,7 +66,7 @@ def write_subset(folder: Path, subset: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     names = image_names(subset)
     images, annotations = [], []
-    for index, name in enumerate(tqdm(names, desc=f"drawing {subset}", unit="image")):
+    for index, name in enumerate(tqdm(names, f"Drawing {subset}", unit="image", mininterval=2)):
         rng = np.random.default_rng([_SEED, list(SUBSETS).index(subset), index])
         image, cells = _draw_smear(rng)
         _write_beside(folder / name, cv2.imencode(".png", image)[1].tobytes())
@@ -205,11 +205,12 @@ def _draw_smear(rng: Generator) -> tuple[np.ndarray, list[_Cell]]:
     stain = _random_stain(rng)
     light = np.ones((HEIGHT, WIDTH, 3), np.float32)
     _draw_plasma(rng, light, stain)
-    drawing = {RBC: _draw_red_cell, WBC: _draw_white_cell, PLATELET: _draw_platelet}
-    for category_id, draw in drawing.items():
-        for cell in cells:
-            if cell.category_id == category_id:
-                draw(rng, light, cell, stain)
+    _draw_red_cells(rng, light, [cell for cell in cells if cell.category_id == RBC], stain)
+    for cell in cells:
+        if cell.category_id == WBC:
+            _draw_white_cell(rng, light, cell, stain)
+        elif cell.category_id == PLATELET:
+            _draw_platelet(rng, light, cell, stain)
     _draw_debris(rng, light, stain)
     return _expose(rng, light), cells
 
@@ -285,17 +286,23 @@ def _draw_plasma(rng: Generator, light: np.ndarray, stain: _Stain) -> None:
     light *= 1 - amount * (1 - stain.plasma)
 
 
-def _draw_red_cell(rng: Generator, light: np.ndarray, cell: _Cell, stain: _Stain) -> None:
-    body, window = _mask(cell.outline, 0.6)
-    shift = rng.uniform(-0.12, 0.12, 2) * cell.radius
-    pallor, pallor_window = _mask(_scaled(cell, rng.uniform(0.42, 0.58)) + shift, cell.radius / 7)
+def _draw_red_cells(rng: Generator, light: np.ndarray, cells: list[_Cell], stain: _Stain) -> None:
+    """Draw discs with a pale centre; how much darker they are where they overlap varies."""
+    translucency = rng.uniform(0.1, 0.55)
     thickness = np.zeros((HEIGHT, WIDTH, 1), np.float32)
-    thickness[window] = body
-    thickness[pallor_window] *= 1 - rng.uniform(0.0, 0.85) * pallor
-    inner, inner_window = _mask(_scaled(cell, 0.88), 1.0)
-    thickness[inner_window] *= 1 - 0.2 * inner
-    amount = rng.uniform(0.55, 1.15)
-    light[window] *= 1 - thickness[window] * amount * (1 - stain.red_cell)
+    for cell in cells:
+        shift = rng.uniform(-0.12, 0.12, 2) * cell.radius
+        centre = _scaled(cell, rng.uniform(0.42, 0.58)) + shift
+        disc = np.zeros_like(thickness)
+        mask, window = _mask(cell.outline, 0.6)
+        disc[window] = rng.uniform(0.6, 1.15) * mask
+        mask, inside = _mask(_scaled(cell, 0.88), 1.0)
+        disc[inside] *= 1 - rng.uniform(0.05, 0.25) * mask
+        mask, inside = _mask(centre, cell.radius / 7)
+        disc[inside] *= 1 - rng.uniform(0.0, 0.85) * mask
+        below, above = thickness[window], disc[window]
+        thickness[window] = np.maximum(below, above) + translucency * np.minimum(below, above)
+    light *= 1 - thickness * (1 - stain.red_cell)
 
 
 def _draw_platelet(rng: Generator, light: np.ndarray, cell: _Cell, stain: _Stain) -> None:

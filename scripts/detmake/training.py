@@ -116,8 +116,8 @@ def train(
     with redirect_stdout(io.StringIO()):  # pycocotools' progress
         runner.train()
 
-    best = Path(runner.message_hub.get_info("best_ckpt"))
-    detector.load_state_dict(torch.load(best, map_location="cpu", weights_only=False)["state_dict"])
+    checkpoint = torch.load(_best_checkpoint(checkpoints), map_location="cpu", weights_only=False)
+    detector.load_state_dict(checkpoint["state_dict"])
     found = predict(detector.eval(), settings["input_size"], dataset.image_paths(val_coco))
     ids = [image["id"] for image in val_coco["images"]]
     evaluation = Evaluation(val_coco, dict(zip(ids, found, strict=True)))
@@ -205,7 +205,7 @@ def _schedule(settings: Mapping[str, Any], num_images: int) -> dict[str, Any]:
                 "type": "EarlyStoppingHook",
                 "monitor": _MONITOR,
                 "rule": "greater",
-                "min_delta": 0.0,
+                "min_delta": 1e-4,  # an equal F-measure is no improvement
                 "patience": parameters["early_stop_patience"],
             }
         )
@@ -346,6 +346,12 @@ def _discard_foreign_checkpoints(checkpoints: Path, origin: Mapping[str, Any]) -
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _best_checkpoint(checkpoints: Path) -> Path:
+    """The checkpoint of the best epoch; the last one if there is none."""
+    best = sorted(checkpoints.glob("best_*.pth"), key=lambda path: path.stat().st_mtime_ns)
+    return best[-1] if best else Path((checkpoints / "last_checkpoint").read_text())
 
 
 def _read_scalars(checkpoints: Path) -> pd.DataFrame:

@@ -147,5 +147,5 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
 
 def test_an_unreadable_image_is_named(tmp_path):
     (tmp_path / "no.png").write_bytes(b"no image")
-    with pytest.raises(inference.InputError, match="no.png"):
+    with pytest.raises(inference.InputError, match=r"no\.png"):
         inference.read_image(tmp_path / "no.png")

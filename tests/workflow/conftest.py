@@ -78,12 +78,12 @@ class Project:
         return Project(folder)
 
 
-def write_image(path: Path, seed: int) -> list[dict]:
+def write_image(path: Path, seed: int, shapes: int) -> list[dict]:
     """Draw bright squares and dark discs on grey; return their annotations without ids."""
     rng = np.random.default_rng(seed)
     image = rng.normal(128, 4, (120, 160, 3)).clip(0, 255).astype(np.uint8)
     annotations = []
-    for column in range(3):
+    for column in range(shapes):
         size = int(rng.integers(26, 40))
         x, y = 5 + 52 * column, int(rng.integers(5, 115 - size))
         category = int(rng.integers(1, 3))
@@ -110,7 +110,8 @@ def write_subset(folder: Path, images: int, seed: int) -> None:
     for index in range(images):
         name = f"image {index}.png"
         coco["images"].append({"id": index, "file_name": name, "width": 160, "height": 120})
-        for annotation in write_image(folder / name, seed + index):
+        shapes = 3 if index < images - 1 else 0  # the last is background
+        for annotation in write_image(folder / name, seed + index, shapes):
             identity = {"id": len(coco["annotations"]), "image_id": index, "iscrowd": 0}
             coco["annotations"].append(annotation | identity)
     (folder / "_annotations.coco.json").write_text(json.dumps(coco), encoding="utf-8")

@@ -105,3 +105,34 @@ def test_a_declared_run_builds_beside_the_base_run(built):
     assert built.stale(target) == {}
     assert built.stale() == {}
     assert "MissingRule" in built.snakemake("results/long/weights.pth", fails=True)
+
+
+def test_training_stops_early_when_validation_no_longer_improves(project):
+    learning = {
+        "learning_rate": 1e-7,
+        "learning_rate_schedule": "plateau",
+        "learning_rate_patience": 1,
+        "enable_early_stopping": True,
+        "early_stop_patience": 3,
+        "use_adaptive_interval": False,
+    }
+    project.configure(learning_parameters=CONFIG["learning_parameters"] | learning)
+    project.snakemake("results/weights.pth")
+    scalars = pd.read_csv(project.folder / "results/logs/scalars.csv")
+    validations = scalars.query("kind == 'validation'")
+    assert 4 <= len(validations) < CONFIG["learning_parameters"]["num_iters"]
+    rates = scalars.query("kind == 'train'").lr
+    assert rates.iloc[-1] == pytest.approx(rates.max() / 10, rel=0.01)  # lowered once, at least
+
+
+def test_a_seed_makes_a_training_repeatable(project):
+    learning = CONFIG["learning_parameters"] | {"num_iters": 2}
+    runs = {"again": {}, "other": {"learning_parameters": {"seed": 1}}}
+    project.configure(learning_parameters=learning, runs=runs)
+    files = [f"results/{run}weights.pth" for run in ("", "again/", "other/")]
+    project.snakemake(*files)
+    first, again, other = (
+        torch.load(project.folder / file, weights_only=True)["state_dict"] for file in files
+    )
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
