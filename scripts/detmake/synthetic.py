@@ -5,8 +5,6 @@ debris has the colours of cells, so that colour alone tells the classes apart po
 size tell them apart well. Every number comes from a fixed seed per subset and image.
 """
 
-import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +13,12 @@ import numpy as np
 from numpy.random import Generator
 from tqdm import tqdm
 
+from detmake.artifacts import write_json
+from detmake.data_source import ANNOTATION_FILE
+
 SUBSETS: dict[str, int] = {"train": 160, "valid": 48, "test": 48}
 """Number of images of each subset."""
 
-ANNOTATION_FILE = "_annotations.coco.json"
 WIDTH, HEIGHT = 320, 240
 # Category 0 is the supercategory that such exports carry; it has no boxes.
 CATEGORIES = ("cells", "Platelets", "RBC", "WBC")
@@ -69,7 +69,7 @@ def write_subset(folder: Path, subset: str) -> None:
     for index, name in enumerate(tqdm(names, f"Drawing {subset}", unit="image", mininterval=2)):
         rng = np.random.default_rng([_SEED, list(SUBSETS).index(subset), index])
         image, cells = _draw_smear(rng)
-        _write_beside(folder / name, cv2.imencode(".png", image)[1].tobytes())
+        (folder / name).write_bytes(cv2.imencode(".png", image)[1].tobytes())
         images.append({"id": index, "file_name": name, "width": WIDTH, "height": HEIGHT})
         for cell in cells:
             x, y, width, height = _visible_box(cell.outline)
@@ -94,13 +94,7 @@ def write_subset(folder: Path, subset: str) -> None:
         "images": images,
         "annotations": annotations,
     }
-    _write_beside(folder / ANNOTATION_FILE, json.dumps(document).encode())
-
-
-def _write_beside(path: Path, content: bytes) -> None:
-    beside = path.with_name(path.name + ".part")
-    beside.write_bytes(content)
-    os.replace(beside, path)
+    write_json(folder / ANNOTATION_FILE, document)
 
 
 def _visible_box(outline: np.ndarray) -> list[float]:
@@ -193,7 +187,30 @@ def _place_cells(rng: Generator) -> list[_Cell]:
                 if _fits(cell, cells, platelets_on_red=rng.random() < 0.7):
                     cells.append(cell)
                     break
-    return cells
+    return _without_hidden(cells)
+
+
+def _without_hidden(cells: list[_Cell]) -> list[_Cell]:
+    """Take away, the worst first, red cells that share over 60 % of their area with others."""
+    cells = list(cells)
+    bodies = [_pixels(cell) for cell in cells]
+    while True:
+        layers = sum(body.astype(np.uint8) for body in bodies)
+        shares = [
+            (layers[body] > 1).mean() if cell.category_id == RBC else 0.0
+            for cell, body in zip(cells, bodies, strict=True)
+        ]
+        worst = int(np.argmax(shares))
+        if shares[worst] <= 0.6:
+            return cells
+        del cells[worst], bodies[worst]
+
+
+def _pixels(cell: _Cell) -> np.ndarray:
+    """Return where a cell lies, bool (240, 320)."""
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    cv2.fillPoly(mask, [np.rint(cell.outline).astype(np.int32)], 1)
+    return mask > 0
 
 
 # --- How they look ---------------------------------------------------------------------------
@@ -218,7 +235,7 @@ def _draw_smear(rng: Generator) -> tuple[np.ndarray, list[_Cell]]:
 def _random_stain(rng: Generator) -> _Stain:
     """Return the colours of one image; the strength and the tint of the stain vary."""
     tint = rng.uniform(-0.05, 0.05, 3)
-    eosin, azure = rng.uniform(0.75, 1.3, 2)
+    eosin, azure = rng.uniform((0.7, 0.75), (1.6, 1.3))
 
     def material(bgr: tuple[float, float, float], strength: float) -> np.ndarray:
         return np.clip((np.array(bgr) + tint) ** strength, 0.08, 0.98).astype(np.float32)
@@ -292,14 +309,14 @@ def _draw_red_cells(rng: Generator, light: np.ndarray, cells: list[_Cell], stain
     thickness = np.zeros((HEIGHT, WIDTH, 1), np.float32)
     for cell in cells:
         shift = rng.uniform(-0.12, 0.12, 2) * cell.radius
-        centre = _scaled(cell, rng.uniform(0.42, 0.58)) + shift
+        centre = _scaled(cell, rng.uniform(0.38, 0.6)) + shift
         disc = np.zeros_like(thickness)
         mask, window = _mask(cell.outline, 0.6)
         disc[window] = rng.uniform(0.6, 1.15) * mask
         mask, inside = _mask(_scaled(cell, 0.88), 1.0)
         disc[inside] *= 1 - rng.uniform(0.05, 0.25) * mask
         mask, inside = _mask(centre, cell.radius / 7)
-        disc[inside] *= 1 - rng.uniform(0.0, 0.85) * mask
+        disc[inside] *= 1 - rng.uniform(0.0, 0.7) * mask
         below, above = thickness[window], disc[window]
         thickness[window] = np.maximum(below, above) + translucency * np.minimum(below, above)
     light *= 1 - thickness * (1 - stain.red_cell)

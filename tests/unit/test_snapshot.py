@@ -81,7 +81,7 @@ def test_a_detector_has_the_weights_of_its_snapshot(snapshot):
 
 
 class Harmful:
-    """An object that is no plain value."""
+    """No plain value: to read it would run code that the file names."""
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ class Harmful:
         lambda path: path.write_bytes(b""),
         lambda path: torch.save({"state_dict": {}}, path),
         lambda path: torch.save([1, 2], path),
-        lambda path: torch.save({"model": Harmful()}, path),
+        lambda path: Snapshot({"type": Harmful()}, [], [], 0.5, {}, {}).save(path),
         lambda path: None,
     ],
     ids=["text", "empty", "other keys", "a list", "an object", "missing"],

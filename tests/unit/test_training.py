@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 
 import pandas as pd
 import pytest
@@ -206,6 +207,21 @@ def test_checkpoints_of_unknown_origin_go(tmp_path):
     (tmp_path / "epoch_1.pth").write_bytes(b"weights")
     training._discard_foreign_checkpoints(tmp_path, ORIGIN)
     assert not (tmp_path / "epoch_1.pth").exists()
+
+
+def test_the_best_checkpoint_is_the_latest_of_the_best(tmp_path):
+    # By its number, epoch 10 comes before epoch 9; a killed process can leave both.
+    for age, epoch in ((20, 9), (10, 10)):
+        path = tmp_path / f"best_f-measure_epoch_{epoch}.pth"
+        path.write_bytes(b"weights")
+        os.utime(path, (1e9 - age, 1e9 - age))
+    assert training._best_checkpoint(tmp_path).name == "best_f-measure_epoch_10.pth"
+
+
+def test_without_a_best_checkpoint_the_last_one_serves(tmp_path):
+    path = tmp_path / "epoch_3.pth"
+    (tmp_path / "last_checkpoint").write_text(str(path))
+    assert training._best_checkpoint(tmp_path) == path
 
 
 @pytest.fixture
