@@ -131,7 +131,9 @@ def _openvino_nms(iou_threshold, offset):
         keep_top_k=-1,
         normalized=offset == 0,
     )
-    return ov.compile_model(ov.Model(kept.outputs(), [boxes, scores]), "CPU")
+    return ov.compile_model(
+        ov.Model(kept.outputs(), [boxes, scores]), "CPU", {"INFERENCE_NUM_THREADS": 1}
+    )
 
 
 def openvino_nms(boxes, scores, iou_threshold, offset=0):
