@@ -30,6 +30,12 @@ class AtssDecoder(nn.Module):
                 "model.bbox_head.anchor_generator: found more than one anchor per cell, expected "
                 "one ratio and one scale, as ATSS is defined."
             )
+        coder = head.bbox_coder
+        if type(coder).__name__ != "DeltaXYWHBBoxCoder":
+            raise InputError(
+                f"model.bbox_head.bbox_coder: found {type(coder).__name__}, which has no "
+                "decoder for OpenVINO. Expected: DeltaXYWHBBoxCoder."
+            )
         width, height = input_size
         sizes = [
             (math.ceil(height / stride[1]), math.ceil(width / stride[0]))
@@ -39,7 +45,6 @@ class AtssDecoder(nn.Module):
         scale = torch.tensor([width, height])
         centers = (anchors[:, :2] + anchors[:, 2:]) / 2 / scale
         extents = (anchors[:, 2:] - anchors[:, :2]) / scale
-        coder = head.bbox_coder
         mean, std = torch.tensor(coder.means), torch.tensor(coder.stds)
         self.register_buffer("centers", (centers + extents * mean[:2]).T[None])  # (1, 2, A)
         self.register_buffer("steps", (extents * std[:2]).T[None])

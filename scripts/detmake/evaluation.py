@@ -40,6 +40,7 @@ def evaluate(
     else:
         threshold = postprocessing["confidence_threshold"]
     counts = evaluation.counts(threshold)
+    per_class = evaluation.per_class(threshold)
     log.info("Detections at IoU 0.5:\n%s", evaluation.table())
     log.info("F-measure after evaluation: %.4f at confidence %g", counts.f_measure, threshold)
     return {
@@ -51,7 +52,7 @@ def evaluate(
         },
         "mAP50": evaluation.average_precision(0.5),
         "mAP": evaluation.average_precision(),
-        "per_class": evaluation.per_class(threshold).to_dict("index"),
+        "per_class": per_class.astype(object).where(per_class.notna(), None).to_dict("index"),
         "ground_truths": counts.ground_truths,
         "detections": counts.detections,
         "images": len(ids),

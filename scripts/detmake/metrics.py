@@ -68,7 +68,8 @@ class Evaluation:
         self.classes = [category["name"] for category in coco["categories"]]
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
             truth = COCO()
-            truth.dataset = dict(coco)
+            # pycocotools adds keys to the annotations.
+            truth.dataset = {**coco, "annotations": [dict(entry) for entry in coco["annotations"]]}
             truth.createIndex()
             results = _as_coco_results(detections)
             found = truth.loadRes(results) if len(results) else COCO()
@@ -159,6 +160,7 @@ class Evaluation:
     def table(self) -> str:
         """The tutorial's table: ground truths, all detections, recall and AP at IoU 0.5."""
         table = self.per_class()[["ground_truths", "detections", "recall", "ap50"]]
+        table = table.astype(object)
         table.columns = ["gts", "dets", "recall", "ap"]
         table.loc["mAP"] = ["", "", "", self.average_precision(0.5)]
         return table.to_markdown(tablefmt="outline", floatfmt=".3f")

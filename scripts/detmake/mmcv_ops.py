@@ -96,7 +96,8 @@ def _focal_loss(
         logits, positive.to(logits.dtype), reduction="none"
     )
     probability = logits.sigmoid()
-    miss = torch.where(positive, 1 - probability, probability)
+    # Not 0, where a power below 1 has no finite gradient.
+    miss = torch.where(positive, 1 - probability, probability).clamp(min=torch.finfo().tiny)
     balance = torch.where(positive, alpha, 1 - alpha)
     loss = balance * miss.pow(gamma) * cross_entropy
     if weight.numel():

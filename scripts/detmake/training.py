@@ -359,8 +359,7 @@ def _read_scalars(checkpoints: Path) -> pd.DataFrame:
     files = sorted(checkpoints.glob("vis_data/scalars.json"))
     rows = [json.loads(line) for file in files for line in file.read_text().splitlines()]
     scalars = pd.DataFrame(rows)
-    kind = scalars["loss"].notna().map({True: "train", False: "validation"}).rename("kind")
-    scalars.insert(0, "kind", kind)
+    scalars.insert(0, "kind", ["train" if "loss" in row else "validation" for row in rows])
     return scalars.drop_duplicates(["kind", "step"], keep="last").reset_index(drop=True)
 
 
