@@ -13,7 +13,7 @@ from detmake import logs, training
 from detmake.artifacts import write_confidence_threshold, write_label_schema, write_text
 
 checkpoints = Path(snakemake.resources.checkpoints)
-with logs.job(snakemake.log[0], append=checkpoints.exists()):
+with logs.job(snakemake.log[0]):
     torch.set_num_threads(snakemake.threads)
     result = training.train(
         dict(snakemake.params.items()),

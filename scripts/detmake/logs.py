@@ -10,7 +10,7 @@ from detmake.errors import InputError
 
 
 @contextmanager
-def job(log_file: str | Path, append: bool = False) -> Iterator[logging.Logger]:
+def job(log_file: str | Path) -> Iterator[logging.Logger]:
     """Log the library's messages to the terminal and to a file while the block runs.
 
     A mistake in the user's input ends the process with its message alone; any other exception is
@@ -18,7 +18,6 @@ def job(log_file: str | Path, append: bool = False) -> Iterator[logging.Logger]:
 
     Args:
         log_file: the log file.
-        append: whether what is in the file stays, for a job that goes on after an interruption.
 
     Yields:
         The library's logger.
@@ -30,7 +29,7 @@ def job(log_file: str | Path, append: bool = False) -> Iterator[logging.Logger]:
     logger.setLevel(logging.INFO)
     logger.propagate = False
     Path(log_file).parent.mkdir(parents=True, exist_ok=True)
-    file = logging.FileHandler(log_file, mode="a" if append else "w", encoding="utf-8")
+    file = logging.FileHandler(log_file, mode="w", encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s | %(levelname)s | %(message)s"))
     terminal = logging.StreamHandler()
     terminal.setFormatter(logging.Formatter("%(asctime)s | %(message)s", datefmt="%H:%M:%S"))

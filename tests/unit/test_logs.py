@@ -58,20 +58,12 @@ def test_another_exception_leaves_its_traceback_and_goes_on(log_file):
     assert "ZeroDivisionError: of all things" in text
 
 
-@pytest.mark.parametrize("append", [True, False])
-def test_only_a_job_that_goes_on_keeps_what_was_logged(log_file, append):
-    with logs.job(log_file) as log:
-        log.info("first")
-    with logs.job(log_file, append=append) as log:
-        log.info("second")
+def test_a_job_starts_its_log_anew(log_file):
+    for message in ("first", "second"):
+        with logs.job(log_file) as log:
+            log.info(message)
     messages = [line.split(" | ")[-1] for line in log_file.read_text().splitlines()]
-    assert messages == (["first", "second"] if append else ["second"])
-
-
-def test_the_first_job_of_all_may_append(log_file):
-    with logs.job(log_file, append=True) as log:
-        log.info("first")
-    assert log_file.read_text().endswith("| first\n")
+    assert messages == ["second"]
 
 
 def test_a_message_is_logged_once_after_several_jobs(tmp_path, capsys, caplog):
