@@ -71,6 +71,7 @@ def train(
     keep_freed_memory()
     train_coco, val_coco = dataset.read(train_file), dataset.read(val_file)
     labels = dataset.class_names(train_coco)
+    batch_size = settings["learning_parameters"]["batch_size"]
     config = model_config(settings["model"], len(labels))
     logger = MMLogger.get_instance("detmake.training")
     logger.setLevel(logging.WARNING)  # machine, model and initial weights are described at length
@@ -96,8 +97,12 @@ def train(
         work_dir=str(checkpoints),
         resume=True,
         randomness={"seed": settings["learning_parameters"]["seed"]},
-        train_dataloader=_train_dataloader(settings, train_coco, train_file, num_workers),
-        val_dataloader=_val_dataloader(settings, val_coco, val_file, num_workers),
+        train_dataloader=_dataloader(
+            train_file, _train_pipeline(settings), True, batch_size, num_workers
+        ),
+        val_dataloader=_dataloader(
+            val_file, test_pipeline(settings["input_size"]), False, batch_size, num_workers
+        ),
         val_cfg={},
         val_evaluator=[_ValidationMetric(val_coco)],
         **_schedule(settings, len(train_coco["images"])),
@@ -247,54 +252,40 @@ class _CpuOptimWrapper(OptimWrapper):
             yield
 
 
-def _train_dataloader(
-    settings: Mapping[str, Any], coco: Mapping[str, Any], file: Path, num_workers: int
-) -> dict[str, Any]:
+def _train_pipeline(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """MMDetection transforms from an image file and its annotations to a training sample."""
     width, height = settings["input_size"]
     augmentations = []
     for transform in settings["pipeline"]:
-        if transform["type"] == "RandomChoiceResize":
+        if transform["type"] == "RandomChoiceResize":  # scales are relative to the input size
             scales = [(round(w * width), round(h * height)) for w, h in transform["scales"]]
             transform = {**transform, "scales": scales}
         augmentations.append(transform)
-    pipeline = [
+    return [
         {"type": "LoadImageFromFile"},
         {"type": "LoadAnnotations", "with_bbox": True},
         *augmentations,
         {"type": "PackDetInputs"},
     ]
+
+
+def _dataloader(
+    file: Path, pipeline: list[dict[str, Any]], training: bool, batch_size: int, num_workers: int
+) -> dict[str, Any]:
+    coco = dataset.read(file)
     return {
-        "batch_size": settings["learning_parameters"]["batch_size"],
+        "batch_size": batch_size,
         "num_workers": num_workers,
         "persistent_workers": num_workers > 0,
-        "sampler": {"type": "DefaultSampler", "shuffle": True},
-        "dataset": _coco_dataset(coco, file, pipeline, test_mode=False),
-    }
-
-
-def _val_dataloader(
-    settings: Mapping[str, Any], coco: Mapping[str, Any], file: Path, num_workers: int
-) -> dict[str, Any]:
-    pipeline = test_pipeline(settings["input_size"])
-    return {
-        "batch_size": settings["learning_parameters"]["batch_size"],
-        "num_workers": num_workers,
-        "persistent_workers": num_workers > 0,
-        "sampler": {"type": "DefaultSampler", "shuffle": False},
-        "dataset": _coco_dataset(coco, file, pipeline, test_mode=True),
-    }
-
-
-def _coco_dataset(
-    coco: Mapping[str, Any], file: Path, pipeline: list[dict[str, Any]], test_mode: bool
-) -> dict[str, Any]:
-    return {
-        "type": "CocoDataset",
-        "ann_file": str(file.resolve()),
-        "data_prefix": {"img": str(Path(coco["info"]["image_root"]).resolve())},
-        "metainfo": {"classes": dataset.class_names(coco)},
-        "pipeline": pipeline,
-        "test_mode": test_mode,
+        "sampler": {"type": "DefaultSampler", "shuffle": training},
+        "dataset": {
+            "type": "CocoDataset",
+            "ann_file": str(file.resolve()),
+            "data_prefix": {"img": str(Path(coco["info"]["image_root"]).resolve())},
+            "metainfo": {"classes": dataset.class_names(coco)},
+            "pipeline": pipeline,
+            "test_mode": not training,
+        },
     }
 
 
