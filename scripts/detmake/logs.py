@@ -42,3 +42,6 @@ def job(log_file: str | Path) -> Iterator[logging.Logger]:
     except Exception:
         logger.exception("The job failed:")
         raise
+    finally:
+        logger.handlers = []
+        file.close()

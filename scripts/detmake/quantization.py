@@ -1,6 +1,7 @@
 """Post-training quantization of an exported model with NNCF."""
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +23,8 @@ def quantize(model: ov.Model, images: Sequence[Path], preset: str) -> ov.Model:
         images: calibration images; all of them are used.
         preset: `performance` (symmetric quantization) or `mixed` (asymmetric activations).
     """
+
+    nncf.set_log_level(logging.WARNING)  # not every node that stays in floating point
 
     def tensor(path: Path) -> np.ndarray:
         return read_image(path)[np.newaxis]

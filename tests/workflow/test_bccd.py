@@ -61,4 +61,4 @@ def test_data_on_disk_is_not_downloaded(project):
     configure(project)
     stale = project.stale("--config", f"data={BCCD}")
     assert "download_bccd" not in stale
-    assert stale["prepare_dataset"] == 2
+    assert stale["prepare_dataset"] == 3
