@@ -1,18 +1,17 @@
 """Evaluate a snapshot with MMDetection."""
 
-import os
 from pathlib import Path
 
-if snakemake.resources.device == "cpu":
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""
-
-import torch
-
-from detmake import dataset, evaluation, logs
+from detmake import dataset, device, evaluation, logs
 from detmake.artifacts import write_json
-from detmake.snapshot import Snapshot, predict
 
 with logs.job(snakemake.log[0]):
+    device.use(snakemake.resources.device)
+
+    import torch
+
+    from detmake.snapshot import Snapshot, predict
+
     torch.set_num_threads(snakemake.threads)
     snapshot = Snapshot.load(Path(snakemake.input.weights))
     coco = dataset.read(Path(snakemake.input.subset))

@@ -1,20 +1,20 @@
 """Train a detector."""
 
-import os
 import shutil
 from pathlib import Path
 
-if snakemake.resources.device == "cpu":
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""
-
-import torch
-
-from detmake import logs, training
+from detmake import device, logs
 from detmake.artifacts import write_confidence_threshold, write_label_schema, write_text
 
-checkpoints = Path(snakemake.resources.checkpoints)
 with logs.job(snakemake.log[0]):
+    device.use(snakemake.resources.device)
+
+    import torch
+
+    from detmake import training
+
     torch.set_num_threads(snakemake.threads)
+    checkpoints = Path(snakemake.resources.checkpoints)
     result = training.train(
         dict(snakemake.params.items()),
         Path(snakemake.input.train),

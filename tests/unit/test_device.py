@@ -1,0 +1,33 @@
+"""The choice of the device."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from detmake import device
+from detmake.errors import InputError
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_cuda_without_a_gpu_is_refused():
+    with pytest.raises(InputError, match="device: found cuda"):
+        device.use("cuda")
+
+
+@pytest.mark.parametrize("name", ["cpu", "auto"])
+def test_mmengine_follows(name):
+    code = (
+        f"from detmake import device; device.use('{name}')\n"
+        "import torch; from mmengine.device import get_device\n"
+        "print(get_device(), torch.cuda.is_available())"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", code], cwd=SCRIPTS, capture_output=True, text=True, check=True
+    ).stdout
+    gpu = name == "auto" and torch.cuda.is_available()
+    assert output.split() == ["cuda" if gpu else "cpu", str(gpu)]
