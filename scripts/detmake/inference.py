@@ -25,7 +25,8 @@ class Detector:
     """
 
     def __init__(self, folder: Path, threads: int | None = None) -> None:
-        options = {"PERFORMANCE_HINT": "LATENCY"}
+        # Where a CPU has bfloat16, OpenVINO computes in it unless accuracy is asked for.
+        options = {"PERFORMANCE_HINT": "LATENCY", "EXECUTION_MODE_HINT": "ACCURACY"}
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = str(threads)
         try:

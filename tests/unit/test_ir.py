@@ -99,7 +99,9 @@ def test_finds_what_mmdetection_finds(random_snapshot, folder, images, resized_b
 
 
 def test_model_api_finds_the_same_boxes_to_the_pixel(folder, images):
-    wrapped = Model.create_model(str(folder / "openvino.xml"))
+    core = ov.Core()
+    core.set_property("CPU", {"EXECUTION_MODE_HINT": "ACCURACY"})  # as `inference` asks for it
+    wrapped = Model.create_model(str(folder / "openvino.xml"), core=core, device="CPU")
     assert wrapped.params.labels == ["red_cell", "platelet", "white_cell"]
     assert wrapped.params.confidence_threshold == pytest.approx(0.3)
     detector = inference.Detector(folder)
