@@ -8,6 +8,7 @@ import openvino as ov
 import pytest
 import torch
 import yaml
+from model_api.adapters import OpenvinoAdapter, create_core
 from model_api.models import Model
 
 from detmake import inference, ir, quantization, snapshot
@@ -99,9 +100,13 @@ def test_finds_what_mmdetection_finds(random_snapshot, folder, images, resized_b
 
 
 def test_model_api_finds_the_same_boxes_to_the_pixel(folder, images):
-    core = ov.Core()
-    core.set_property("CPU", {"EXECUTION_MODE_HINT": "ACCURACY"})  # as `inference` asks for it
-    wrapped = Model.create_model(str(folder / "openvino.xml"), core=core, device="CPU")
+    adapter = OpenvinoAdapter(
+        create_core(),
+        str(folder / "openvino.xml"),
+        device="CPU",
+        plugin_config={"EXECUTION_MODE_HINT": "ACCURACY"},  # as `inference` asks for it
+    )
+    wrapped = Model.create_model(adapter)
     assert wrapped.params.labels == ["red_cell", "platelet", "white_cell"]
     assert wrapped.params.confidence_threshold == pytest.approx(0.3)
     detector = inference.Detector(folder)
