@@ -1,6 +1,7 @@
 """What Snakemake itself offers works: plans, pictures, lint and report."""
 
 import re
+import shutil
 
 from conftest import ROOT
 
@@ -18,6 +19,7 @@ def test_pictures(project):
 
 
 def test_the_picture_in_the_readme_is_the_one_that_the_workflow_draws(project):
+    shutil.copy(ROOT / "config/config.yaml", project.folder / "config.yaml")
     drawn = project.snakemake("--rulegraph", "mermaid-js")
     edges = set(re.findall(r"id\d+ --> id\d+", drawn))
     assert len(edges) > 5
