@@ -67,9 +67,14 @@ def code_of(script):
     return provenance.source_digest(ROOT / "scripts" / f"{script}.py")
 
 
+def sources_of(wildcards):
+    """Annotation file and image folder of each subset of a run's data."""
+    return checked(data_source.locate, settings_of(wildcards)["data"])
+
+
 def source_of(wildcards):
-    """Annotation file and image folder of a subset."""
-    return checked(data_source.locate, settings_of(wildcards)["data"])[wildcards.split]
+    """Annotation file and image folder of one subset."""
+    return sources_of(wildcards)[wildcards.split]
 
 
 @cache
@@ -85,5 +90,5 @@ def evaluated_subset(wildcards):
 
 def lacks_test(wildcards):
     """Whether the data has no test subset, so that val serves in its place."""
-    located = checked(data_source.locate, settings_of(wildcards)["data"])
-    return located["test"] == located["val"]
+    sources = sources_of(wildcards)
+    return sources["test"] == sources["val"]

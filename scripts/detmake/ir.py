@@ -57,7 +57,7 @@ def export(snapshot: Snapshot, folder: Path) -> None:
         folder: receives `openvino.xml`, `openvino.bin`, `config.json`, `label_schema.json` and
             `confidence_threshold`.
     """
-    write_model_folder(convert(snapshot), folder, _description(snapshot), compress_to_fp16=True)
+    write_model_folder(convert(snapshot), folder, _description(snapshot))
 
 
 def _description(snapshot: Snapshot) -> dict[str, Any]:

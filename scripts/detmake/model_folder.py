@@ -23,22 +23,19 @@ FILES = (
 )
 
 
-def write_model_folder(
-    model: ov.Model, folder: Path, description: Mapping[str, Any], compress_to_fp16: bool
-) -> None:
-    """Write a model folder, whole or not at all.
+def write_model_folder(model: ov.Model, folder: Path, description: Mapping[str, Any]) -> None:
+    """Write a model folder, whole or not at all, floating-point weights in half precision.
 
     Args:
         model: a detector as `detmake.ir.convert` describes it.
         folder: receives the files named in `FILES`.
         description: content of `config.json`: `template`, `labels`, `input_size` (width, height),
             `confidence_threshold`, `iou_threshold`.
-        compress_to_fp16: whether floating-point weights are stored in half precision.
     """
     for key, value in _model_api_metadata(description).items():
         model.set_rt_info(value, ["model_info", key])
     with staged(folder) as scratch:
-        ov.save_model(model, scratch / "openvino.xml", compress_to_fp16=compress_to_fp16)
+        ov.save_model(model, scratch / "openvino.xml", compress_to_fp16=True)
         write_json(scratch / "config.json", dict(description))
         write_label_schema(scratch / "label_schema.json", description["labels"])
         write_confidence_threshold(

@@ -23,7 +23,6 @@ def quantize(model: ov.Model, images: Sequence[Path], preset: str) -> ov.Model:
         images: calibration images; all of them are used.
         preset: `performance` (symmetric quantization) or `mixed` (asymmetric activations).
     """
-
     nncf.set_log_level(logging.WARNING)  # not every node that stays in floating point
 
     def tensor(path: Path) -> np.ndarray:
@@ -42,7 +41,7 @@ def quantize_folder(source: Path, images: Sequence[Path], preset: str, folder: P
     """Quantize the model of one model folder into another (`detmake.model_folder`)."""
     description = json.loads((source / "config.json").read_text(encoding="utf-8"))
     model = quantize(ov.Core().read_model(source / "openvino.xml"), images, preset)
-    write_model_folder(model, folder, description, compress_to_fp16=True)
+    write_model_folder(model, folder, description)
 
 
 def calibration_subset(images: Sequence[Path], size: int) -> list[Path]:

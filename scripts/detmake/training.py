@@ -78,7 +78,7 @@ def train(
     _discard_foreign_checkpoints(
         checkpoints,
         {
-            "settings": {key: settings[key] for key in sorted(settings)},
+            "settings": dict(settings),
             "data": [
                 hashlib.sha256(path.read_bytes()).hexdigest() for path in (train_file, val_file)
             ],
@@ -98,10 +98,15 @@ def train(
         resume=True,
         randomness={"seed": settings["learning_parameters"]["seed"]},
         train_dataloader=_dataloader(
-            train_file, _train_pipeline(settings), True, batch_size, num_workers
+            train_file, train_coco, _train_pipeline(settings), True, batch_size, num_workers
         ),
         val_dataloader=_dataloader(
-            val_file, test_pipeline(settings["input_size"]), False, batch_size, num_workers
+            val_file,
+            val_coco,
+            test_pipeline(settings["input_size"]),
+            False,
+            batch_size,
+            num_workers,
         ),
         val_cfg={},
         val_evaluator=[_ValidationMetric(val_coco)],
@@ -270,9 +275,13 @@ def _train_pipeline(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _dataloader(
-    file: Path, pipeline: list[dict[str, Any]], training: bool, batch_size: int, num_workers: int
+    file: Path,
+    coco: Mapping[str, Any],
+    pipeline: list[dict[str, Any]],
+    training: bool,
+    batch_size: int,
+    num_workers: int,
 ) -> dict[str, Any]:
-    coco = dataset.read(file)
     return {
         "batch_size": batch_size,
         "num_workers": num_workers,
