@@ -75,9 +75,12 @@ def resolve(
 
     Precedence: defaults of the schema < template < configuration file < its run < command line
     (< a run given on the command line). Mappings are merged key by key, everything else is
-    replaced. The settings of a run hold every key of the configuration but `runs`, and the
-    template's `name`, `task`, `id`, `model`, `pipeline` and `optimizer`. No two runs share an
-    object.
+    replaced, and so is a mapping by one of another `type`. The settings of a run hold every key of
+    the configuration but `runs` and `backbone`, and the template's `name`, `task`, `id`, `model`
+    (with the configuration's `backbone`), `pipeline` and `optimizer`. `pretrained` is None or
+    {"source": URL or path, "channel_order": "rgb", "bgr" or None}; it is replaced as a whole, and
+    the template's own is None where the backbone is of another type than the template's. No two
+    runs share an object.
 
     `file_config` is the content of the configuration file. Values of `command_line` may be strings
     at any depth: a string is read as YAML where the schema allows none. `schema` is the YAML file
@@ -120,7 +123,18 @@ def resolve(
                 note = _NOTE if "template" in given[1] or "template" in line_run else ""
                 errors.append(f"{prefix}template{note}: {_unknown_template(name, templates)}")
         template = loaded[name] if isinstance(name, str) else {}
-        settings = _merge(defaults, template, *layers)
+        model = _mapping(template.get("model"))
+        # A backbone that names no type is of the template's.
+        implied = {"type": _mapping(model.get("backbone")).get("type")}
+        settings = _merge(defaults, template, {"backbone": implied}, *layers)
+        backbone = settings.pop("backbone")
+        settings["model"] = _merge(model, {"backbone": backbone})
+        own_pretrained = [layer["pretrained"] for layer in layers if "pretrained" in layer]
+        if own_pretrained:
+            settings["pretrained"] = own_pretrained[-1]
+        elif _mapping(backbone).get("type") != implied["type"]:
+            settings["pretrained"] = None  # the template's are weights of another network
+        settings["pretrained"] = _pretrained(settings["pretrained"])
 
         own = {key: value for key, value in settings.items() if key in root["properties"]}
         missing = [
@@ -153,12 +167,24 @@ def _mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _pretrained(value: Any) -> Any:
+    """Bring the forms of `pretrained` into one."""
+    if isinstance(value, str):
+        value = {"source": value}
+    return {"channel_order": None, **value} if isinstance(value, dict) else value
+
+
 def _merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for layer in layers:
         for key, value in layer.items():
-            if isinstance(value, dict) and isinstance(merged.get(key), dict):
-                merged[key] = _merge(merged[key], value)
+            below = merged.get(key)
+            if (
+                isinstance(value, dict)
+                and isinstance(below, dict)
+                and ("type" not in value or value["type"] == below.get("type"))
+            ):
+                merged[key] = _merge(below, value)
             else:
                 merged[key] = copy.deepcopy(value)
     return merged
@@ -193,7 +219,9 @@ def _coerce(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> A
     """Bring a value into the schema's types where that is plain; leave it alone where not."""
     schema = _dereference(schema, root)
     types = _types(schema)
-    if isinstance(value, str) and types and "string" not in types:
+    if isinstance(value, str) and "null" in types and value.lower() in {"null", "none"}:
+        return None
+    if isinstance(value, str) and types and ("string" not in types or "number" in types):
         try:
             value = yaml.load(value, _Loader)
         except yaml.YAMLError:
@@ -205,7 +233,7 @@ def _coerce(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> A
         for key, item in value.items():
             part = _dereference(known.get(key, other), root)
             item = _coerce(item, part, root)
-            if item is None and "object" in _types(part):
+            if item is None and "object" in _types(part) and "null" not in _types(part):
                 if key in known:  # an empty section counts as absent
                     continue
                 item = {}
@@ -218,7 +246,7 @@ def _coerce(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> A
         return next(alike, value)
     if isinstance(value, float) and "integer" in types and value.is_integer():
         return int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and "number" in types:
+    if isinstance(value, int) and not isinstance(value, bool) and types == ["number"]:
         return float(value)  # 1 and 1.0 are the same setting: one form, or a build looks stale
     return value
 

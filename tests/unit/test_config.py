@@ -1,4 +1,5 @@
 import copy
+import json
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,7 @@ def test_defaults_of_the_schema_fill_what_nobody_gives(resolve):
     assert settings["template"] == "atss_mobilenetv2"
     assert settings["device"] == "auto"
     assert settings["results"] == "results"
+    assert settings["pretrained"] is settings["weights"] is None
     assert settings["bccd_url"].startswith("https://github.com/Shenggan/BCCD_Dataset/archive/d272f")
     assert "runs" not in settings
 
@@ -286,6 +288,217 @@ def test_text_stays_text(resolve):
     assert (settings["results"], settings["data"]) == ("4", "null")
 
 
+# Backbone
+
+
+NETWORK = {"type": "MobileNetV2", "out_indices": [2, 4]}  # the template's
+RESNET = {"type": "ResNet", "depth": 18}
+HALF = {"widen_factor": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("file", "run", "line", "expected"),
+    [
+        (None, None, None, NETWORK),
+        (HALF, None, None, {**NETWORK, **HALF}),
+        ({"type": "MobileNetV2", **HALF}, None, None, {**NETWORK, **HALF}),
+        ({"out_indices": [1]}, None, None, {**NETWORK, "out_indices": [1]}),
+        (RESNET, None, None, RESNET),
+        (HALF, RESNET, None, RESNET),
+        (HALF, None, {"frozen_stages": 1}, {**NETWORK, **HALF, "frozen_stages": 1}),
+        (RESNET, {"depth": 50}, {"style": "caffe"}, {**RESNET, "depth": 50, "style": "caffe"}),
+        (RESNET, None, {"type": "SSDVGG"}, {"type": "SSDVGG"}),
+        (RESNET, {"type": "MobileNetV2", **HALF}, None, {**NETWORK, **HALF}),
+        (RESNET, {"type": "ResNet", "base_channels": 32}, None, {**RESNET, "base_channels": 32}),
+        (
+            {"norm_cfg": {"type": "BN", "eps": 1e-3}},
+            {"norm_cfg": {"type": "GN"}},
+            {"norm_cfg": {"num_groups": 8}},
+            {**NETWORK, "norm_cfg": {"type": "GN", "num_groups": 8}},
+        ),
+    ],
+)
+def test_backbone_is_merged_into_one_of_its_type_and_replaces_another(
+    resolve, file, run, line, expected
+):
+    given = {"data": DATA, "backbone": file, "runs": {"r": {"backbone": run}}}
+    settings = resolve(given, {"backbone": line})["r"]
+    assert settings["model"] == {"type": "ATSS", "backbone": expected}
+    assert "backbone" not in settings
+
+
+def test_backbone_is_merged_into_that_of_the_runs_own_template(resolve, templates):
+    (templates / "resnet.yaml").write_text(
+        TEMPLATE.replace("MobileNetV2, out_indices: [2, 4]", "ResNet, depth: 101, style: caffe")
+    )
+    runs = resolve({"data": DATA, "backbone": RESNET, "runs": {"r": {"template": "resnet"}}})
+    assert runs[""]["model"]["backbone"] == RESNET
+    assert runs["r"]["model"]["backbone"] == {**RESNET, "style": "caffe"}
+
+
+def test_backbone_of_the_command_line_has_numbers_again(resolve):
+    text = {
+        "type": "ResNet",
+        "depth": "18",
+        "widen_factor": "1.0",
+        "out_indices": ["1", "2"],
+        "norm_eval": "false",
+        "style": "pytorch",
+        "norm_cfg": {"type": "BN", "eps": "1e-3", "requires_grad": "True"},
+        "plugins": [{"position": "after_conv1", "stages": ["false", "true"]}],
+        "init_cfg": "null",
+        "dcn": "None",
+    }
+    expected = {
+        "type": "ResNet",
+        "depth": 18,
+        "widen_factor": 1.0,
+        "out_indices": [1, 2],
+        "norm_eval": False,
+        "style": "pytorch",
+        "norm_cfg": {"type": "BN", "eps": 0.001, "requires_grad": True},
+        "plugins": [{"position": "after_conv1", "stages": [False, True]}],
+        "init_cfg": None,
+        "dcn": None,
+    }
+    base = resolve(None, {"backbone": text})[""]["model"]["backbone"]
+    run = resolve(None, {"runs": {"r": {"backbone": text}}})["r"]["model"]["backbone"]
+    assert repr(base) == repr(run) == repr(expected)  # 1 == 1.0 == True
+    whole = resolve(None, {"backbone": "{type: ResNet, depth: 18}"})[""]
+    assert whole["model"]["backbone"] == RESNET
+
+
+def test_values_of_a_backbone_in_the_file_stay(resolve):
+    given = {**RESNET, "depth": 18.0, "strides": [1, 2], "deep_stem": True, "init_cfg": None}
+    found = resolve({"data": DATA, "backbone": given})[""]["model"]["backbone"]
+    assert repr(found) == repr(given)
+
+
+@pytest.mark.parametrize("value", [None, "null", {}])
+def test_empty_backbone_counts_as_absent(resolve, value):
+    runs = resolve({"data": DATA, "backbone": HALF}, {"backbone": value})
+    assert runs[""]["model"]["backbone"] == {**NETWORK, **HALF}
+
+
+# Pretrained weights
+
+
+URL = "https://example.org/v3.0/atss/atss_r50-ff34753d.pth"
+OTHER = "http://example.org/other-0123abcd.pth"
+
+
+@pytest.fixture
+def with_pretrained(templates):
+    """Give the default template weights of its own."""
+
+    def call(value="{source: own.pth, channel_order: bgr}"):
+        (templates / "atss_mobilenetv2.yaml").write_text(f"{TEMPLATE}pretrained: {value}\n")
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (URL, {"source": URL, "channel_order": None}),
+        ("weights/resnet.pth", {"source": "weights/resnet.pth", "channel_order": None}),
+        ({"source": OTHER}, {"source": OTHER, "channel_order": None}),
+        ({"source": URL, "channel_order": "RGB"}, {"source": URL, "channel_order": "rgb"}),
+        (None, None),
+        ("null", None),
+        ("NULL", None),
+        ("None", None),
+    ],
+)
+@pytest.mark.parametrize("layer", ["template", "file", "run", "line"])
+def test_pretrained_has_one_form_and_the_strongest_layer_counts(
+    resolve, with_pretrained, layer, value, expected
+):
+    if layer == "template":
+        with_pretrained(json.dumps(value))
+        assert resolve()[""]["pretrained"] == expected
+        return
+    with_pretrained()
+    run = {"pretrained": {"source": "run.pth", "channel_order": "bgr"}}
+    given = {"data": DATA, "pretrained": "file.pth", "runs": {"r": {} if layer == "file" else run}}
+    line = {}
+    {"file": given, "run": run, "line": line}[layer]["pretrained"] = value
+    assert resolve(given, line)["r"]["pretrained"] == expected
+
+
+def test_template_says_null_or_nothing(resolve, with_pretrained):
+    with_pretrained("")
+    assert resolve()[""]["pretrained"] is None
+    with_pretrained("old.pth")
+    assert resolve({"data": DATA, "pretrained": None})[""]["pretrained"] is None
+
+
+def test_pretrained_of_the_template_is_that_of_its_own_backbone(resolve, with_pretrained):
+    with_pretrained()
+    own = {"source": "own.pth", "channel_order": "bgr"}
+    runs = {
+        "half": {"backbone": HALF},
+        "same": {"backbone": {"type": "MobileNetV2"}},
+        "resnet": {"backbone": RESNET},
+        "given": {"backbone": RESNET, "pretrained": "resnet.pth"},
+    }
+    found = resolve({"data": DATA, "runs": runs})
+    assert found["half"]["pretrained"] == found["same"]["pretrained"] == own
+    assert found["resnet"]["pretrained"] is None
+    assert found["given"]["pretrained"] == {"source": "resnet.pth", "channel_order": None}
+    found = resolve({"data": DATA, "pretrained": "file.pth", "runs": runs})
+    assert found["resnet"]["pretrained"] == {"source": "file.pth", "channel_order": None}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "https://example.org/cspnext_rsb-600e.pth",
+        "https://example.org/model.pth",
+        "https://example.org/model-ff34753d.pt",
+        "https://example.org/modelff34753d.pth",
+        "https://example.org/model-ff34753.pth",
+        "https://example.org/model-ff34753g.pth",
+        "https://example.org/model-ff34753d.pth?download=1",
+        "https://example.org/?file=model-ff34753d.pth",
+        "https://model-ff34753d.pth",
+        "ftp://example.org/model-ff34753d.pth",
+        "torchvision://resnet18",
+    ],
+)
+def test_a_download_must_name_its_digest(problems, templates, source):
+    for key, given in (("pretrained", source), ("pretrained.source", {"source": source})):
+        (line,) = problems({"pretrained": given})
+        assert line.startswith(f'{key}: found "')
+        assert "whose file name ends in '-', the first 8 digits of the file's SHA-256" in line
+        assert "download it and give its path" in line
+    path = write_template(templates, f"{TEMPLATE}pretrained: '{source}'\n")
+    (line,) = problems({"template": "bad"})
+    assert line.startswith(f"{path}: pretrained: found ")
+
+
+def test_a_path_may_look_like_anything(resolve):
+    for path in ("http.pth", "a b/model.pt", "./none", "/data/x:y.pth"):
+        settings = resolve({"data": DATA, "pretrained": path, "weights": path})[""]
+        assert settings["pretrained"]["source"] == settings["weights"] == path
+
+
+# Weights of one's own
+
+
+@pytest.mark.parametrize("value", [None, "null", "NONE"])
+def test_weights_of_the_strongest_layer(resolve, value):
+    runs = {"r": {"weights": "run.pth"}, "s": {"weights": value}}
+    found = resolve({"data": DATA, "weights": "file.pth", "runs": runs})
+    assert {name: run["weights"] for name, run in found.items()} == {
+        "": "file.pth",
+        "r": "run.pth",
+        "s": None,
+    }
+    found = resolve({"data": DATA, "weights": "file.pth", "runs": runs}, {"weights": value})
+    assert {run["weights"] for run in found.values()} == {None}
+
+
 # Templates
 
 
@@ -360,10 +573,20 @@ def test_template_names_its_file(problems, templates):
     assert len(text) == 5
 
 
-@pytest.mark.parametrize("key", ["name", "task", "id", "model", "pipeline", "optimizer"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("name", "task", "id", "model", "pipeline", "optimizer"),
+        *("model.type", "model.backbone", "model.backbone.type"),
+    ],
+)
 def test_template_must_be_complete(problems, templates, key):
     content = yaml.safe_load(TEMPLATE)
-    del content[key]
+    *sections, last = key.split(".")
+    part = content
+    for section in sections:
+        part = part[section]
+    del part[last]
     path = write_template(templates, yaml.safe_dump(content))
     (line,) = problems({"template": "bad"})
     assert line.startswith(f"{path}: {key}: missing, expected ")
@@ -528,6 +751,38 @@ def test_unknown_keys(problems, given, start):
             {"runs": {"slow": 5}},
             "runs.slow: found 5 (integer), expected a mapping",
         ),
+        ({"backbone": "ResNet"}, 'backbone: found "ResNet" (string), expected a mapping'),
+        (
+            {"backbone": [RESNET]},
+            'backbone: found [{"type": "ResNet", "depth": 18}] (list), expected a mapping',
+        ),
+        (
+            {"runs": {"r": {"backbone": {"type": 18}}}},
+            "runs.r.backbone.type: found 18 (integer), expected a string, not empty",
+        ),
+        (
+            {"backbone": {"norm_cfg": {"eps": [".nan"]}}},
+            "backbone.norm_cfg.eps[0]: found NaN (number), "
+            "expected a value as MMDetection takes it, numbers finite",
+        ),
+        (
+            {"pretrained": {"source": "x.pth", "channel_order": "gbr"}},
+            'pretrained.channel_order: found "gbr" (string), expected one of rgb, bgr',
+        ),
+        (
+            {"pretrained": {"source": "x.pth", "channels": "rgb"}},
+            "pretrained.channels: unknown key; allowed: source, channel_order",
+        ),
+        (
+            {"weights": ""},
+            'weights: found "" (string), expected the path of a finished snapshot or '
+            "checkpoint, or null",
+        ),
+        (
+            {"weights": 4},
+            "weights: found 4 (integer), expected the path of a finished snapshot or "
+            "checkpoint, or null",
+        ),
     ],
 )
 def test_wrong_values(problems, given, line):
@@ -554,6 +809,24 @@ def test_data_is_required(problems):
     assert line.startswith("data: missing, expected the path of a data.yaml")
     lines = problems({"data": {}}, with_data=False)
     assert [line.split(":")[0] for line in lines] == ["data.train", "data.val"]
+
+
+def test_pretrained_is_never_pieced_together(problems, resolve):
+    with_order = {"source": "x.pth", "channel_order": "rgb"}
+    (line,) = problems(
+        {"pretrained": with_order, "runs": {"r": {"pretrained": {"channel_order": "bgr"}}}}
+    )
+    assert line.startswith("runs.r.pretrained.source: missing, expected a path, or an http")
+    runs = {"r": {"pretrained": {"source": "x.pth"}}}
+    found = resolve({"data": DATA, "pretrained": with_order, "runs": runs})
+    assert found["r"]["pretrained"]["channel_order"] is None
+
+
+@pytest.mark.parametrize("value", ["", 4, True, [URL]])
+def test_pretrained_of_a_wrong_type(problems, value):
+    (line,) = problems({"pretrained": value})
+    assert line.startswith("pretrained: found ")
+    assert ", expected null, a path, an http or https address whose file name ends in" in line
 
 
 def test_what_is_missing_in_a_run_alone_is_said_of_the_run(problems):
