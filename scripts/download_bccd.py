@@ -2,9 +2,15 @@
 
 from pathlib import Path
 
-from detmake import archive, bccd, logs
+from detmake import bccd, logs
+from detmake.download import download
 
 with logs.job(snakemake.log[0]):
     target = Path(snakemake.output.archive)
-    archive.download(snakemake.params.url, target)
+    download(
+        snakemake.params.url,
+        target,
+        remedy=f"Try again later; or put that file at {target} by hand; or point the `data` key at "
+        "a folder that already holds the data set.",
+    )
     bccd.verify(target, Path(snakemake.input.manifest))

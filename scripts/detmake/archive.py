@@ -1,26 +1,13 @@
-"""Download a public archive, and read from it what a list of SHA-256 digests pins."""
+"""Read from a public archive what a list of SHA-256 digests pins."""
 
 import hashlib
-import itertools
-import logging
-import os
-import sys
-import time
 import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
-import requests
-from tqdm import tqdm
-
 from detmake.errors import InputError
 
-ATTEMPTS = 4
-WAIT_S = 2.0  # before the second attempt, doubled before each later one
-TIMEOUT_S = (10.0, 60.0)  # to connect; between two blocks of data
-
-_TRANSIENT_STATUS = {408, 429, 500, 502, 503, 504}
 # What zipfile raises on damaged archives, besides its own error: OSError for an offset before the
 # file, RuntimeError for a member that says it is encrypted or packed in an unknown way, ValueError
 # for a name that is no UTF-8.
@@ -32,48 +19,6 @@ _DAMAGED = (
     RuntimeError,
     ValueError,
 )
-
-log = logging.getLogger("detmake")
-
-
-def download(url: str, target: Path) -> None:
-    """Download ``url`` to the file ``target``, with progress on standard error.
-
-    The file appears whole or not at all: a body shorter than its declared length, or a chunked one
-    without its end, is a fault. (A server that declares neither cannot be checked here: the digests
-    of `read_members` are for that.) Transient faults are tried again, from the first byte, since
-    GitHub makes its archives on request and serves no ranges of them.
-
-    Raises:
-        InputError: ``url`` could not be had; an earlier ``target`` is left as it was.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.part")
-    try:
-        for attempt in itertools.count(1):
-            try:
-                _fetch(url, part, label=target.name)
-                break
-            except requests.RequestException as error:
-                if attempt == ATTEMPTS or not _is_transient(error):
-                    raise InputError(
-                        f"{url}: download failed at attempt {attempt}: {error}\n"
-                        f"Try again later; or put that file at {target} by hand; or point the "
-                        "`data` key at a folder that already holds the data set."
-                    ) from error
-                wait = WAIT_S * 2 ** (attempt - 1)
-                log.warning(
-                    "%s: attempt %d of %d failed (%s); next one in %g s",
-                    url,
-                    attempt,
-                    ATTEMPTS,
-                    error,
-                    wait,
-                )
-                time.sleep(wait)
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def read_members(archive: Path, digests: Mapping[str, str]) -> dict[str, bytes]:
@@ -130,32 +75,3 @@ def read_members(archive: Path, digests: Mapping[str, str]) -> dict[str, bytes]:
             f"Expected is the archive as published, byte for byte in these members.\n{remedy}"
         )
     return contents
-
-
-def _fetch(url: str, target: Path, label: str) -> None:
-    """Write the body of one GET of ``url`` to ``target``, raising requests' own errors."""
-    # Without a content encoding, the declared length is that of the file.
-    headers = {"Accept-Encoding": "identity"}
-    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
-        response.raise_for_status()
-        length = response.headers.get("Content-Length", "")
-        with (
-            target.open("wb") as file,
-            tqdm(
-                desc=label,
-                total=int(length) if length.isdecimal() else None,
-                unit="B",
-                unit_scale=True,
-                mininterval=0.1 if sys.stderr.isatty() else 10,
-            ) as progress,
-        ):
-            for block in response.iter_content(1 << 16):
-                file.write(block)
-                progress.update(len(block))
-
-
-def _is_transient(error: Exception) -> bool:
-    if isinstance(error, requests.HTTPError):
-        return error.response.status_code in _TRANSIENT_STATUS
-    cut = requests.exceptions.ChunkedEncodingError  # raised for any body that ends early
-    return isinstance(error, (requests.ConnectionError, requests.Timeout, cut))

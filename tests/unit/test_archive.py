@@ -1,176 +1,17 @@
-"""Tests of downloading over a faulty connection and of reading damaged archives."""
+"""Tests of reading archives: whole, altered and damaged ones."""
 
 import hashlib
 import io
-import socket
-import threading
 import zipfile
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from detmake import archive
-from detmake.archive import download, read_members
+from detmake.archive import read_members
 from detmake.errors import InputError
 
-BODY = bytes(range(256)) * 1024  # several blocks
 MEMBERS = {f"BCCD/x/{i}.txt": f"blood cell {i} ".encode() * 20 for i in range(3)}
 DIGESTS = {name: hashlib.sha256(content).hexdigest() for name, content in MEMBERS.items()}
-
-Answer = Callable[[BaseHTTPRequestHandler], None]
-
-
-def whole(handler: BaseHTTPRequestHandler) -> None:
-    handler.send_response(200)
-    handler.send_header("Content-Length", str(len(BODY)))
-    handler.end_headers()
-    handler.wfile.write(BODY)
-
-
-def whole_in_chunks(handler: BaseHTTPRequestHandler) -> None:
-    handler.send_response(200)
-    handler.send_header("Transfer-Encoding", "chunked")
-    handler.end_headers()
-    handler.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY))
-
-
-def half(handler: BaseHTTPRequestHandler) -> None:
-    handler.send_response(200)
-    handler.send_header("Content-Length", str(len(BODY)))
-    handler.end_headers()
-    handler.wfile.write(BODY[: len(BODY) // 2])
-    handler.close_connection = True
-
-
-def half_in_chunks(handler: BaseHTTPRequestHandler) -> None:
-    """Send whole chunks, but not the empty one that ends a body."""
-    handler.send_response(200)
-    handler.send_header("Transfer-Encoding", "chunked")
-    handler.end_headers()
-    handler.wfile.write(b"%x\r\n%s\r\n" % (len(BODY) // 2, BODY[: len(BODY) // 2]))
-    handler.close_connection = True
-
-
-def stall(handler: BaseHTTPRequestHandler) -> None:
-    handler.send_response(200)
-    handler.send_header("Content-Length", str(len(BODY)))
-    handler.end_headers()
-    handler.wfile.write(BODY[:100])
-    handler.wfile.flush()
-    handler.rfile.read(1)  # until the client gives up
-    handler.close_connection = True
-
-
-def status(code: int) -> Answer:
-    return lambda handler: handler.send_error(code)
-
-
-class Server(ThreadingHTTPServer):
-    """Answers each request with the next of ``answers``, the last one again and again."""
-
-    answers: list[Answer]
-    requests: int = 0
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/a.zip"
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Server
-
-    def do_GET(self) -> None:
-        answer = self.server.answers[min(self.server.requests, len(self.server.answers) - 1)]
-        self.server.requests += 1
-        answer(self)
-
-    def log_message(self, *args: object) -> None: ...
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(archive, "WAIT_S", 0.0)
-    with Server(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
-        yield server
-        server.shutdown()
-
-
-@pytest.mark.parametrize("answer", [whole, whole_in_chunks])
-def test_download_replaces_the_target(server: Server, tmp_path: Path, answer: Answer) -> None:
-    server.answers = [answer]
-    target = tmp_path / "new" / "a.zip"
-    download(server.url, target)
-    target.write_bytes(b"an older file")
-    download(server.url, target)
-    assert target.read_bytes() == BODY
-    assert list(target.parent.iterdir()) == [target]
-
-
-@pytest.mark.parametrize("fault", [half, half_in_chunks, status(503), status(429)])
-def test_transient_fault_is_tried_again(server: Server, tmp_path: Path, fault: Answer) -> None:
-    server.answers = [fault, fault, whole]
-    download(server.url, tmp_path / "a.zip")
-    assert (tmp_path / "a.zip").read_bytes() == BODY
-    assert server.requests == 3
-
-
-@pytest.mark.parametrize("fault", [half, half_in_chunks, status(503)])
-def test_lasting_fault_leaves_nothing_and_a_later_call_succeeds(
-    server: Server, tmp_path: Path, fault: Answer
-) -> None:
-    server.answers = [fault] * archive.ATTEMPTS + [whole]
-    target = tmp_path / "a.zip"
-    with pytest.raises(InputError) as raised:
-        download(server.url, target)
-    for part in (server.url, str(target), "`data`", f"attempt {archive.ATTEMPTS}"):
-        assert part in str(raised.value)
-    assert list(tmp_path.iterdir()) == []
-    download(server.url, target)
-    assert target.read_bytes() == BODY
-
-
-def test_failure_leaves_an_earlier_file(server: Server, tmp_path: Path) -> None:
-    server.answers = [half]
-    (tmp_path / "a.zip").write_bytes(b"an older file")
-    with pytest.raises(InputError):
-        download(server.url, tmp_path / "a.zip")
-    assert (tmp_path / "a.zip").read_bytes() == b"an older file"
-    assert len(list(tmp_path.iterdir())) == 1
-
-
-def test_not_found_is_final(server: Server, tmp_path: Path) -> None:
-    server.answers = [status(404), whole]
-    with pytest.raises(InputError, match="404"):
-        download(server.url, tmp_path / "a.zip")
-    assert server.requests == 1
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_stalled_server_times_out(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(archive, "TIMEOUT_S", (1.0, 0.2))
-    server.answers = [stall, whole]
-    download(server.url, tmp_path / "a.zip")
-    assert (tmp_path / "a.zip").read_bytes() == BODY
-    assert server.requests == 2
-
-
-def test_connection_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(archive, "WAIT_S", 0.0)
-    with socket.socket() as bound:  # bound and not listening: connections are refused
-        bound.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{bound.getsockname()[1]}/a.zip"
-        with pytest.raises(InputError, match="refused") as raised:
-            download(url, tmp_path / "a.zip")
-    assert url in str(raised.value)
-    assert list(tmp_path.iterdir()) == []
 
 
 def zipped(members: dict[str, bytes]) -> bytes:

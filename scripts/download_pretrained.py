@@ -1,0 +1,16 @@
+"""Download a published checkpoint and check it against the digest in its name."""
+
+from pathlib import Path
+
+from detmake import logs
+from detmake.download import download, verify_digest
+
+with logs.job(snakemake.log[0]):
+    target = Path(snakemake.output[0])
+    download(
+        snakemake.params.url,
+        target,
+        remedy=f"Try again later; or put that file at {target} by hand; or set `pretrained: null` "
+        "to train from scratch.",
+    )
+    verify_digest(target)
