@@ -1,8 +1,10 @@
 """Inference with an exported model: OpenVINO and images, no training library."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,14 +21,18 @@ class Detector:
     Args:
         folder: a model folder (`detmake.model_folder`).
         threads: CPU threads; None leaves the choice to OpenVINO.
+        performance_hint: `LATENCY`, all threads work on one image; or `THROUGHPUT`, the threads
+            are divided among several images, which `stream` makes use of.
 
     Raises:
         InputError: the folder holds no readable model.
     """
 
-    def __init__(self, folder: Path, threads: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, threads: int | None = None, performance_hint: str = "LATENCY"
+    ) -> None:
         # Where a CPU has bfloat16, OpenVINO computes in it unless accuracy is asked for.
-        options = {"PERFORMANCE_HINT": "LATENCY", "EXECUTION_MODE_HINT": "ACCURACY"}
+        options = {"PERFORMANCE_HINT": performance_hint, "EXECUTION_MODE_HINT": "ACCURACY"}
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = str(threads)
         try:
@@ -49,13 +55,51 @@ class Detector:
         Returns:
             Detections in pixels of the image, by descending score, low ones included.
         """
-        height, width = image.shape[:2]
-        found = self._model(image[np.newaxis])
-        return Detections(
-            boxes=found["bboxes"][0] * np.float32([width, height, width, height]),
-            scores=found["scores"][0],
-            labels=found["labels"][0],
-        )
+        # A shared image stays the model's input memory: the next image that is not shared (of
+        # another request, or an array that OpenVINO cannot share) would be written into it.
+        return _in_pixels(self._model(image[np.newaxis], share_inputs=False), image.shape)
+
+    def stream(self, images: Iterable[np.ndarray]) -> Iterator[Detections]:
+        """Detect in one image after the other, in as many at a time as suits the compiled model.
+
+        Args:
+            images: as for a call; may be endless, and may fill the same array anew for each image.
+                Only a few are drawn ahead of the results. An exception that it raises passes
+                through, in place of the results of those few.
+
+        Yields:
+            What a call returns for each image, in the order of the images.
+        """
+        # Results are taken in order, so a request may be done before its turn: twice as many as are
+        # in work at a time let no thread wait for that.
+        in_work = self._model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+        idle = [self._model.create_infer_request() for _ in range(2 * in_work)]
+        started: deque[tuple[ov.InferRequest, tuple[int, ...]]] = deque()
+
+        def oldest() -> tuple[ov.InferRequest, Detections]:
+            request, shape = started.popleft()
+            request.wait()
+            return request, _in_pixels(request.results, shape)
+
+        for image in images:
+            request, found = (idle.pop(), None) if idle else oldest()
+            # Before the yield, so that no thread idles while the caller uses the result.
+            request.start_async(image[np.newaxis])
+            started.append((request, image.shape))
+            if found is not None:
+                yield found
+        while started:
+            yield oldest()[1]
+
+
+def _in_pixels(found: Mapping[str, Any], shape: tuple[int, ...]) -> Detections:
+    """A model's outputs for an image of that shape, its boxes in pixels."""
+    height, width = shape[:2]
+    return Detections(
+        boxes=found["bboxes"][0] * np.float32([width, height, width, height]),
+        scores=found["scores"][0],
+        labels=found["labels"][0],
+    )
 
 
 def read_image(path: Path) -> np.ndarray:

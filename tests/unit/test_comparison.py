@@ -1,0 +1,146 @@
+"""The table of all runs, by hand."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from detmake import comparison
+
+
+@pytest.fixture
+def models(tmp_path):
+    """A snapshot and a model folder of one run, and a snapshot of another."""
+
+    def performance(name, f_measure, subset="cells/test.json"):
+        path = tmp_path / f"{name}.json"
+        content = {
+            "f-measure": f_measure,
+            "precision": 0.9,
+            "recall": 0.8,
+            "at_validated_threshold": {"f-measure": 0.1},
+            "mAP50": 0.93125,
+            "mAP": 0.68474,
+            "images_per_second": 7.0,
+            "annotations": subset,
+        }
+        path.write_text(json.dumps(content))
+        return str(path)
+
+    weights = tmp_path / "weights.pth"
+    weights.write_bytes(bytes(11_200_000))
+    (tmp_path / "performance.txt").write_bytes(bytes(5_000_000))
+    folder = tmp_path / "openvino"
+    folder.mkdir()
+    (folder / "openvino.xml").write_bytes(bytes(400_000))
+    (folder / "openvino.bin").write_bytes(bytes(2_000_000))
+    (folder / "config.json").write_bytes(bytes(700_000))
+    other = tmp_path / "other.pth"
+    other.write_bytes(bytes(1_000_000))
+
+    def model(run, template, precision, path, performance):
+        return {
+            "run": run,
+            "template": template,
+            "precision": precision,
+            "path": str(path),
+            "performance": performance,
+            "subset": "not read here",
+        }
+
+    return [
+        model("results", "ATSS", "snapshot", weights, performance("a", 0.94449)),
+        model("results", "ATSS", "IR", folder, performance("b", 0.94551)),
+        model("other", "SSD", "snapshot", other, performance("c", 0.5)),
+    ]
+
+
+@pytest.fixture
+def speed(models):
+    """In another order than the models."""
+    paths = [models[2]["path"], models[0]["path"], models[1]["path"]]
+    return pd.DataFrame(
+        {"latency_ms": [30.26, 59.31, 14.62], "images_per_second": [33.04, 17.07, 129.42]},
+        index=pd.Index(paths, name="model"),
+    )
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_a_row_for_each_model_in_the_order_given(models, speed):
+    expected = pd.DataFrame(
+        {
+            "run": ["results", "results", "other"],
+            "template": ["ATSS", "ATSS", "SSD"],
+            "precision": ["snapshot", "IR", "snapshot"],
+            "f-measure": [0.94449, 0.94551, 0.5],
+            "mAP": [0.68474] * 3,
+            "mAP50": [0.93125] * 3,
+            "subset": ["cells/test.json"] * 3,
+            "size_mb": [11.2, 2.4, 1.0],
+            "latency_ms": [59.31, 14.62, 30.26],
+            "images_per_second": [17.07, 129.42, 33.04],
+        }
+    )
+    pd.testing.assert_frame_equal(comparison.table(models, speed), expected)
+
+
+def test_csv_has_all_columns_and_figures(models, speed, tmp_path):
+    table = comparison.table(models, speed)
+    csv = tmp_path / "out" / "comparison.csv"
+    comparison.write(table, csv, tmp_path / "out" / "comparison.md", "a CPU")
+    read = pd.read_csv(csv)
+    pd.testing.assert_frame_equal(read, table, rtol=1e-5)
+
+
+def test_markdown_is_readable(models, speed, tmp_path):
+    markdown = tmp_path / "comparison.md"
+    conditions = "16 images of `test.json`, Some CPU, 2 threads"
+    comparison.write(comparison.table(models, speed), tmp_path / "t.csv", markdown, conditions)
+    lines = markdown.read_text(encoding="utf-8").splitlines()
+    assert cells(lines[0]) == [
+        "run",
+        "template",
+        "precision",
+        "F-measure",
+        "mAP",
+        "mAP50",
+        "size [MB]",
+        "latency [ms]",
+        "throughput [images/s]",
+    ]
+    assert [cells(line) for line in lines[2:5]] == [
+        ["results", "ATSS", "snapshot", "0.944", "0.685", "0.931", "11.2", "59.3", "17.1"],
+        ["results", "ATSS", "IR", "0.946", "0.685", "0.931", "2.4", "14.6", "129.4"],
+        ["other", "SSD", "snapshot", "0.500", "0.685", "0.931", "1.0", "30.3", "33.0"],
+    ]
+    assert lines[5] == ""
+    assert "on `cells/test.json`" in lines[6]
+    assert conditions in lines[6]
+
+
+def test_markdown_names_the_subset_of_each_row_where_there_are_several(models, speed, tmp_path):
+    """All names look like numbers, and are none."""
+    table = comparison.table(models, speed)
+    table["run"], table["subset"] = ["007", "1e5", "12"], ["01", "01", "1e3"]
+    markdown = tmp_path / "comparison.md"
+    comparison.write(table, tmp_path / "comparison.csv", markdown, "Some CPU")
+    lines = markdown.read_text(encoding="utf-8").splitlines()
+    rows = [cells(line) for line in (lines[0], *lines[2:5])]
+    assert [[row[0], *row[3:5], row[-1]] for row in rows] == [
+        ["run", "subset", "F-measure", "throughput [images/s]"],
+        ["007", "01", "0.944", "17.1"],
+        ["1e5", "01", "0.946", "129.4"],
+        ["12", "1e3", "0.500", "33.0"],
+    ]
+    assert "01" not in lines[6]
+    assert "Some CPU" in lines[6]
+
+
+def test_nothing_is_written_of_a_table_that_cannot_be(models, speed, tmp_path):
+    table = comparison.table(models, speed).drop(columns="mAP")
+    with pytest.raises(KeyError, match="mAP"):
+        comparison.write(table, tmp_path / "out.csv", tmp_path / "out.md", "Some CPU")
+    assert not list(tmp_path.glob("out.*"))

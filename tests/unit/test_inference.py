@@ -1,0 +1,182 @@
+"""A detector's stream of results, against its results one by one."""
+
+import gc
+import json
+import os
+import weakref
+from itertools import count, islice
+
+import numpy as np
+import openvino as ov
+import pytest
+from openvino import opset9 as opset
+
+from detmake.inference import Detector
+
+HINTS = pytest.mark.parametrize("hint", ["LATENCY", "THROUGHPUT"])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A model that finds three boxes, with the mean of each channel for scores."""
+    image = opset.parameter([1, -1, -1, 3], ov.Type.u8, name="image")
+    mean = opset.reduce_mean(opset.convert(image, "f32"), np.int64([1, 2]), keep_dims=False)
+    nothing = opset.multiply(opset.unsqueeze(mean, np.int64(2)), np.float32(0))  # (1, 3, 1)
+    boxes = np.float32([[0, 0, 0.5, 1], [0.25, 0.5, 0.75, 1], [0, 0, 1, 1]])
+    outputs = {
+        "bboxes": opset.add(nothing, boxes[None]),
+        "scores": opset.divide(mean, np.float32(255)),
+        "labels": opset.constant(np.int32([[2, 0, 1]])),
+    }
+    for name, node in outputs.items():
+        node.output(0).get_tensor().set_names({name})
+    model = ov.Model([opset.result(node) for node in outputs.values()], [image], "means")
+    folder = tmp_path_factory.mktemp("model")
+    ov.save_model(model, folder / "openvino.xml", compress_to_fp16=False)
+    description = {"labels": ["red", "white", "platelet"], "confidence_threshold": 0.5}
+    (folder / "config.json").write_text(json.dumps(description))
+    return folder
+
+
+def plain(value, width=40, height=20):
+    """An image of one colour; its detections are known."""
+    return np.full((height, width, 3), [value, value // 2, 255 - value], dtype=np.uint8)
+
+
+def first_scores(stream):
+    """The values of plain images, back from their detections."""
+    return [round(float(found.scores[0]) * 255) for found in stream]
+
+
+class Drawn:
+    """Plain images 0, 1, 2 … without end, and how many of them were drawn and still exist."""
+
+    def __init__(self):
+        self.references = []
+
+    def __iter__(self):
+        for value in count():
+            image = plain(value % 256)
+            self.references.append(weakref.ref(image))
+            yield image
+
+    def alive(self):
+        gc.collect()
+        return sum(reference() is not None for reference in self.references)
+
+
+@HINTS
+def test_a_plain_image_by_hand(folder, hint):
+    detector = Detector(folder, performance_hint=hint)
+    image = plain(102, width=40, height=20)
+    for found in [detector(image), *detector.stream([image])]:
+        np.testing.assert_allclose(
+            found.boxes, [[0, 0, 20, 20], [10, 10, 30, 20], [0, 0, 40, 20]], rtol=1e-6
+        )
+        np.testing.assert_allclose(found.scores, [0.4, 0.2, 0.6], rtol=1e-6)
+        np.testing.assert_array_equal(found.labels, [2, 0, 1])
+
+
+@HINTS
+@pytest.mark.parametrize("threads", [1, 2, None])
+def test_a_stream_finds_what_calls_find_in_the_order_of_the_images(folder, hint, threads):
+    """Images of all sizes: a large one takes longer than those after it."""
+    rng = np.random.default_rng(0)
+    sizes = [(1500, 2000), (8, 8), (30, 7), (9, 50)] * 6
+    images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+    detector = Detector(folder, threads, hint)
+    stream = detector.stream(images)
+    for image, found in zip(images, stream, strict=True):
+        expected = detector(image)
+        np.testing.assert_array_equal(found.boxes, expected.boxes)
+        np.testing.assert_array_equal(found.scores, expected.scores)
+        np.testing.assert_array_equal(found.labels, expected.labels)
+
+
+@HINTS
+def test_fewer_images_than_are_worked_on_at_a_time(folder, hint):
+    detector = Detector(folder, performance_hint=hint)
+    assert list(detector.stream([])) == []
+    assert first_scores(detector.stream([plain(7)])) == [7]
+
+
+@HINTS
+def test_an_endless_stream_holds_few_images(folder, hint):
+    images = Drawn()
+    stream = Detector(folder, 2, hint).stream(images)
+    assert first_scores(islice(stream, 1)) == [0]
+    assert len(images.references) > 1  # the next is in work while the caller uses the result
+    assert first_scores(islice(stream, 199)) == list(range(1, 200))
+    assert len(images.references) < 220
+    assert images.alive() <= 2
+    stream.close()
+    assert images.alive() == 0
+
+
+@pytest.mark.skipif(os.cpu_count() < 2, reason="one CPU works on one image at a time")
+def test_throughput_works_on_more_images_at_a_time_than_latency(folder):
+    drawn = {}
+    for hint in ("LATENCY", "THROUGHPUT"):
+        images = Drawn()
+        assert first_scores(islice(Detector(folder, 2, hint).stream(images), 1)) == [0]
+        drawn[hint] = len(images.references)
+    assert drawn["THROUGHPUT"] > drawn["LATENCY"]
+
+
+def test_an_array_may_be_filled_anew_with_the_next_image(folder):
+    def frames():
+        frame = plain(0, 1500, 1000)
+        for value in range(20):
+            frame[:] = value
+            yield frame
+            frame[:] = 255
+
+    stream = Detector(folder, 2, "THROUGHPUT").stream(frames())
+    assert first_scores(stream) == list(range(20))
+
+
+@HINTS
+def test_images_are_left_as_they_are(folder, hint):
+    """Also by an inference after theirs, of an array that OpenVINO copies."""
+    detector = Detector(folder, 1, hint)
+    first, second = plain(1), plain(2)
+    read_only = plain(3)
+    read_only.flags.writeable = False
+    for image in (first, second):
+        detector(image)
+        detector(plain(4)[:, ::-1])
+        detector(read_only)
+        list(detector.stream([plain(5), plain(6)]))
+    np.testing.assert_array_equal(first, plain(1))
+    np.testing.assert_array_equal(second, plain(2))
+
+
+def test_results_stay_as_they_were_yielded(folder):
+    stream = Detector(folder, 2, "THROUGHPUT").stream(plain(value) for value in range(50))
+    assert first_scores(list(stream)) == list(range(50))
+
+
+@HINTS
+@pytest.mark.parametrize("good", [0, 1, 30])
+def test_an_exception_of_the_images_passes_through(folder, hint, good):
+    def images():
+        for value in range(good):
+            yield plain(value)
+        raise OSError("the video ends here")
+
+    detector = Detector(folder, 2, hint)
+    found = []
+    with pytest.raises(OSError, match="the video ends here"):
+        found.extend(detector.stream(images()))
+    assert first_scores(found) == list(range(len(found)))
+    assert len(found) >= good - 10
+    assert first_scores(detector.stream([plain(5)])) == [5]
+
+
+def test_two_streams_of_one_detector_do_not_mix(folder):
+    detector = Detector(folder, 2, "THROUGHPUT")
+    up = detector.stream(plain(value) for value in range(100))
+    down = detector.stream(plain(value) for value in range(99, -1, -1))
+    pairs = list(zip(up, down, strict=True))
+    assert first_scores(first for first, _ in pairs) == list(range(100))
+    assert first_scores(second for _, second in pairs) == list(range(99, -1, -1))
