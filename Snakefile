@@ -31,8 +31,11 @@ rule all:
         ),
 
 
+include: "rules/templates.smk"
 include: "rules/data.smk"
+include: "rules/weights.smk"
 include: "rules/train.smk"
 include: "rules/export.smk"
 include: "rules/pot.smk"
 include: "rules/evaluate.smk"
+include: "rules/compare.smk"

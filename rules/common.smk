@@ -5,7 +5,9 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
+from snakemake.utils import update_config
 
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -21,6 +23,12 @@ from detmake.errors import InputError
 NEUTRAL = {"num_workers"}
 
 
+# Snakemake's `config` is already merged with the command line, without regard to a mapping's type.
+FILE_CONFIG = {}
+for path in workflow.configfiles:
+    update_config(FILE_CONFIG, load_configfile(path))
+
+
 def checked(function, *arguments):
     """Call the library; a mistake in the user's input becomes Snakemake's own kind of error."""
     try:
@@ -31,17 +39,25 @@ def checked(function, *arguments):
 
 SETTINGS = checked(
     configuration.resolve,
-    config,
+    FILE_CONFIG,
     workflow.config_settings.config,
     ROOT / "config/schema.yaml",
     ROOT / "config/templates",
 )
 RESULTS = SETTINGS[""]["results"]
+# Folder of each run, by its name.
+RUNS = {name: f"{RESULTS}/{name}" if name else RESULTS for name in SETTINGS}
+
+
+def runs_where(condition):
+    """A pattern of the folders of the runs whose settings fulfil a condition."""
+    folders = [RUNS[name] for name, settings in SETTINGS.items() if condition(settings)]
+    return "|".join(map(re.escape, folders)) or "(?!)"  # of none: a pattern that nothing matches
 
 
 wildcard_constraints:
     # The run of the base configuration, or one of the variants that the configuration names.
-    run="|".join(re.escape(f"{RESULTS}/{name}" if name else RESULTS) for name in SETTINGS),
+    run=runs_where(lambda settings: True),
     split="train|val|test",
 
 
@@ -65,6 +81,15 @@ def setting(key):
 def code_of(script):
     """A parameter: digest of the library modules that a script imports."""
     return provenance.source_digest(ROOT / "scripts" / f"{script}.py")
+
+
+def existing(key, path):
+    """The path of a file that the configuration names, which has to be there."""
+    if not Path(path).is_file():
+        raise WorkflowError(
+            f"{key}: found {path}, expected the path of a file. Relative paths count from {Path.cwd()}."
+        )
+    return path
 
 
 def sources_of(wildcards):

@@ -3,6 +3,7 @@
 
 rule train:
     input:
+        unpack(pretrained_weights),
         train="{run}/dataset/train.json",
         val="{run}/dataset/val.json",
         # Not used, but checked: a mistake in it is to show now, not after the training.
@@ -17,6 +18,8 @@ rule train:
         "{run}/logs/train.log",
     benchmark:
         "{run}/benchmarks/train.tsv"
+    wildcard_constraints:
+        run=runs_where(lambda settings: not settings["weights"]),
     threads: 16
     resources:
         mem_mb=8000,
@@ -32,6 +35,9 @@ rule train:
         model=setting("model"),
         pipeline=setting("pipeline"),
         optimizer=setting("optimizer"),
+        channel_order=lambda wildcards: (settings_of(wildcards)["pretrained"] or {}).get(
+            "channel_order"
+        ),
         input_size=setting("input_size"),
         learning_parameters=setting("learning_parameters"),
         code=code_of("train"),

@@ -22,7 +22,7 @@ def load(path: Path, threads: int) -> latency.Model:
     return latency.Model(Predictor(Snapshot.load(path)))
 
 
-with logs.job(snakemake.log[0]):
+with logs.job(snakemake.log[0]) as log:
     device.use("cpu")
     models, threads, output = snakemake.params.models, snakemake.threads, snakemake.output
     subset = models[0]["subset"]
@@ -35,3 +35,4 @@ with logs.job(snakemake.log[0]):
     cpu = ov.Core().get_property("CPU", "FULL_DEVICE_NAME").strip()
     conditions = f"{len(chosen)} images of `{subset}`, {cpu}, {threads} threads"
     comparison.write(comparison.table(models, speed), Path(output.csv), Path(output.md), conditions)
+    log.info("Compared %d models with %s", len(models), conditions)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from detmake import device, logs
 from detmake.artifacts import write_confidence_threshold, write_label_schema, write_text
+from detmake.download import verify_digest
 
 with logs.job(snakemake.log[0]):
     device.use(snakemake.resources.device)
@@ -14,6 +15,10 @@ with logs.job(snakemake.log[0]):
     from detmake import training
 
     torch.set_num_threads(snakemake.threads)
+    pretrained = snakemake.input.get("pretrained")
+    if downloaded := snakemake.input.get("downloaded"):
+        verify_digest(Path(downloaded))  # it may have been put there by hand
+        pretrained = downloaded
     checkpoints = Path(snakemake.resources.checkpoints)
     result = training.train(
         dict(snakemake.params.items()),
@@ -21,6 +26,7 @@ with logs.job(snakemake.log[0]):
         Path(snakemake.input.val),
         checkpoints,
         num_workers=snakemake.resources.num_workers,
+        pretrained=pretrained and Path(pretrained),
     )
     snapshot, output = result.snapshot, snakemake.output
     write_label_schema(Path(output.label_schema), snapshot.labels)

@@ -26,9 +26,6 @@ _STEM_CHANNELS = (3, 12)  # 12: YOLOX's Focus stacks the four pixels of each 2 Ã
 class _Inert:
     """Stands for any object but a tensor: takes what a pickle does to it, and does nothing."""
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> "_Inert":
-        return super().__new__(cls)
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass
 

@@ -117,6 +117,25 @@ def image_paths(coco: Mapping[str, Any]) -> list[Path]:
     return [root / image["file_name"] for image in coco["images"]]
 
 
+def box_sizes(coco: Mapping[str, Any], input_size: Sequence[int]) -> np.ndarray:
+    """Return widths and heights of a prepared subset's boxes in resized images.
+
+    Args:
+        coco: content of the prepared annotation file.
+        input_size: width and height in pixels that images are resized to.
+
+    Returns:
+        (N, 2) float, pixels of the resized images.
+    """
+    images = {image["id"]: (image["width"], image["height"]) for image in coco["images"]}
+    return np.array(
+        [
+            np.divide(annotation["bbox"][2:], images[annotation["image_id"]])
+            for annotation in coco["annotations"]
+        ]
+    ) * np.array(input_size)
+
+
 class _Findings:
     """What is found in an annotation file: remarks, collected and logged, or a refusal."""
 

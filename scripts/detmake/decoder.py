@@ -1,4 +1,4 @@
-"""Decoders, one for each head family: from raw maps to boxes and scores of every anchor."""
+"""Decoders, one for each head family: from raw maps to boxes and scores of every prior."""
 
 import math
 from collections.abc import Sequence
@@ -9,69 +9,67 @@ from torch import Tensor, nn
 from detmake.errors import InputError
 
 
-class AtssDecoder(nn.Module):
-    """Decoder of ATSS: one anchor per cell, box deltas, scores weighted by centerness.
+class AnchorDecoder(nn.Module):
+    """Decoder of ATSS and SSD: deltas from anchors, one or several in a cell.
 
-    Boxes come out normalized by the size of the network's input. The anchors are constants, with
-    the coder's deviations multiplied in.
+    The anchors are constants, with the coder's deviations multiplied in.
 
     Args:
         head: the detector's head.
         input_size: width and height of the network's input in pixels.
 
     Raises:
-        InputError: the head has more than one anchor per cell.
+        InputError: the head's box coder, or an option of it, has no decoder.
     """
 
     def __init__(self, head: nn.Module, input_size: Sequence[int]) -> None:
         super().__init__()
-        if set(head.prior_generator.num_base_priors) != {1}:
-            raise InputError(
-                "model.bbox_head.anchor_generator: found more than one anchor per cell, expected "
-                "one ratio and one scale, as ATSS is defined."
-            )
         coder = head.bbox_coder
         if type(coder).__name__ != "DeltaXYWHBBoxCoder":
             raise InputError(
                 f"model.bbox_head.bbox_coder: found {type(coder).__name__}, which has no "
                 "decoder for OpenVINO. Expected: DeltaXYWHBBoxCoder."
             )
-        width, height = input_size
-        sizes = [
-            (math.ceil(height / stride[1]), math.ceil(width / stride[0]))
-            for stride in head.prior_generator.strides
-        ]
-        anchors = torch.cat(head.prior_generator.grid_priors(sizes, device="cpu"))  # (A, 4) xyxy
-        scale = torch.tensor([width, height])
-        centers = (anchors[:, :2] + anchors[:, 2:]) / 2 / scale
-        extents = (anchors[:, 2:] - anchors[:, :2]) / scale
-        mean, std = torch.tensor(coder.means), torch.tensor(coder.stds)
-        self.register_buffer("centers", (centers + extents * mean[:2]).T[None])  # (1, 2, A)
-        self.register_buffer("steps", (extents * std[:2]).T[None])
-        self.register_buffer("half_extents", extents.T[None] / 2)
-        self.register_buffer("growth_std", std[2:].view(1, 2, 1))
-        self.register_buffer("growth_mean", mean[2:].view(1, 2, 1))
+        if coder.add_ctr_clamp or not coder.clip_border:
+            raise InputError(
+                "model.bbox_head.bbox_coder: found add_ctr_clamp: true or clip_border: false, "
+                "which have no decoder for OpenVINO. Leave both out."
+            )
+        self.softmax = not head.use_sigmoid_cls
+        self.per_cell = head.prior_generator.num_base_priors
+        anchors, size = _priors(head, input_size), torch.tensor(input_size).view(1, 2, 1)
+        centers = (anchors[:, :2] + anchors[:, 2:]) / 2 / size
+        extents = (anchors[:, 2:] - anchors[:, :2]) / size
+        mean, std = (torch.tensor(value).view(1, 4, 1) for value in (coder.means, coder.stds))
+        self.register_buffer("centers", centers + extents * mean[:, :2])
+        self.register_buffer("steps", extents * std[:, :2])
+        self.register_buffer("half_extents", extents / 2)
+        self.register_buffer("growth_std", std[:, 2:])
+        self.register_buffer("growth_mean", mean[:, 2:])
         # MMDetection's limit on how much a box is larger or smaller than its anchor.
         self.max_growth = abs(math.log(16 / 1000))
 
     def forward(
-        self, cls_scores: list[Tensor], bbox_preds: list[Tensor], centernesses: list[Tensor]
+        self,
+        cls_scores: Sequence[Tensor],
+        bbox_preds: Sequence[Tensor],
+        centernesses: Sequence[Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Decode the maps of one batch, level by level in the order of the anchors.
+        """Decode the maps of one batch.
 
         Args:
-            cls_scores: for each level (N, C, h, w), logits.
-            bbox_preds: for each level (N, 4, h, w), deltas.
-            centernesses: for each level (N, 1, h, w), logits.
+            cls_scores: for each level (N, P·C, h, w), logits of P anchors; of SSD with the
+                background as the last class.
+            bbox_preds: for each level (N, P·4, h, w), deltas.
+            centernesses: for each level (N, 1, h, w), logits; ATSS has them.
 
         Returns:
             boxes (N, A, 4), xyxy, normalized and clipped to [0, 1]; scores (N, C, A) in [0, 1].
         """
-        logits, deltas, centerness = (
-            torch.cat([level.flatten(2) for level in levels], dim=2)
-            for levels in (cls_scores, bbox_preds, centernesses)
-        )
-        scores = logits.sigmoid() * centerness.sigmoid()
+        logits, deltas = _flat(cls_scores, self.per_cell), _flat(bbox_preds, self.per_cell)
+        scores = logits.softmax(dim=1)[:, :-1] if self.softmax else logits.sigmoid()
+        if centernesses is not None:
+            scores = scores * _flat(centernesses, self.per_cell).sigmoid()
         centers = self.centers + deltas[:, :2] * self.steps
         growth = deltas[:, 2:] * self.growth_std + self.growth_mean
         half = self.half_extents * growth.clamp(-self.max_growth, self.max_growth).exp()
@@ -79,8 +77,118 @@ class AtssDecoder(nn.Module):
         return boxes.transpose(1, 2), scores
 
 
+class RtmdetDecoder(nn.Module):
+    """Decoder of RTMDet: distances from a point to the four sides of its box.
+
+    Args:
+        head: the detector's head.
+        input_size: width and height of the network's input in pixels.
+    """
+
+    def __init__(self, head: nn.Module, input_size: Sequence[int]) -> None:
+        super().__init__()
+        self.per_cell = head.prior_generator.num_base_priors
+        size = torch.tensor(input_size).view(1, 2, 1)
+        self.register_buffer("points", _priors(head, input_size) / size)
+        self.register_buffer("scale", 1 / size)
+
+    def forward(
+        self, cls_scores: Sequence[Tensor], distances: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Decode the maps of one batch.
+
+        Args:
+            cls_scores: for each level (N, C, h, w), logits.
+            distances: for each level (N, 4, h, w), to left, top, right and bottom in pixels.
+
+        Returns:
+            boxes (N, A, 4), xyxy, normalized and clipped to [0, 1]; scores (N, C, A) in [0, 1].
+        """
+        sides = _flat(distances, self.per_cell)
+        first = self.points - sides[:, :2] * self.scale
+        last = self.points + sides[:, 2:] * self.scale
+        boxes = torch.cat([first, last], dim=1).clamp(0, 1)
+        return boxes.transpose(1, 2), _flat(cls_scores, self.per_cell).sigmoid()
+
+
+class YoloxDecoder(nn.Module):
+    """Decoder of YOLOX: offsets and logarithmic sizes in strides; only a point's best class counts.
+
+    Args:
+        head: the detector's head.
+        input_size: width and height of the network's input in pixels.
+    """
+
+    def __init__(self, head: nn.Module, input_size: Sequence[int]) -> None:
+        super().__init__()
+        self.per_cell = head.prior_generator.num_base_priors
+        points = _priors(head, input_size, with_stride=True)  # x, y, stride, stride
+        size = torch.tensor(input_size).view(1, 2, 1)
+        self.register_buffer("points", points[:, :2] / size)
+        self.register_buffer("strides", points[:, 2:] / size)
+
+    def forward(
+        self,
+        cls_scores: Sequence[Tensor],
+        bbox_preds: Sequence[Tensor],
+        objectnesses: Sequence[Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """Decode the maps of one batch.
+
+        Args:
+            cls_scores: for each level (N, C, h, w), logits.
+            bbox_preds: for each level (N, 4, h, w), offsets of the centre, logarithms of the size.
+            objectnesses: for each level (N, 1, h, w), logits.
+
+        Returns:
+            boxes (N, A, 4), xyxy, normalized, not clipped; scores (N, C, A) in [0, 1], 0 but for
+            the best class of a point.
+        """
+        preds = _flat(bbox_preds, self.per_cell)
+        centers = self.points + preds[:, :2] * self.strides
+        half = preds[:, 2:].exp() * self.strides / 2
+        boxes = torch.cat([centers - half, centers + half], dim=1)
+        classes = _flat(cls_scores, self.per_cell).sigmoid()
+        best = classes == classes.amax(dim=1, keepdim=True)
+        scores = classes * best * _flat(objectnesses, self.per_cell).sigmoid()
+        return boxes.transpose(1, 2), scores
+
+
+def _priors(head: nn.Module, input_size: Sequence[int], **options: bool) -> Tensor:
+    """(1, D, A) priors in pixels, level by level, in the order of `_flat`."""
+    width, height = input_size
+    generator = head.prior_generator
+    sizes = [
+        (math.ceil(height / stride[1]), math.ceil(width / stride[0]))
+        for stride in generator.strides
+    ]
+    levels = generator.grid_priors(sizes, device="cpu", **options)  # priors of a cell together
+    priors = [
+        level.unflatten(0, (-1, count)).transpose(0, 1).flatten(0, 1)
+        for level, count in zip(levels, generator.num_base_priors, strict=True)
+    ]
+    return torch.cat(priors).T[None]
+
+
+def _flat(levels: Sequence[Tensor], per_cell: Sequence[int]) -> Tensor:
+    """Join the maps (N, P·D, h, w) of all levels, with P priors per cell, to (N, D, A)."""
+    flat = [
+        level.flatten(2)
+        if count == 1
+        else level.unflatten(1, (count, -1)).transpose(1, 2).flatten(2)
+        for level, count in zip(levels, per_cell, strict=True)
+    ]
+    return torch.cat(flat, dim=2)
+
+
 #: Decoders by the head's class, whose subclasses may decode in another way.
-_DECODERS = {"ATSSHead": AtssDecoder}
+_DECODERS = {
+    "ATSSHead": AnchorDecoder,
+    "SSDHead": AnchorDecoder,
+    "YOLOXHead": YoloxDecoder,
+    "RTMDetHead": RtmdetDecoder,
+    "RTMDetSepBNHead": RtmdetDecoder,
+}
 
 
 def build_decoder(head: nn.Module, input_size: Sequence[int]) -> nn.Module:

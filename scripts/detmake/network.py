@@ -1,5 +1,6 @@
 """The network: a detector built from a template, and its core without losses and decoding."""
 
+import inspect
 import io
 import warnings
 from collections.abc import Mapping, Sequence
@@ -7,10 +8,12 @@ from contextlib import redirect_stdout
 from copy import deepcopy
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from detmake import mmcv_ops
+from detmake import anchors, mmcv_ops
+from detmake.errors import InputError
 
 mmcv_ops.install()
 
@@ -23,17 +26,82 @@ with redirect_stdout(io.StringIO()):
 
     register_all_modules(init_default_scope=True)
 
+_PROBE_SIZE = 256  # pixels; a multiple of the strides of all backbones
 
-def model_config(model: Mapping[str, Any], num_classes: int) -> dict[str, Any]:
-    """A template's `model` completed with the number of classes of the dataset.
+
+def model_config(
+    model: Mapping[str, Any], num_classes: int, box_sizes: np.ndarray | None = None
+) -> dict[str, Any]:
+    """A template's `model` completed: classes, fitted anchors, channels between its parts.
+
+    A backbone without `out_indices` gets those of the strides that the head needs, and what takes
+    its maps gets their numbers of channels as `in_channels`.
 
     Args:
-        model: an MMDetection `model` dict.
+        model: an MMDetection `model` dict of a single-stage detector. Where `base_sizes` of the
+            head's anchor generator are numbers of anchors, the sizes are fitted.
         num_classes: number of classes, without background.
+        box_sizes: (N, 2) float, widths and heights of the dataset's boxes in pixels of the
+            network's input, to fit anchors to; None: the anchors must be given.
+
+    Raises:
+        InputError: the anchors cannot be fitted, or the backbone cannot be built or has no maps
+            of the strides that the head needs.
     """
     config = deepcopy(dict(model))
-    config["bbox_head"]["num_classes"] = num_classes
+    head = config["bbox_head"]
+    head["num_classes"] = num_classes
+    generator = head.get("anchor_generator", {})
+    if isinstance(generator.get("base_sizes", [[]])[0], int):
+        if box_sizes is None:
+            raise InputError(
+                f"model.bbox_head.anchor_generator.base_sizes: found {generator['base_sizes']}, "
+                "numbers of anchors, expected the [width, height] of each, in pixels, with which "
+                "the weights were trained."
+            )
+        generator["base_sizes"] = anchors.fit(box_sizes, generator["base_sizes"])
+    _connect_backbone(config)
     return config
+
+
+def _connect_backbone(config: dict[str, Any]) -> None:
+    head, backbone = config["bbox_head"], config["backbone"]
+    taker = config.get("neck", head)
+    taker = taker[0] if isinstance(taker, list) else taker
+    strides = [stride[0] for stride in MODELS.build(ConfigDict(head)).prior_generator.strides]
+    wanted = strides[: len(taker["in_channels"])]
+
+    kind = MODELS.get(backbone["type"])
+    if kind is None:
+        raise InputError(
+            f"model.backbone.type: found {backbone['type']}, expected a backbone that MMDetection "
+            "registers, such as MobileNetV2, ResNet, CSPDarknet, CSPNeXt, "
+            "PyramidVisionTransformerV2."
+        )
+    options = inspect.signature(kind).parameters
+    if "norm_eval" in options:
+        # ResNet's default, which is for weights that are not trained from scratch.
+        backbone.setdefault("norm_eval", False)
+    try:
+        network = MODELS.build(ConfigDict(backbone))
+        network.eval()
+        with torch.inference_mode():
+            maps = network(torch.zeros(1, 3, _PROBE_SIZE, _PROBE_SIZE))
+    except Exception as error:
+        raise InputError(
+            f"model.backbone: {backbone['type']} cannot be built with {backbone}: {error}"
+        ) from error
+    found = [_PROBE_SIZE // level.shape[3] for level in maps]
+    if found != wanted:
+        if "out_indices" in backbone or not set(wanted) <= set(found):
+            raise InputError(
+                f"model.backbone: {backbone['type']} gives maps of strides {found}, expected "
+                f"{wanted}, the strides of the head. Change or leave out its `out_indices`."
+            )
+        levels = [found.index(stride) for stride in wanted]
+        backbone["out_indices"] = [network.out_indices[level] for level in levels]
+        maps = [maps[level] for level in levels]
+    taker["in_channels"] = [level.shape[1] for level in maps]
 
 
 def build_detector(config: Mapping[str, Any]) -> nn.Module:
@@ -43,6 +111,8 @@ def build_detector(config: Mapping[str, Any]) -> nn.Module:
         config: a complete MMDetection `model` dict (`model_config`).
     """
     detector = MODELS.build(ConfigDict(deepcopy(dict(config))))
+    if not hasattr(detector.bbox_head, "loss_cls"):
+        detector.bbox_head.loss_cls = None  # SSDHead has none, and the base head looks at it
     detector.backbone.register_forward_pre_hook(
         lambda _, images: (images[0].contiguous(memory_format=torch.channels_last),)
     )
@@ -59,7 +129,7 @@ class Core(nn.Module):
     def __init__(self, detector: nn.Module) -> None:
         super().__init__()
         self.backbone = detector.backbone
-        self.neck = detector.neck
+        self.neck = detector.neck if detector.with_neck else nn.Identity()
         self.bbox_head = detector.bbox_head
 
     def forward(self, images: Tensor) -> Sequence[list[Tensor]]:

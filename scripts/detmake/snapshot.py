@@ -1,20 +1,26 @@
 """Snapshots of trained detectors: the file `weights.pth`, and MMDetection's predictions with it."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmcv.transforms import Compose
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from detmake import dataset
 from detmake.artifacts import staged
 from detmake.detections import Detections
 from detmake.errors import InputError
+from detmake.metrics import Evaluation
 from detmake.network import build_detector
+
+log = logging.getLogger("detmake")
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,26 @@ class Snapshot:
         return detector.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
 
+def validated(snapshot: Snapshot, coco: Mapping[str, Any]) -> tuple[Snapshot, Evaluation]:
+    """The snapshot with its best confidence threshold on the validation subset.
+
+    Args:
+        snapshot: the snapshot, whose own threshold does not matter.
+        coco: the prepared validation subset (`detmake.dataset`).
+
+    Returns:
+        The snapshot, and its detections on the subset, matched.
+    """
+    found = predict(snapshot.detector(), snapshot.input_size, dataset.image_paths(coco))
+    ids = [image["id"] for image in coco["images"]]
+    evaluation = Evaluation(coco, dict(zip(ids, found, strict=True)))
+    threshold = evaluation.best_confidence_threshold()
+    log.info("Detections on the validation subset, IoU 0.5:\n%s", evaluation.table())
+    log.info("Confidence threshold %g, chosen on the validation subset", threshold)
+    log.info("F-measure on the validation subset: %.4f", evaluation.counts(threshold).f_measure)
+    return replace(snapshot, confidence_threshold=threshold), evaluation
+
+
 def test_pipeline(input_size: Sequence[int]) -> list[dict[str, Any]]:
     """MMDetection transforms from an image file to a detector's input.
 
@@ -80,11 +106,35 @@ def test_pipeline(input_size: Sequence[int]) -> list[dict[str, Any]]:
     ]
 
 
-@torch.inference_mode()
+class Predictor:
+    """A snapshot's detector for images in memory, by MMDetection's own predict path.
+
+    Args:
+        snapshot: the snapshot.
+    """
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        init_default_scope("mmdet")
+        self._detector = snapshot.detector()
+        transforms = test_pipeline(snapshot.input_size)[1:]
+        self._pipeline = Compose([{"type": "mmdet.LoadImageFromNDArray"}, *transforms])
+
+    def __call__(self, image: np.ndarray) -> Detections:
+        """Detect in one image.
+
+        Args:
+            image: (H, W, 3) uint8, BGR, any size.
+
+        Returns:
+            Detections in pixels of the image, by descending score.
+        """
+        return _detect(self._detector, self._pipeline({"img": image, "img_id": 0}))
+
+
 def predict(
     detector: nn.Module, input_size: Sequence[int], images: Sequence[Path]
 ) -> Iterator[Detections]:
-    """Detections of one image after the other, by MMDetection's own predict path.
+    """Detections of one image file after the other, by MMDetection's own predict path.
 
     Args:
         detector: an MMDetection detector in evaluation mode.
@@ -97,7 +147,13 @@ def predict(
     init_default_scope("mmdet")
     pipeline = Compose(test_pipeline(input_size))
     for image_id, path in enumerate(tqdm(images, desc="snapshot", unit="image", mininterval=2)):
-        packed = pipeline({"img_path": str(path), "img_id": image_id})
-        batch = {"inputs": [packed["inputs"]], "data_samples": [packed["data_samples"]]}
-        found = detector.test_step(batch)[0].pred_instances.cpu().numpy()
-        yield Detections(found.bboxes, found.scores, found.labels)
+        yield _detect(detector, pipeline({"img_path": str(path), "img_id": image_id}))
+
+
+@torch.inference_mode()
+def _detect(detector: nn.Module, packed: Mapping[str, Any]) -> Detections:
+    batch = {"inputs": [packed["inputs"]], "data_samples": [packed["data_samples"]]}
+    sample = detector.test_step(batch)[0]
+    found, (height, width) = sample.pred_instances.cpu().numpy(), sample.ori_shape
+    boxes = found.bboxes.clip(0, [width, height, width, height])  # YOLOX does not clip
+    return Detections(boxes, found.scores, found.labels)

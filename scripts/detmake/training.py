@@ -22,11 +22,11 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 
-from detmake import dataset
+from detmake import checkpoint, dataset
 from detmake.detections import Detections
 from detmake.metrics import Evaluation
 from detmake.network import build_detector, model_config
-from detmake.snapshot import Snapshot, predict, test_pipeline
+from detmake.snapshot import Snapshot, test_pipeline, validated
 
 _MONITOR = "f-measure"
 
@@ -55,24 +55,31 @@ def train(
     val_file: Path,
     checkpoints: Path,
     num_workers: int = 0,
+    pretrained: Path | None = None,
 ) -> TrainingResult:
     """Train a detector, going on from the last checkpoint of an interrupted training.
 
     Args:
-        settings: `model`, `pipeline`, `optimizer`, `input_size`, `learning_parameters`, `id` and
-            `name` of an effective configuration (`detmake.config`), and whatever else makes a
-            checkpoint worthless when it changes.
+        settings: `model`, `pipeline`, `optimizer`, `input_size`, `learning_parameters`, `id`,
+            `name` and the `channel_order` of `pretrained` of an effective configuration
+            (`detmake.config`), and whatever else makes a checkpoint worthless when it changes.
         train_file: prepared annotations of the train subset (`detmake.dataset`).
         val_file: prepared annotations of the validation subset.
         checkpoints: folder for what a later call needs to go on. A checkpoint of other settings or
             other data is removed. The caller removes the folder when the result is safe.
         num_workers: processes that load images; 0 loads them in this process.
+        pretrained: weights to start from (`detmake.checkpoint`); None starts from scratch.
+
+    Raises:
+        InputError: the model cannot be built, or the pretrained weights are of another one.
     """
     keep_freed_memory()
     train_coco, val_coco = dataset.read(train_file), dataset.read(val_file)
     labels = dataset.class_names(train_coco)
     batch_size = settings["learning_parameters"]["batch_size"]
-    config = model_config(settings["model"], len(labels))
+    config = model_config(
+        settings["model"], len(labels), dataset.box_sizes(train_coco, settings["input_size"])
+    )
     logger = MMLogger.get_instance("detmake.training")
     logger.setLevel(logging.WARNING)  # machine, model and initial weights are described at length
     _discard_foreign_checkpoints(
@@ -80,7 +87,9 @@ def train(
         {
             "settings": dict(settings),
             "data": [
-                hashlib.sha256(path.read_bytes()).hexdigest() for path in (train_file, val_file)
+                hashlib.sha256(path.read_bytes()).hexdigest()
+                for path in (train_file, val_file, pretrained)
+                if path
             ],
         },
     )
@@ -88,6 +97,8 @@ def train(
     torch.manual_seed(settings["learning_parameters"]["seed"])  # initial weights
     detector = build_detector(config)
     detector.init_weights()
+    if pretrained:
+        checkpoint.load_pretrained(detector, pretrained, settings["channel_order"])
     # Losses are computed in single precision, whatever the network computed in.
     detector.bbox_head.register_forward_hook(
         lambda _, __, maps: tuple([level.float() for level in levels] for levels in maps)
@@ -126,22 +137,17 @@ def train(
     with redirect_stdout(io.StringIO()):  # pycocotools' progress
         runner.train()
 
-    checkpoint = torch.load(_best_checkpoint(checkpoints), map_location="cpu", weights_only=False)
-    detector.load_state_dict(checkpoint["state_dict"])
-    found = predict(detector.eval(), settings["input_size"], dataset.image_paths(val_coco))
-    ids = [image["id"] for image in val_coco["images"]]
-    evaluation = Evaluation(val_coco, dict(zip(ids, found, strict=True)))
-    threshold = evaluation.best_confidence_threshold()
-    logger.info("Best epoch on the validation subset, IoU 0.5:\n%s", evaluation.table())
-    logger.info("Confidence threshold %g, chosen on the validation subset", threshold)
-    logger.info("F-measure on the validation subset: %.4f", evaluation.counts(threshold).f_measure)
-    snapshot = Snapshot(
-        model=config,
-        labels=labels,
-        input_size=list(settings["input_size"]),
-        confidence_threshold=threshold,
-        template={"id": settings["id"], "name": settings["name"]},
-        state_dict={name: value.cpu() for name, value in detector.state_dict().items()},
+    best = torch.load(_best_checkpoint(checkpoints), map_location="cpu", weights_only=False)
+    snapshot, evaluation = validated(
+        Snapshot(
+            model=config,
+            labels=labels,
+            input_size=list(settings["input_size"]),
+            confidence_threshold=math.nan,
+            template={"id": settings["id"], "name": settings["name"]},
+            state_dict=best["state_dict"],
+        ),
+        val_coco,
     )
     return TrainingResult(snapshot, evaluation, _read_scalars(checkpoints))
 
@@ -224,7 +230,11 @@ def _schedule(settings: Mapping[str, Any], num_images: int) -> dict[str, Any]:
         "optim_wrapper": {
             "type": AmpOptimWrapper if torch.cuda.is_available() else _CpuOptimWrapper,
             "optimizer": {"lr": parameters["learning_rate"], **settings["optimizer"]},
-            "paramwise_cfg": {"norm_decay_mult": 0, "bias_decay_mult": 0},
+            "paramwise_cfg": {
+                "norm_decay_mult": 0,
+                "bias_decay_mult": 0,
+                "bypass_duplicate": True,  # levels of RTMDet share convolutions
+            },
             "clip_grad": {"max_norm": 35},
         },
         "param_scheduler": schedulers,

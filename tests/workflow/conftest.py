@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 CONFIG = {
     "data": "data",
     "input_size": [128, 96],
+    "pretrained": None,
     "learning_parameters": {
         "batch_size": 4,
         "num_iters": 24,

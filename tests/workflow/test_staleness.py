@@ -11,6 +11,8 @@ EVALUATE = {"evaluate_snapshot": 1, "evaluate_ir": 2}
 POT = {"quantize_pot": 1, "evaluate_ir": 1}
 EXPORT = {"export": 1, "quantize_pot": 1, "evaluate_ir": 2}
 TRAIN = {"train": 1, "evaluate_snapshot": 1, **EXPORT}
+DOWNLOAD = {"download_pretrained": 1, **TRAIN}
+ADOPT = {"adopt_weights": 1, "evaluate_snapshot": 1, **EXPORT}
 PREPARE = {"prepare_dataset": 3, **TRAIN}
 PREPARE_TEST = {"prepare_dataset": 1, **EVALUATE}
 PREPARE_VAL = {"prepare_dataset": 1, **TRAIN}
@@ -38,6 +40,10 @@ CONFIGURATION = {
     "num_iters": (learning(num_iters=25), TRAIN),
     "seed": (learning(seed=1), TRAIN),
     "input_size": ({"input_size": [160, 128]}, TRAIN),
+    "template": ({"template": "ssd_mobilenetv2"}, TRAIN),
+    "backbone": ({"backbone": {"widen_factor": 0.5}}, TRAIN),
+    "pretrained": ({"pretrained": "http://localhost/a-01234567.pth"}, DOWNLOAD),
+    "weights": ({"weights": "config.yaml"}, ADOPT),
     "num_workers": (learning(num_workers=2), {}),
     "device": ({"device": "cpu"}, {}),
     "a run": ({"runs": {"slow": learning(learning_rate=0.0001)}}, {}),
@@ -122,6 +128,9 @@ def test_a_changed_annotation_file(built):
 LIBRARY = {
     "training": TRAIN,
     "network": TRAIN,
+    "anchors": TRAIN,
+    "checkpoint": TRAIN,
+    "adoption": {},
     "decoder": EXPORT,
     "ir": EXPORT,
     "quantization": POT,
@@ -135,6 +144,9 @@ LIBRARY = {
     "config": {},
     "provenance": {},
     "synthetic": {},
+    "template_table": {},
+    "comparison": {},
+    "latency": {},
     "bccd": {},
 }
 

@@ -1,0 +1,70 @@
+"""Weights from elsewhere: pretrained ones that training starts from, and finished ones."""
+
+# Addresses of all runs' pretrained weights, by file name.
+PRETRAINED = {
+    settings["pretrained"]["source"].rpartition("/")[2]: settings["pretrained"]["source"]
+    for settings in SETTINGS.values()
+    if settings["pretrained"] and "://" in settings["pretrained"]["source"]
+}
+
+
+def pretrained_weights(wildcards):
+    """The input file that a run's training starts from, where it does not start from scratch."""
+    pretrained = settings_of(wildcards)["pretrained"]
+    if not pretrained:
+        return {}
+    address, _, file = pretrained["source"].rpartition("/")
+    if "://" in address:
+        return {"downloaded": f"resources/pretrained/{file}"}
+    return {"pretrained": existing("pretrained", pretrained["source"])}
+
+
+rule download_pretrained:
+    output:
+        "resources/pretrained/{file}",
+    log:
+        "resources/logs/pretrained_{file}.log",
+    wildcard_constraints:
+        file="|".join(map(re.escape, PRETRAINED)) or "(?!)",
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        url=lambda wildcards: PRETRAINED[wildcards.file],
+        code=code_of("download_pretrained"),
+    message:
+        "Downloading pretrained weights from {params.url}"
+    script:
+        "../scripts/download_pretrained.py"
+
+
+rule adopt_weights:
+    input:
+        weights=lambda wildcards: existing("weights", settings_of(wildcards)["weights"]),
+        train="{run}/dataset/train.json",
+        val="{run}/dataset/val.json",
+        # Not used, but checked, as in training.
+        test=ancient("{run}/dataset/test.json"),
+    output:
+        weights="{run}/weights.pth",
+        label_schema="{run}/label_schema.json",
+        confidence_threshold="{run}/confidence_threshold",
+    log:
+        "{run}/logs/adopt.log",
+    wildcard_constraints:
+        run=runs_where(lambda settings: settings["weights"]),
+    threads: 16
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        device=lambda wildcards: settings_of(wildcards)["device"],
+    params:
+        id=setting("id"),
+        name=setting("name"),
+        model=setting("model"),
+        input_size=setting("input_size"),
+        code=code_of("adopt_weights"),
+    message:
+        "Taking {input.weights} for {wildcards.run}"
+    script:
+        "../scripts/adopt_weights.py"

@@ -1,0 +1,25 @@
+"""Take finished weights instead of training a detector."""
+
+from pathlib import Path
+
+from detmake import device, logs
+from detmake.artifacts import write_confidence_threshold, write_label_schema
+
+with logs.job(snakemake.log[0]):
+    device.use(snakemake.resources.device)
+
+    import torch
+
+    from detmake import adoption, dataset, snapshot
+
+    torch.set_num_threads(snakemake.threads)
+    found = adoption.adopt(
+        Path(snakemake.input.weights),
+        dict(snakemake.params.items()),
+        dataset.read(Path(snakemake.input.train)),
+    )
+    adopted, _ = snapshot.validated(found, dataset.read(Path(snakemake.input.val)))
+    output = snakemake.output
+    write_label_schema(Path(output.label_schema), adopted.labels)
+    write_confidence_threshold(Path(output.confidence_threshold), adopted.confidence_threshold)
+    adopted.save(Path(output.weights))

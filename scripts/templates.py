@@ -1,0 +1,7 @@
+"""Print the table of templates."""
+
+from pathlib import Path
+
+from detmake import template_table
+
+print(template_table.table([Path(file) for file in snakemake.input]).to_string(index=False))

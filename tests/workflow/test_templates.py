@@ -1,0 +1,94 @@
+"""Templates and backbones: all go the whole way, and stand side by side in the comparison."""
+
+import pandas as pd
+import pytest
+from conftest import CONFIG
+
+TEMPLATES = {
+    "results": "ATSS-MobileNetV2",
+    "ssd": "SSD-MobileNetV2",
+    "yolox": "YOLOX-tiny",
+    "rtmdet": "RTMDet-tiny",
+}
+RUNS = {
+    "ssd": {
+        "template": "ssd_mobilenetv2",
+        "learning_parameters": CONFIG["learning_parameters"] | {"num_iters": 80},
+    },
+    "yolox": {"template": "yolox_tiny"},
+    "rtmdet": {"template": "rtmdet_tiny"},
+}
+BACKBONES = {
+    "resnet": {"type": "ResNet", "depth": 18, "base_channels": 16},
+    "pvt": {"type": "PyramidVisionTransformerV2", "embed_dims": 16, "num_layers": [1, 1, 1, 1]},
+}
+
+
+@pytest.fixture(scope="module")
+def compared(built_project, tmp_path_factory):
+    """The four templates as runs, built and compared. Not to be changed."""
+    project = built_project.copy(tmp_path_factory.mktemp("compared") / "project")
+    project.configure(runs=RUNS)
+    project.snakemake("results/comparison.csv")
+    return project
+
+
+def test_the_comparison_has_every_model_of_every_run(compared):
+    table = pd.read_csv(compared.folder / "results/comparison.csv")
+    assert table.groupby("run").template.first().to_dict() == TEMPLATES
+    assert table.groupby("run").precision.agg(list).tolist() == 4 * [["snapshot", "IR", "POT"]]
+    for row in table.itertuples():
+        folder = {"snapshot": "", "IR": "openvino/", "POT": "pot/"}[row.precision]
+        run = "results" if row.run == "results" else f"results/{row.run}"
+        assert row[4] == pytest.approx(
+            compared.json(f"{run}/{folder}performance.json")["f-measure"], abs=1e-5
+        )
+    sizes = table.pivot(index="run", columns="precision", values="size_mb")
+    assert (sizes.POT < 0.75 * sizes.IR).all()
+    assert (sizes.IR < 0.75 * sizes.snapshot).all()
+    assert (table.latency_ms > 0).all()
+    assert (table.images_per_second > 0).all()
+    text = (compared.folder / "results/comparison.md").read_text()
+    assert all(template in text for template in TEMPLATES.values())
+
+
+def test_every_template_learns(compared):
+    table = pd.read_csv(compared.folder / "results/comparison.csv")
+    measures = table.pivot(index="run", columns="precision", values="f-measure")
+    assert (measures.snapshot > 0.5).all()
+    assert (measures.IR - measures.snapshot).abs().max() < 0.1  # one box is 0.05
+    assert (measures.POT - measures.snapshot).abs().max() < 0.15
+
+
+def test_the_comparison_is_up_to_date(compared):
+    assert compared.stale("results/comparison.csv") == {}
+
+
+@pytest.mark.parametrize("run", BACKBONES)
+def test_another_backbone(built, run):
+    """The neck follows; training, export and evaluation are as with the template's own."""
+    learning = {"num_iters": 1, "batch_size": 4}
+    runs = {run: {"backbone": BACKBONES[run], "learning_parameters": learning}}
+    built.configure(runs=runs)
+    built.snakemake(f"results/{run}/openvino/performance.json", f"results/{run}/performance.json")
+    folder = built.folder / "results" / run
+    assert built.json(f"results/{run}/openvino/performance.json")["images"] == 6
+    assert (folder / "weights.pth").stat().st_size > 0
+
+
+def test_a_backbone_that_does_not_exist(built):
+    built.configure(runs={"other": {"backbone": {"type": "ResNet18"}}})
+    output = built.snakemake("results/other/weights.pth", fails=True)
+    assert "model.backbone.type: found ResNet18" in output
+    assert "Traceback" not in output
+
+
+def test_the_table_of_templates(project):
+    output = project.snakemake("templates")
+    table = [line.split() for line in output.splitlines() if line.startswith("DETECTION")]
+    assert [row[-1] for row in table] == [
+        f"config/templates/{name}.yaml"
+        for name in ("atss_mobilenetv2", "rtmdet_tiny", "ssd_mobilenetv2", "yolox_tiny")
+    ]
+    assert "Custom_Object_Detection_Gen3_ATSS" in table[0]
+    assert "992×736" in table[0]

@@ -1,0 +1,153 @@
+"""Weights from elsewhere: pretrained ones to start from, and finished ones to take."""
+
+import hashlib
+import http.server
+import shutil
+import threading
+from functools import partial
+
+import pytest
+import torch
+import yaml
+from conftest import CONFIG
+
+ONE_EPOCH = {"learning_parameters": CONFIG["learning_parameters"] | {"num_iters": 1}}
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A checkpoint of the template's detector for 80 classes, named as OpenMMLab names its own."""
+    from detmake.network import build_detector, model_config
+
+    folder = tmp_path_factory.mktemp("published")
+    template = yaml.safe_load(open("config/templates/atss_mobilenetv2.yaml", encoding="utf-8"))
+    torch.manual_seed(7)
+    detector = build_detector(model_config(template["model"], 80))
+    file = folder / "checkpoint.pth"
+    torch.save({"meta": {"CLASSES": ["of", "COCO"]}, "state_dict": detector.state_dict()}, file)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    return file.rename(folder / f"atss_coco-{digest[:8]}.pth")
+
+
+@pytest.fixture
+def server(published):
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=published.parent)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_training_starts_from_downloaded_weights(project, server, published):
+    project.configure(pretrained=f"{server}/{published.name}", **ONE_EPOCH)
+    project.snakemake("results/weights.pth")
+    assert (project.folder / "resources/pretrained" / published.name).exists()
+    log = (project.folder / "results/logs/train.log").read_text()
+    assert f"{published.name}: " in log
+    assert "bbox_head.atss_cls" in log.split("Left out of it")[1]
+    # The last layer of the backbone is in no use, so that training leaves it as it was.
+    name = "backbone.conv2.conv.weight"
+    trained = torch.load(project.folder / "results/weights.pth", weights_only=True)["state_dict"]
+    original = torch.load(published, weights_only=True)["state_dict"]
+    assert torch.equal(trained[name], original[name])
+    assert project.stale("results/weights.pth") == {}
+
+
+def test_a_node_without_network_takes_a_file_put_there_by_hand(project, published):
+    project.configure(pretrained=f"http://127.0.0.1:9/{published.name}", **ONE_EPOCH)
+    folder = project.folder / "resources/pretrained"
+    folder.mkdir(parents=True)
+    shutil.copy(published, folder)
+    assert "download_pretrained" not in project.stale("results/weights.pth")
+    project.snakemake("results/weights.pth")
+    assert "come from this file" in (project.folder / "results/logs/train.log").read_text()
+
+
+def test_another_file_put_there_by_hand_is_refused(project, published):
+    project.configure(pretrained=f"http://127.0.0.1:9/{published.name}", **ONE_EPOCH)
+    folder = project.folder / "resources/pretrained"
+    folder.mkdir(parents=True)
+    (folder / published.name).write_bytes(published.read_bytes()[:-1])
+    output = project.snakemake("results/weights.pth", fails=True)
+    assert f"resources/pretrained/{published.name}" in output
+    assert "SHA-256" in output
+    assert "Traceback" not in output
+
+
+def test_neither_network_nor_file(project):
+    project.configure(pretrained="http://127.0.0.1:9/weights-01234567.pth")
+    output = project.snakemake("resources/pretrained/weights-01234567.pth", fails=True)
+    assert "put that file at resources/pretrained/weights-01234567.pth by hand" in output
+    assert "pretrained: null" in output
+    assert "Traceback" not in output
+    assert not list((project.folder / "resources").glob("pretrained/*"))
+
+
+def test_a_damaged_download_is_refused(project, server, published):
+    other = published.with_name("other-00000000.pth")
+    shutil.copy(published, other)
+    project.configure(pretrained=f"{server}/{other.name}")
+    output = project.snakemake(f"resources/pretrained/{other.name}", fails=True)
+    assert "SHA-256" in output
+    assert not (project.folder / "resources/pretrained" / other.name).exists()
+
+
+def test_a_file_of_ones_own(project, published):
+    shutil.copy(published, project.folder / "own.pth")
+    project.configure(pretrained="own.pth", **ONE_EPOCH)
+    project.snakemake("results/weights.pth")
+    assert "own.pth: " in (project.folder / "results/logs/train.log").read_text()
+    project.configure(pretrained="other.pth", **ONE_EPOCH)
+    output = project.snakemake("results/weights.pth", fails=True)
+    assert "pretrained: found other.pth, expected the path of a file" in output
+    assert "Traceback" not in output
+
+
+# Finished weights
+
+
+@pytest.fixture(scope="module")
+def adopted(built_project, tmp_path_factory):
+    """A project whose runs take the built project's snapshot, and it as a checkpoint."""
+    project = built_project.copy(tmp_path_factory.mktemp("adopted") / "project")
+    shutil.copy(project.folder / "results/weights.pth", project.folder / "mine.pth")
+    snapshot = torch.load(project.folder / "mine.pth", weights_only=True)
+    torch.save({"state_dict": snapshot["state_dict"]}, project.folder / "checkpoint.pth")
+    project.configure(
+        runs={"mine": {"weights": "mine.pth"}, "checkpoint": {"weights": "checkpoint.pth"}}
+    )
+    return project
+
+
+def test_finished_weights_are_evaluated_exported_and_quantized(adopted):
+    targets = [f"results/{run}/pot/performance.json" for run in ("mine", "checkpoint")]
+    targets += [f"results/{run}/performance.json" for run in ("mine", "checkpoint")]
+    output = adopted.snakemake(*targets)
+    assert "Training" not in output
+    for file in ("performance.json", "pot/performance.json"):
+        measured = [adopted.json(f"results/{run}{file}") for run in ("", "mine/", "checkpoint/")]
+        for performance in measured:
+            performance.pop("images_per_second")
+        assert measured[0] == measured[1] == measured[2]
+    thresholds = {
+        (adopted.folder / f"results/{run}confidence_threshold").read_text()
+        for run in ("", "mine/", "checkpoint/")
+    }
+    assert len(thresholds) == 1
+    assert adopted.stale(*targets) == {}
+
+
+def test_weights_that_do_not_fit_are_refused(built):
+    shutil.copy(built.folder / "results/weights.pth", built.folder / "mine.pth")
+    built.configure(runs={"other": {"weights": "mine.pth", "backbone": {"widen_factor": 0.5}}})
+    output = built.snakemake("results/other/weights.pth", fails=True)
+    assert "mine.pth: found the weights of another network" in output
+    assert "backbone.conv1.conv.weight [32, 3, 3, 3] instead of [16, 3, 3, 3]" in output
+    assert "Traceback" not in output
+
+
+def test_weights_that_are_not_there(built):
+    built.configure(runs={"other": {"weights": "nowhere.pth"}})
+    output = built.snakemake("results/other/weights.pth", fails=True)
+    assert "weights: found nowhere.pth, expected the path of a file" in output
+    assert "Select jobs" not in output
