@@ -35,7 +35,7 @@ class _Inert:
     def _ignore(self, *args: Any) -> None:
         pass
 
-    __setstate__ = __setitem__ = append = add = _ignore
+    __setstate__ = __setitem__ = append = _ignore
 
 
 # What a tensor of a state dict is rebuilt from; the classes of storages are torch.load's business.

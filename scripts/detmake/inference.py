@@ -55,8 +55,8 @@ class Detector:
         Returns:
             Detections in pixels of the image, by descending score, low ones included.
         """
-        # A shared image stays the model's input memory: the next one that is not shared (a stream's,
-        # or a read-only array) would be written into it.
+        # A shared image stays the model's input memory: the next one that is not shared (of a
+        # stream, or a read-only array) would be written into it.
         return _in_pixels(self._model(image[np.newaxis], share_inputs=False), image.shape)
 
     def stream(self, images: Iterable[np.ndarray]) -> Iterator[Detections]:

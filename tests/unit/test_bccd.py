@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from detmake.archive import download
 from detmake.bccd import verify, write_subset
 from detmake.data_source import ANNOTATION_FILE
+from detmake.download import download
 from detmake.errors import InputError
 
 MANIFEST = Path(__file__).parents[2] / "config" / "bccd.csv"
@@ -173,7 +173,7 @@ def bccd_archive(bccd: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("NO_PROXY", "127.0.0.1")
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
         try:
-            download(f"http://127.0.0.1:{server.server_port}/bccd-voc-archive.zip", target)
+            download(f"http://127.0.0.1:{server.server_port}/bccd-voc-archive.zip", target, "")
         finally:
             server.shutdown()
     return target

@@ -1,6 +1,7 @@
 """Checkpoints of others: read without running their code, and what of them a detector takes."""
 
 import argparse
+import contextlib
 import logging
 import os
 import pickle
@@ -283,19 +284,40 @@ def test_no_module_of_the_file_is_imported(tmp_path, monkeypatch):
     assert marker.exists()
 
 
-def legacy_file(path, pickled):
-    """A legacy file around the pickle of its content, without storages."""
-    header = (torch.serialization.MAGIC_NUMBER, torch.serialization.PROTOCOL_VERSION, {})
-    parts = [*map(pickle.dumps, header), pickled, pickle.dumps([])]
-    path.write_bytes(b"".join(parts))
+def legacy_file(path, **parts):
+    """A legacy file, one pickle after the other, without storages; some of them replaced."""
+    plain = {
+        "magic": torch.serialization.MAGIC_NUMBER,
+        "version": torch.serialization.PROTOCOL_VERSION,
+        "system": {},
+        "content": {},
+        "storages": [],
+    }
+    path.write_bytes(b"".join((pickles(plain) | parts).values()))
     return path
+
+
+def pickles(objects):
+    return {name: pickle.dumps(item) for name, item in objects.items()}
+
+
+@pytest.mark.parametrize("part", ["magic", "version", "system", "storages"])
+def test_no_function_is_called_beside_the_content(part, tmp_path):
+    marker = tmp_path / "marker"
+    path = legacy_file(tmp_path / "a.pth", **pickles({part: harm(marker)["system"]}))
+    with pytest.raises(InputError):
+        read(path)
+    assert not marker.exists()
+    with contextlib.suppress(Exception):  # the file is harmful, and broken as well
+        torch.load(path, weights_only=False)
+    assert marker.exists()
 
 
 def test_no_function_of_torch_is_changed(tmp_path):
     function = torch._utils._rebuild_tensor_v2
     # BUILD with (None, {"harm": 1}) sets that attribute.
     pickled = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\nN}X\x04\0\0\0harmK\x01s\x86b."
-    path = legacy_file(tmp_path / "a.pth", pickled)
+    path = legacy_file(tmp_path / "a.pth", content=pickled)
     with pytest.raises(InputError):
         read(path)
     assert not hasattr(function, "harm")
@@ -418,6 +440,7 @@ def test_a_detector_of_other_classes_gives_all_but_its_classes(source, own, mess
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 def test_a_bare_backbone(source, own, messages, tmp_path, legacy):
     classifier = {"classifier.weight": torch.zeros(10, 4), "classifier.bias": torch.zeros(10)}
+    classifier["classifier.num_batches_tracked"] = torch.tensor(1)  # worth no mention
     weights = {**source.backbone.state_dict(), **classifier}
     path = save(weights, tmp_path / "a.pth", legacy)
     detector = deepcopy(own)
@@ -502,6 +525,12 @@ def test_neither_a_head_nor_counters_make_a_backbone_fit(own, prefix, tmp_path):
         weights |= {name: value for name, value in state.items() if name.startswith("neck.")}
     with pytest.raises(InputError, match="none of its weights fits"):
         load_pretrained(deepcopy(own), save(weights, tmp_path / "a.pth"), None)
+
+
+def test_a_file_without_backbone_is_not_taken_for_one(own, tmp_path):
+    neck = {f"neck.{name}": value for name, value in own.neck.state_dict().items()}
+    with pytest.raises(InputError, match=r"\nFound: neck\.lateral_convs"):
+        load_pretrained(deepcopy(own), save(neck, tmp_path / "a.pth"), None)
 
 
 # Order of channels

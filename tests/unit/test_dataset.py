@@ -96,6 +96,21 @@ def test_a_sound_subset_is_kept_as_it_is(prepare, tmp_path):
     assert dataset.image_paths(coco) == [path]
 
 
+def test_box_sizes_are_those_in_resized_images(prepare, tmp_path):
+    """Each image is resized by its own factors, its aspect ratio not kept."""
+    save(tmp_path / "2.jpg", (200, 50))
+    coco = prepare(
+        images=[image(1), image(2, width=200, height=50)],  # 60 × 40 and 200 × 50 pixels
+        annotations=[
+            annotation(1, (0, 0, 30, 10)),
+            annotation(2, (50, 5, 20, 25), image_id=2),
+            annotation(3, (1, 1, 15, 30.5)),
+        ],
+    )
+    sizes = dataset.box_sizes(coco, [120, 200])
+    np.testing.assert_allclose(sizes, [[60, 50], [12, 100], [30, 152.5]])
+
+
 def test_a_remark_is_one_line_with_a_count_and_the_first_examples(prepare, caplog):
     caplog.set_level(logging.INFO, "detmake")
     flat = [annotation(number, (number, 0, 0, 5)) for number in range(2, 9)]

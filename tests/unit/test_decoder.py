@@ -1,152 +1,213 @@
 """Decoders against MMDetection's own decoding, box by box and score by score."""
 
 import math
-from pathlib import Path
 
-import numpy as np
 import pytest
+import template_files
 import torch
-import yaml
 
-from detmake.decoder import AtssDecoder, build_decoder
+from detmake.decoder import AnchorDecoder, build_decoder
 from detmake.errors import InputError
 from detmake.network import Core, build_detector, model_config
 
-TEMPLATE = Path(__file__).parents[2] / "config/templates/atss_mobilenetv2.yaml"
-STRIDES = (8, 16, 32, 64, 128)
+STRIDES = (8, 16, 32, 64, 128)  # of ATSS
 CLASSES = 3
 BATCH = 2
-# Neither side of the last two is a multiple of the largest stride, 128.
+# Neither side of the last two is a multiple of ATSS's largest stride, 128.
 SIZES = [(512, 256), (416, 320), (352, 480)]  # width, height
+ANCHORS = [[[11, 17], [38, 24]], [[45, 90], [160, 60]]]
+CODER = {
+    "target_means": [0.05, -0.1, 0.3, -0.2],
+    "target_stds": [0.3, 0.2, 0.5, 0.4],
+}
+WHOLE_NUMBERS = {"target_means": [0, 0, 0, 0], "target_stds": [1, 1, 1, 1]}
+# Arguments of RTMDetSepBNHead that RTMDetHead does not know.
+SEPARATE = ("share_conv", "norm_cfg", "pred_kernel_size", "exp_on_reg")
 
-CODERS = {
-    "template": {},
-    "other": {
-        "target_means": [0.05, -0.1, 0.3, -0.2],
-        "target_stds": [0.3, 0.2, 0.5, 0.4],
-    },
-    "whole numbers": {"target_means": [0, 0, 0, 0], "target_stds": [1, 1, 1, 1]},
+#: Heads: the template, and what is different from it.
+HEADS = {
+    "ATSS": ("atss_mobilenetv2", {}),
+    "ATSS, other coder": ("atss_mobilenetv2", {"bbox_coder": CODER}),
+    "ATSS, whole numbers": ("atss_mobilenetv2", {"bbox_coder": WHOLE_NUMBERS}),
+    "ATSS, three anchors per cell": (
+        "atss_mobilenetv2",
+        {"anchor_generator": {"ratios": [0.5, 1.0, 2.0]}},
+    ),
+    "SSD": ("ssd_mobilenetv2", {}),
+    "SSD, other anchors and coder": (
+        "ssd_mobilenetv2",
+        {"anchor_generator": {"base_sizes": ANCHORS}, "bbox_coder": CODER},
+    ),
+    "SSD, anchors of SSD300": (
+        "ssd_mobilenetv2",
+        {
+            "anchor_generator": {
+                "type": "SSDAnchorGenerator",
+                "scale_major": False,
+                "ratios": [[2], [2, 3]],
+                "min_sizes": [48, 100],
+                "max_sizes": [100, 150],
+                "base_sizes": None,
+            }
+        },
+    ),
+    "YOLOX": ("yolox_tiny", {}),
+    "RTMDet": ("rtmdet_tiny", {}),
+    "RTMDet, normalization shared": (
+        "rtmdet_tiny",
+        {"type": "RTMDetHead", **dict.fromkeys(SEPARATE)},
+    ),
 }
 
 
-def config(**coder):
-    model = yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))["model"]
-    model["bbox_head"]["bbox_coder"].update(coder)
-    return model_config(model, CLASSES)
+def build(name, changes=()):
+    """Build a detector of a template, with changes to its head; None takes a key out."""
+    model = template_files.load(name)["model"]
+    if name == "ssd_mobilenetv2":
+        sizes = [[[16 * k + n, 20 * k - n] for k in range(1, 6)] for n in (1, 9)]
+        model["bbox_head"]["anchor_generator"]["base_sizes"] = sizes
+    update(model["bbox_head"], changes)
+    return build_detector(model_config(model, CLASSES)).eval()
 
 
-@pytest.fixture(scope="module")
-def detector():
-    torch.manual_seed(0)
-    return build_detector(config()).eval()
+def update(config, changes):
+    for key, value in dict(changes).items():
+        if isinstance(value, dict):
+            update(config[key], value)
+        elif value is None:
+            del config[key]
+        else:
+            config[key] = value
 
 
-@pytest.fixture(scope="module", params=CODERS)
+@pytest.fixture(params=template_files.NAMES)
+def template_name(request):
+    return request.param
+
+
+@pytest.fixture(scope="module", params=HEADS)
 def head(request):
-    """A head of the template's kind, with a coder of that name."""
-    return build_detector(config(**CODERS[request.param])).bbox_head.eval()
+    return build(*HEADS[request.param]).bbox_head
 
 
-def random_maps(size):
-    """Raw maps of a batch, all levels, with logits of which no two are equal.
+def random_maps(head, size):
+    """Raw maps of a batch, all levels, in the range of a trained head's.
 
-    Some deltas are so large that growth is limited, and many boxes leave the image.
+    Many boxes leave the image. Some deltas from anchors are so large that growth is limited.
     """
     generator = torch.Generator().manual_seed(0)
+    family = type(head).__name__
     width, height = size
-    shapes = [(math.ceil(height / stride), math.ceil(width / stride)) for stride in STRIDES]
-    cls_scores, bbox_preds, centernesses = [], [], []
-    for h, w in shapes:
-        count = CLASSES * h * w
+    kinds = [[], []] if family.startswith(("SSD", "RTMDet")) else [[], [], []]
+    for (stride, _), count in zip(
+        head.prior_generator.strides, head.prior_generator.num_base_priors, strict=True
+    ):
+        h, w = math.ceil(height / stride), math.ceil(width / stride)
+        channels = count * head.cls_out_channels
         logits = torch.stack(
-            [torch.randperm(count, generator=generator) / count for _ in range(BATCH)]
+            [torch.randperm(channels * h * w, generator=generator) for _ in range(BATCH)]
         )
-        cls_scores.append((8 * logits - 4).view(BATCH, CLASSES, h, w))
-        deltas = torch.randn(BATCH, 4, h, w, generator=generator) * 3
-        deltas[torch.rand(deltas.shape, generator=generator) < 0.05] *= 20
-        bbox_preds.append(deltas)
-        centernesses.append(torch.randn(BATCH, 1, h, w, generator=generator) * 2)
-    return cls_scores, bbox_preds, centernesses
+        logits = 8 * logits.view(BATCH, channels, h, w) / (channels * h * w) - 4
+        sides = torch.randn(BATCH, count * 4, h, w, generator=generator)
+        if family == "YOLOXHead":  # offsets of the centre, logarithms of the size
+            sides = sides * torch.tensor([2.0, 2, 1, 1]).view(4, 1, 1) + 1
+        elif family.startswith("RTMDet"):  # distances in pixels, some of them negative
+            sides = stride * (3 + 2 * sides)
+        else:
+            sides *= 3
+            sides[torch.rand(sides.shape, generator=generator) < 0.05] *= 20
+        quality = torch.randn(BATCH, count, h, w, generator=generator) * 2
+        for kind, level in zip(kinds, (logits, sides, quality), strict=False):
+            kind.append(level)
+    return kinds
 
 
 def decode_with_mmdetection(head, size, maps):
-    """Boxes (N, A, 4) in pixels and scores (N, C, A) of all anchors, by `predict_by_feat`."""
-    width, height = size
+    """Boxes (N, A, 4) in pixels and scores (N, C, A) of all priors, by `predict_by_feat`.
+
+    As from a decoder: level by level, the first priors of all cells before the second ones.
+    """
     everything = head.test_cfg.copy()
     everything.update(nms_pre=10**6, score_thr=-1, min_bbox_size=-1)
     results = head.predict_by_feat(
         *maps,
-        batch_img_metas=[{"img_shape": (height, width)}] * BATCH,
+        batch_img_metas=[{"img_shape": size[::-1]}] * len(maps[0][0]),
         cfg=everything,
         with_nms=False,
     )
-    all_boxes, all_scores = [], []
-    for image, result in enumerate(results):
-        boxes, scores, first = [], [], 0
-        for level in maps[0]:
-            # A level comes out by descending class score, and each anchor with every class.
-            logits = level[image].permute(1, 2, 0).flatten()
-            order = logits.argsort(descending=True)
-            rows = slice(first, first + len(order))
-            anchor, label = order // CLASSES, order % CLASSES
-            assert torch.equal(result.labels[rows], label)
-            level_boxes = torch.empty(len(order) // CLASSES, CLASSES, 4)
-            level_boxes[anchor, label] = result.bboxes[rows]
-            assert torch.equal(level_boxes[:, 0], level_boxes[:, -1])
-            boxes.append(level_boxes[:, 0])
-            level_scores = torch.empty(CLASSES, len(order) // CLASSES)
-            level_scores[label, anchor] = result.scores[rows]
-            scores.append(level_scores)
-            first += len(order)
-        assert first == len(result.scores)
-        all_boxes.append(torch.cat(boxes))
-        all_scores.append(torch.cat(scores, dim=1))
-    return torch.stack(all_boxes), torch.stack(all_scores)
+    arrange = by_best_class if type(head).__name__ == "YOLOXHead" else by_descending_score
+    arranged = [arrange(head, result, maps[0], n) for n, result in enumerate(results)]
+    return tuple(map(torch.stack, zip(*arranged, strict=True)))
+
+
+def by_best_class(head, result, cls_scores, image):
+    """Of each prior there is one result, in their order; other classes count as 0."""
+    scores = torch.zeros(CLASSES, len(result.labels))
+    scores[result.labels, torch.arange(len(result.labels))] = result.scores
+    return result.bboxes, scores
+
+
+def by_descending_score(head, result, cls_scores, image):
+    """Of each prior there are results with every class; a level's are sorted by class score."""
+    boxes, scores, first = [], [], 0
+    for level, count in zip(cls_scores, head.prior_generator.num_base_priors, strict=True):
+        logits = level[image].permute(1, 2, 0).reshape(-1, head.cls_out_channels)
+        sorted_by = logits.sigmoid() if head.use_sigmoid_cls else logits.softmax(dim=1)[:, :CLASSES]
+        order = sorted_by.flatten().sort(descending=True).indices
+        rows = slice(first, first + len(order))
+        first += len(order)
+        prior, label = order // CLASSES, order % CLASSES
+        assert torch.equal(result.labels[rows], label)
+        level_boxes = torch.empty(len(logits), CLASSES, 4)
+        level_boxes[prior, label] = result.bboxes[rows]
+        assert torch.equal(level_boxes[:, 0], level_boxes[:, -1])
+        level_scores = torch.empty(len(logits), CLASSES)
+        level_scores[prior, label] = result.scores[rows]
+        # MMDetection has the priors of a cell together.
+        for values, level_values in ((boxes, level_boxes[:, 0]), (scores, level_scores)):
+            values.append(level_values.unflatten(0, (-1, count)).transpose(0, 1).flatten(0, 1))
+    assert first == len(result.scores)
+    return torch.cat(boxes), torch.cat(scores).T
 
 
 @pytest.mark.parametrize("size", SIZES)
 @torch.inference_mode()
 def test_random_maps(head, size):
-    maps = random_maps(size)
+    maps = random_maps(head, size)
     boxes, scores = build_decoder(head, size)(*maps)
     expected_boxes, expected_scores = decode_with_mmdetection(head, size, maps)
 
-    width, height = size
-    assert boxes.shape == (BATCH, sum(level[0, 0].numel() for level in maps[0]), 4)
-    pixels = boxes * torch.tensor([width, height, width, height])
-    torch.testing.assert_close(pixels, expected_boxes, rtol=0, atol=0.02)
+    count = sum(
+        number * level[0, 0].numel()
+        for number, level in zip(head.prior_generator.num_base_priors, maps[0], strict=True)
+    )
+    assert boxes.shape == (BATCH, count, 4)
+    assert scores.shape == (BATCH, CLASSES, count)
+    pixels = boxes * torch.tensor([*size, *size])
+    torch.testing.assert_close(pixels, expected_boxes, rtol=1e-5, atol=0.02)
     torch.testing.assert_close(scores, expected_scores, rtol=1e-5, atol=1e-7)
 
-    # What the case is to cover: boxes in the image and cut by it.
-    inside = (expected_boxes > 0) & (expected_boxes < torch.tensor([width, height] * 2))
+    # What the case is to cover: boxes in the image, and boxes that leave it.
+    inside = (expected_boxes > 0) & (expected_boxes < torch.tensor([*size, *size]))
     assert 0.02 < inside.all(dim=2).float().mean() < 0.98
+    assert expected_scores.max() - expected_scores.min() > 0.8
 
 
 @pytest.mark.parametrize("size", SIZES)
 @torch.inference_mode()
-def test_maps_of_the_network_for_an_image(detector, size):
-    """The decoder's anchors are as many as the network's cells, whatever the size."""
-    width, height = size
-    images = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+def test_maps_of_the_network_for_an_image(template_name, size):
+    """The decoder's priors are as many as the network's, whatever the size, and in their order."""
+    detector = build(template_name)
+    images = torch.randn(1, 3, *size[::-1], generator=torch.Generator().manual_seed(0))
     maps = Core(detector)(images)
     boxes, scores = build_decoder(detector.bbox_head, size)(*maps)
-
-    head = detector.bbox_head
-    anchors = torch.cat(
-        head.prior_generator.grid_priors([level.shape[2:] for level in maps[0]], device="cpu")
-    )
-    deltas = torch.cat([level[0].permute(1, 2, 0).reshape(-1, 4) for level in maps[1]])
-    expected = head.bbox_coder.decode(anchors, deltas, max_shape=(height, width))
-    pixels = boxes[0] * torch.tensor([width, height, width, height])
-    torch.testing.assert_close(pixels, expected, rtol=0, atol=0.001)
-
-    logits = torch.cat([level[0].flatten(1) for level in maps[0]], dim=1).double().numpy()
-    centerness = torch.cat([level[0].flatten(1) for level in maps[2]], dim=1).double().numpy()
-    expected_scores = 1 / ((1 + np.exp(-logits)) * (1 + np.exp(-centerness)))
-    np.testing.assert_allclose(scores[0], expected_scores, rtol=1e-5)
+    expected_boxes, expected_scores = decode_with_mmdetection(detector.bbox_head, size, maps)
+    pixels = boxes * torch.tensor([*size, *size])
+    torch.testing.assert_close(pixels, expected_boxes, rtol=0, atol=0.001)
+    torch.testing.assert_close(scores, expected_scores, rtol=1e-5, atol=1e-7)
 
 
-def test_an_anchor_by_hand(detector):
+def test_an_anchor_by_hand():
     """A cell of stride 32 in the second row and third column, moved and grown."""
     width, height = 416, 320
     maps = [
@@ -159,13 +220,27 @@ def test_an_anchor_by_hand(detector):
     # Deviations 0.1 and 0.2: a tenth of the anchor's width to the right, twice as high.
     maps[1][2][0, :, 1, 2] = torch.tensor([1.0, 0.0, 0.0, math.log(2) / 0.2])
     maps[0][2][0, 1, 1, 2] = math.log(3)
-    boxes, scores = AtssDecoder(detector.bbox_head, (width, height))(*maps)
+    boxes, scores = AnchorDecoder(build("atss_mobilenetv2").bbox_head, (width, height))(*maps)
     number = 52 * 40 + 26 * 20 + 1 * 13 + 2
     # Centre (64, 32), sides 8 × 32 = 256; clipped on the left and at the top.
     center_x = 64 + 25.6
     expected = [0, 0, (center_x + 128) / width, (32 + 256) / height]
     assert boxes[0, number].tolist() == pytest.approx(expected, abs=1e-6)
     assert scores[0, :, number].tolist() == pytest.approx([0.25, 0.375, 0.25])
+
+
+def test_only_the_best_class_of_a_point_counts_in_yolox():
+    """MMDetection gives a point's best class only, so a second one hides no other box in NMS."""
+    size = (64, 32)
+    head = build("yolox_tiny").bbox_head
+    maps = [[torch.zeros(1, c, 32 // s, 64 // s) for s in (8, 16, 32)] for c in (CLASSES, 4, 1)]
+    maps[0][0][0, :, 1, 2] = torch.tensor([math.log(3), math.log(4), -math.log(3)])
+    maps[1][0][0, :, 1, 2] = torch.tensor([0.5, 0.25, math.log(3), 0.0])
+    maps[2][0][0, 0, 1, 2] = math.log(9)
+    boxes, scores = build_decoder(head, size)(*maps)
+    assert scores[0, :, 8 + 2].tolist() == pytest.approx([0, 0.8 * 0.9, 0])
+    # Centre (2.5, 1.25) strides of 8 pixels, 3 strides wide and 1 high.
+    assert boxes[0, 8 + 2].tolist() == pytest.approx([8 / 64, 6 / 32, 32 / 64, 14 / 32])
 
 
 # Refusals
@@ -175,19 +250,30 @@ def test_a_head_of_another_family_is_refused():
     from mmdet.models.dense_heads import RetinaHead
 
     head = RetinaHead(num_classes=CLASSES, in_channels=8, feat_channels=8, stacked_convs=1)
-    with pytest.raises(InputError, match=r"model\.bbox_head: .*RetinaHead"):
+    with pytest.raises(InputError, match=r"model\.bbox_head: .*RetinaHead") as error:
+        build_decoder(head, (416, 320))
+    for family in ("ATSSHead", "SSDHead", "YOLOXHead", "RTMDetHead", "RTMDetSepBNHead"):
+        assert family in str(error.value)
+
+
+def test_a_subclass_which_may_decode_in_another_way_is_refused(template_name):
+    head = build(template_name).bbox_head
+    head.__class__ = type("DecodesOtherwise", (type(head),), {})
+    with pytest.raises(InputError, match=r"model\.bbox_head: .*DecodesOtherwise"):
         build_decoder(head, (416, 320))
 
 
-def test_several_anchors_per_cell_are_refused():
-    model = config()
-    model["bbox_head"]["anchor_generator"]["ratios"] = [0.5, 1.0, 2.0]
-    with pytest.raises(InputError, match="one anchor per cell"):
-        build_decoder(build_detector(model).bbox_head, (416, 320))
+@pytest.mark.parametrize("template", ["atss_mobilenetv2", "ssd_mobilenetv2"])
+def test_another_box_coder_is_refused(template):
+    coder = {"type": "TBLRBBoxCoder", "normalizer": 4.0, "target_means": None, "target_stds": None}
+    head = build(template, {"bbox_coder": coder}).bbox_head
+    with pytest.raises(InputError, match=r"model\.bbox_head\.bbox_coder: found TBLRBBoxCoder"):
+        build_decoder(head, (416, 320))
 
 
-def test_another_box_coder_is_refused():
-    model = config()
-    model["bbox_head"]["bbox_coder"] = {"type": "TBLRBBoxCoder", "normalizer": 4.0}
-    with pytest.raises(InputError, match=r"model\.bbox_head"):
-        build_decoder(build_detector(model).bbox_head, (416, 320))
+@pytest.mark.parametrize("template", ["atss_mobilenetv2", "ssd_mobilenetv2"])
+@pytest.mark.parametrize("option, value", [("add_ctr_clamp", True), ("clip_border", False)])
+def test_an_option_of_the_coder_that_no_decoder_follows_is_refused(template, option, value):
+    head = build(template, {"bbox_coder": {option: value}}).bbox_head
+    with pytest.raises(InputError, match=rf"model\.bbox_head\.bbox_coder: .*{option}"):
+        build_decoder(head, (416, 320))

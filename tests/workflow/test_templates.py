@@ -45,7 +45,7 @@ def test_the_comparison_has_every_model_of_every_run(compared):
         )
     sizes = table.pivot(index="run", columns="precision", values="size_mb")
     assert (sizes.POT < 0.75 * sizes.IR).all()
-    assert (sizes.IR < 0.75 * sizes.snapshot).all()
+    assert (0.75 * sizes.snapshot > sizes.IR).all()
     assert (table.latency_ms > 0).all()
     assert (table.images_per_second > 0).all()
     text = (compared.folder / "results/comparison.md").read_text()

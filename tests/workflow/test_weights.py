@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 import torch
 import yaml
-from conftest import CONFIG
+from conftest import CONFIG, ROOT
 
 ONE_EPOCH = {"learning_parameters": CONFIG["learning_parameters"] | {"num_iters": 1}}
 
@@ -20,7 +20,7 @@ def published(tmp_path_factory):
     from detmake.network import build_detector, model_config
 
     folder = tmp_path_factory.mktemp("published")
-    template = yaml.safe_load(open("config/templates/atss_mobilenetv2.yaml", encoding="utf-8"))
+    template = yaml.safe_load((ROOT / "config/templates/atss_mobilenetv2.yaml").read_text())
     torch.manual_seed(7)
     detector = build_detector(model_config(template["model"], 80))
     file = folder / "checkpoint.pth"

@@ -1,0 +1,319 @@
+"""The network: a template's model completed for a dataset and a backbone, and its core."""
+
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import template_files
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+
+from detmake.errors import InputError
+from detmake.network import Core, build_detector, model_config
+
+CLASSES = 3
+RESNET = {"type": "ResNet", "depth": 18}
+TRANSFORMER = {
+    "type": "PyramidVisionTransformerV2",
+    "embed_dims": 32,
+    "num_layers": [2, 2, 2, 2],
+}
+# Strides of the head's maps, and of the backbone's which they are made from.
+STRIDES = {
+    "atss_mobilenetv2": ([8, 16, 32, 64, 128], [8, 16, 32]),
+    "rtmdet_tiny": ([8, 16, 32], [8, 16, 32]),
+    "ssd_mobilenetv2": ([16, 32], [16, 32]),
+    "yolox_tiny": ([8, 16, 32], [8, 16, 32]),
+}
+# Channels of the maps by stride, from the papers: ResNet-18 (He et al., table 1), PVT v2 B0/B1.
+CHANNELS = {
+    "ResNet": {4: 64, 8: 128, 16: 256, 32: 512},
+    "PyramidVisionTransformerV2": {4: 32, 8: 64, 16: 160, 32: 256},
+}
+# As if these were the boxes of a dataset, in pixels.
+BOX_SIZES = np.exp(np.random.default_rng(0).normal(3.5, 0.6, (60, 2)))
+
+
+@pytest.fixture(params=template_files.NAMES)
+def template_name(request):
+    return request.param
+
+
+@pytest.fixture
+def model(template_name):
+    return template_files.load(template_name)["model"]
+
+
+def with_backbone(model, backbone, **options):
+    return {**model, "backbone": {**backbone, **options}}
+
+
+def complete(model):
+    return model_config(model, CLASSES, BOX_SIZES)
+
+
+def taker(config):
+    """The part that gets the backbone's maps."""
+    return config.get("neck", config["bbox_head"])
+
+
+# A template's model, completed
+
+
+def test_the_number_of_classes_is_filled_in(model, template_name):
+    config = complete(model)
+    assert config["bbox_head"]["num_classes"] == CLASSES
+    maps = Core(build_detector(config).eval())(torch.zeros(1, 3, 64, 96))
+    anchors, others = (5, 1) if template_name == "ssd_mobilenetv2" else (1, 0)
+    assert {level.shape[1] for level in maps[0]} == {anchors * (CLASSES + others)}
+
+
+def test_what_a_template_says_of_its_own_backbone_is_right(model):
+    """A template reads as the network is, though `in_channels` is filled in anyway."""
+    config = complete(model)
+    assert taker(config)["in_channels"] == taker(model)["in_channels"]
+    assert {**config["backbone"], "norm_eval": None} == {**model["backbone"], "norm_eval": None}
+
+
+def test_the_model_that_is_given_is_not_changed(model):
+    model = with_backbone(model, RESNET)
+    before = deepcopy(model)
+    config = complete(model)
+    assert config != before
+    build_detector(config)
+    assert model == before
+
+
+def test_a_detector_does_not_change_the_configuration_it_is_built_from(model):
+    config = complete(model)
+    before = deepcopy(config)
+    build_detector(config)
+    assert config == before
+
+
+def test_there_is_nothing_left_to_complete_in_a_complete_model(model):
+    config = complete(model)
+    assert model_config(config, CLASSES) == config
+
+
+# Another backbone
+
+
+@pytest.fixture(params=[RESNET, TRANSFORMER], ids=lambda backbone: backbone["type"])
+def backbone(request):
+    return request.param
+
+
+def loss_on_random_data(detector):
+    """The sum of all losses of a batch, in training mode."""
+    generator = torch.Generator().manual_seed(0)
+    height, width = 96, 128
+    samples = []
+    for count in (3, 1):
+        corners = torch.rand(count, 2, generator=generator) * 50
+        sizes = 20 + torch.rand(count, 2, generator=generator) * 25
+        metainfo = {
+            "img_shape": (height, width),
+            "pad_shape": (height, width),
+            "batch_input_shape": (height, width),
+        }
+        sample = DetDataSample(metainfo=metainfo)
+        sample.gt_instances = InstanceData(
+            bboxes=torch.cat([corners, corners + sizes], dim=1),
+            labels=torch.arange(count) % CLASSES,
+        )
+        samples.append(sample)
+    images = torch.randn(2, 3, height, width, generator=generator)
+    losses = detector.train().loss(images, samples)
+    return sum(
+        part.sum()
+        for value in losses.values()
+        for part in (value if isinstance(value, list) else [value])
+    )
+
+
+def test_the_detector_with_another_backbone_can_be_trained(model, template_name, backbone):
+    head_strides, backbone_strides = STRIDES[template_name]
+    config = complete(with_backbone(model, backbone))
+    channels = CHANNELS[backbone["type"]]
+    assert taker(config)["in_channels"] == [channels[stride] for stride in backbone_strides]
+
+    torch.manual_seed(0)
+    detector = build_detector(config)
+    maps = Core(detector.eval())(torch.zeros(1, 3, 256, 128))
+    for kind in maps:
+        assert [level.shape[2:] for level in kind] == [
+            (256 // stride, 128 // stride) for stride in head_strides
+        ]
+
+    loss_on_random_data(detector).backward()
+    for name, parameter in detector.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+    assert next(detector.backbone.parameters()).grad.abs().sum() > 0
+
+
+def test_a_backbone_of_other_width():
+    model = template_files.load("atss_mobilenetv2")["model"]
+    model["backbone"]["widen_factor"] = 0.5
+    # MobileNetV2 of half the width: 16, 48 and 160 channels instead of 32, 96 and 320.
+    assert complete(model)["neck"]["in_channels"] == [16, 48, 160]
+
+
+def test_levels_that_are_asked_for_are_taken(model, template_name):
+    wanted = STRIDES[template_name][1]
+    levels = [[4, 8, 16, 32].index(stride) for stride in wanted]
+    config = complete(with_backbone(model, RESNET, out_indices=levels))
+    assert config["backbone"]["out_indices"] == levels
+    assert config == complete(with_backbone(model, RESNET))
+
+
+@pytest.mark.parametrize("levels, found", [([0, 1, 2], "[4, 8, 16]"), ([3], "[32]")])
+def test_levels_of_other_strides_are_refused(model, template_name, levels, found):
+    with pytest.raises(InputError, match=r"^model\.backbone: ResNet ") as error:
+        complete(with_backbone(model, RESNET, out_indices=levels))
+    assert f"strides {found}, expected {STRIDES[template_name][1]}" in str(error.value)
+    assert "out_indices" in str(error.value)
+
+
+def test_a_level_too_many_is_refused_if_it_was_asked_for(model):
+    with pytest.raises(InputError, match=r"strides \[4, 8, 16, 32\], expected "):
+        complete(with_backbone(model, RESNET, out_indices=[0, 1, 2, 3]))
+
+
+def test_a_backbone_without_the_strides_is_refused(model, template_name):
+    """Three stages of ResNet give no map of stride 32."""
+    backbone = {**RESNET, "num_stages": 3, "strides": [1, 2, 2], "dilations": [1, 1, 1]}
+    backbone["out_indices"] = [0, 1, 2]
+    with pytest.raises(InputError, match=r"strides \[4, 8, 16\], expected") as error:
+        complete(with_backbone(model, backbone))
+    assert str(STRIDES[template_name][1]) in str(error.value)
+
+
+def hrnet():
+    """It gives all of its maps, and has no `out_indices`."""
+    stages = {
+        f"stage{number}": {
+            "num_modules": 1,
+            "num_branches": number,
+            "block": "BASIC" if number > 1 else "BOTTLENECK",
+            "num_blocks": [1] * number,
+            "num_channels": [8, 16, 32, 64][:number],
+        }
+        for number in (1, 2, 3, 4)
+    }
+    return {"type": "HRNet", "extra": stages}
+
+
+def test_a_backbone_that_gives_all_its_maps_is_refused():
+    model = template_files.load("atss_mobilenetv2")["model"]
+    with pytest.raises(InputError, match=r"HRNet gives maps of strides \[4, 8, 16, 32\]"):
+        complete(with_backbone(model, hrnet()))
+
+
+def test_an_unknown_backbone_is_refused(model):
+    with pytest.raises(InputError, match=r"^model\.backbone\.type: found ResNot, expected "):
+        complete(with_backbone(model, {"type": "ResNot"}))
+
+
+@pytest.mark.parametrize(
+    "options, cause",
+    [
+        ({"depth": 19}, "invalid depth 19"),
+        ({"dept": 18}, "dept"),
+        ({"out_indices": [4]}, "ResNet"),
+    ],
+)
+def test_options_that_the_backbone_does_not_take_are_refused(model, options, cause):
+    with pytest.raises(InputError, match=r"^model\.backbone: ResNet cannot be built") as error:
+        complete(with_backbone(model, RESNET, **options))
+    assert cause in str(error.value)
+    assert "'depth': " in str(error.value)
+
+
+# Normalization that learns
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        RESNET,
+        {"type": "ResNetV1d", "depth": 18},
+        {"type": "ResNeXt", "depth": 50, "groups": 4, "base_width": 4},
+    ],
+    ids=lambda backbone: backbone["type"],
+)
+def test_normalization_of_a_backbone_learns_in_training(backbone):
+    """ResNet's default is to keep the statistics, which suits pretrained weights only."""
+    model = template_files.load("atss_mobilenetv2")["model"]
+    detector = build_detector(complete(with_backbone(model, backbone))).train()
+    assert all(module.training for module in detector.backbone.modules())
+
+
+def test_normalization_keeps_its_statistics_if_that_is_asked_for():
+    model = template_files.load("atss_mobilenetv2")["model"]
+    detector = build_detector(complete(with_backbone(model, RESNET, norm_eval=True))).train()
+    norms = [
+        module for module in detector.backbone.modules() if isinstance(module, torch.nn.BatchNorm2d)
+    ]
+    assert norms
+    assert not any(norm.training for norm in norms)
+
+
+# Anchors
+
+
+def test_anchors_are_fitted_to_the_boxes():
+    model = template_files.load("ssd_mobilenetv2")["model"]
+    fitted = complete(model)["bbox_head"]["anchor_generator"]["base_sizes"]
+    assert [len(level) for level in fitted] == [5, 5]
+    low, high = np.quantile(BOX_SIZES, [0.02, 0.98])
+    assert all(low < side < high for level in fitted for anchor in level for side in anchor)
+
+
+def test_anchors_that_must_be_fitted_need_boxes():
+    model = template_files.load("ssd_mobilenetv2")["model"]
+    with pytest.raises(InputError) as error:
+        model_config(model, CLASSES)
+    for part in ("model.bbox_head.anchor_generator.base_sizes: ", "[5, 5]", "[width, height]"):
+        assert part in str(error.value)
+
+
+def test_anchors_that_are_given_are_kept():
+    model = template_files.load("ssd_mobilenetv2")["model"]
+    sizes = [[[8.5, 9], [20, 10]], [[30, 60], [80, 70.25]]]
+    model["bbox_head"]["anchor_generator"]["base_sizes"] = sizes
+    for box_sizes in (None, BOX_SIZES):
+        config = model_config(model, CLASSES, box_sizes)
+        assert config["bbox_head"]["anchor_generator"]["base_sizes"] == sizes
+
+
+def test_other_templates_do_without_boxes(model, template_name):
+    if template_name != "ssd_mobilenetv2":
+        assert model_config(model, CLASSES) == complete(model)
+
+
+# The core
+
+
+@torch.inference_mode()
+def test_the_core_gives_the_raw_maps_that_mmdetection_decodes(model):
+    torch.manual_seed(0)
+    detector = build_detector(complete(model)).eval()
+    images = torch.randn(2, 3, 64, 96)
+    expected = MODELS.build(complete(model)).eval()  # without what build_detector adds
+    expected.load_state_dict(detector.state_dict())
+    expected = expected(images, mode="tensor")
+    found = Core(detector)(images)
+    assert len(found) == len(expected)
+    for kind, expected_kind in zip(found, expected, strict=True):
+        assert len(kind) == len(expected_kind)
+        for level, expected_level in zip(kind, expected_kind, strict=True):
+            torch.testing.assert_close(level, expected_level, rtol=1e-4, atol=1e-5)
+
+
+def test_the_core_holds_all_weights_under_their_names(model):
+    detector = build_detector(complete(model))
+    assert list(Core(detector).state_dict()) == list(detector.state_dict())
