@@ -7,6 +7,7 @@ rule quantize_pot:
         bin="{run}/openvino/openvino.bin",
         config="{run}/openvino/config.json",
         train="{run}/dataset/train.json",
+        val="{run}/dataset/val.json",
     output:
         xml="{run}/pot/openvino.xml",
         bin="{run}/pot/openvino.bin",

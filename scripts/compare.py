@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import openvino as ov
 
 from detmake import comparison, dataset, device, inference, latency, logs
@@ -27,12 +26,12 @@ with logs.job(snakemake.log[0]) as log:
     models, threads, output = snakemake.params.models, snakemake.threads, snakemake.output
     subset = models[0]["subset"]
     paths = dataset.image_paths(dataset.read(Path(subset)))
-    chosen = np.linspace(0, len(paths) - 1, min(16, len(paths))).round().astype(int)
+    images = [inference.read_image(path) for path in dataset.evenly_spread(paths, 16)]
     speed = latency.measure(
         {model["path"]: load(Path(model["path"]), threads) for model in models},
-        [inference.read_image(paths[index]) for index in chosen],
+        images,
     )
     cpu = ov.Core().get_property("CPU", "FULL_DEVICE_NAME").strip()
-    conditions = f"{len(chosen)} images of `{subset}`, {cpu}, {threads} threads"
+    conditions = f"{len(images)} images of `{subset}`, {cpu}, {threads} threads"
     comparison.write(comparison.table(models, speed), Path(output.csv), Path(output.md), conditions)
     log.info("Compared %d models with %s", len(models), conditions)

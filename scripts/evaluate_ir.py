@@ -14,4 +14,6 @@ with logs.job(snakemake.log[0]):
         snakemake.params.postprocessing,
         detector.confidence_threshold,
     )
+    if detector.quantization:
+        performance["quantization"] = detector.quantization
     write_json(Path(snakemake.output[0]), performance)

@@ -117,6 +117,12 @@ def image_paths(coco: Mapping[str, Any]) -> list[Path]:
     return [root / image["file_name"] for image in coco["images"]]
 
 
+def evenly_spread(images: Sequence[Path], size: int) -> list[Path]:
+    """At most `size` images, spread evenly over the sequence."""
+    step = max(len(images) / size, 1.0)
+    return [images[int(i * step)] for i in range(min(size, len(images)))]
+
+
 def box_sizes(coco: Mapping[str, Any], input_size: Sequence[int]) -> np.ndarray:
     """Return widths and heights of a prepared subset's boxes in resized images.
 

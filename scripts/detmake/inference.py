@@ -31,13 +31,9 @@ class Detector:
     def __init__(
         self, folder: Path, threads: int | None = None, performance_hint: str = "LATENCY"
     ) -> None:
-        # Where a CPU has bfloat16, OpenVINO computes in it unless accuracy is asked for.
-        options = {"PERFORMANCE_HINT": performance_hint, "EXECUTION_MODE_HINT": "ACCURACY"}
-        if threads is not None:
-            options["INFERENCE_NUM_THREADS"] = str(threads)
         try:
             description = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            self._model = ov.Core().compile_model(folder / "openvino.xml", "CPU", options)
+            self._model = compile_model(folder / "openvino.xml", threads, performance_hint)
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"{folder}: expected a model folder with openvino.xml, openvino.bin and "
@@ -45,6 +41,7 @@ class Detector:
             ) from error
         self.labels: list[str] = description["labels"]
         self.confidence_threshold: float = description["confidence_threshold"]
+        self.quantization: dict[str, Any] | None = description.get("quantization")
 
     def __call__(self, image: np.ndarray) -> Detections:
         """Detect in one image.
@@ -55,9 +52,7 @@ class Detector:
         Returns:
             Detections in pixels of the image, by descending score, low ones included.
         """
-        # A shared image stays the model's input memory: the next one that is not shared (of a
-        # stream, or a read-only array) would be written into it.
-        return _in_pixels(self._model(image[np.newaxis], share_inputs=False), image.shape)
+        return detect(self._model, image)
 
     def stream(self, images: Iterable[np.ndarray]) -> Iterator[Detections]:
         """Detect in one image after the other, in as many at a time as suits the compiled model.
@@ -90,6 +85,24 @@ class Detector:
                 yield found
         while started:
             yield oldest()[1]
+
+
+def compile_model(
+    model: ov.Model | Path, threads: int | None = None, performance_hint: str = "LATENCY"
+) -> ov.CompiledModel:
+    """Compile a detector for this machine's CPU; arguments as for `Detector`."""
+    # Where a CPU has bfloat16, OpenVINO computes in it unless accuracy is asked for.
+    options = {"PERFORMANCE_HINT": performance_hint, "EXECUTION_MODE_HINT": "ACCURACY"}
+    if threads is not None:
+        options["INFERENCE_NUM_THREADS"] = str(threads)
+    return ov.Core().compile_model(model, "CPU", options)
+
+
+def detect(model: ov.CompiledModel, image: np.ndarray) -> Detections:
+    """Detect in one image with a compiled model; arguments and result as for a `Detector`."""
+    # A shared image stays the model's input memory: the next one that is not shared (of a stream,
+    # or a read-only array) would be written into it.
+    return _in_pixels(model(image[np.newaxis], share_inputs=False), image.shape)
 
 
 def _in_pixels(found: Mapping[str, Any], shape: tuple[int, ...]) -> Detections:

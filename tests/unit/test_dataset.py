@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -531,3 +532,10 @@ def test_bccd():
     val = dataset.prepare(*located["val"], dataset.class_names(train))
     per_class = np.bincount([entry["category_id"] for entry in val["annotations"]])
     assert per_class.tolist() == [0, 76, 819, 72]  # as in the tutorial's table
+
+
+def test_a_few_of_many_images_are_spread_evenly():
+    paths = [Path(str(i)) for i in range(10)]
+    assert dataset.evenly_spread(paths, 300) == paths
+    assert dataset.evenly_spread(paths, 5) == paths[::2]
+    assert dataset.evenly_spread(paths, 1) == paths[:1]

@@ -331,13 +331,6 @@ def test_only_the_core_is_quantized(exported, template_name, images):
         assert not any("decoder" in consumer.get_friendly_name() for consumer in consumers)
 
 
-def test_calibration_subset_is_spread_evenly():
-    paths = [Path(str(i)) for i in range(10)]
-    assert quantization.calibration_subset(paths, 300) == paths
-    assert quantization.calibration_subset(paths, 5) == paths[::2]
-    assert quantization.calibration_subset(paths, 1) == paths[:1]
-
-
 def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(inference.InputError, match=str(tmp_path)):
         inference.Detector(tmp_path)

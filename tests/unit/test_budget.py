@@ -1,0 +1,44 @@
+"""The budget of accuracy, in points."""
+
+import pytest
+
+from detmake.budget import Budget
+from detmake.errors import InputError
+
+
+@pytest.mark.parametrize(
+    "original, points, measured, allowed",
+    [
+        (0.83, 1.0, 0.82, True),  # exactly at the border, whatever floating point makes of it
+        (0.83, 1.0, 0.8199, False),
+        (0.83, 1.0, 0.84, True),
+        (0.83, 0.0, 0.83, True),
+        (0.83, 0.0, 0.8299, False),
+        (0.43, 40.5, 0.03, True),
+        (0.0, 1.0, 0.0, True),
+    ],
+)
+def test_what_is_allowed(original, points, measured, allowed):
+    budget = Budget(original, points)
+    assert budget.allows(measured) == allowed
+    assert budget.describe(measured)["within_budget"] == allowed
+    if allowed:
+        budget.enforce(measured, "fail", "pot_parameters")
+    else:
+        with pytest.raises(InputError, match=r"pot_parameters\.maximal_accuracy_degradation"):
+            budget.enforce(measured, "fail", "pot_parameters")
+
+
+def test_a_report_has_absolute_and_relative_drop():
+    # 0.80 to 0.76: 4 points of F-measure, a twentieth of it.
+    report = Budget(0.8, 1.5).report(0.76)
+    assert report.startswith("F-measure 0.7600, original 0.8000")
+    assert report.endswith("drop 4.00 points (5.00 %), budget 1.5 points")
+    assert Budget(0.8, 1.5).drop(0.9) == pytest.approx(-10)
+    assert "(0.00 %)" in Budget(0.0, 1.0).report(0.0)
+
+
+def test_warning_instead_of_failure(caplog):
+    Budget(0.8, 1.0).enforce(0.4, "warn", "nncf_optimization")
+    assert "beyond its budget" in caplog.text
+    assert "nncf_optimization.on_degradation" in caplog.text
