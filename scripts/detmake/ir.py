@@ -1,5 +1,6 @@
 """Export of a snapshot to one self-contained OpenVINO IR, from any image to final boxes."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from torch import Tensor, nn
 from detmake.decoder import build_decoder
 from detmake.detections import MAX_DETECTIONS
 from detmake.model_folder import write_model_folder
-from detmake.network import Core
 from detmake.snapshot import Snapshot
 
 
@@ -37,10 +37,12 @@ def convert(snapshot: Snapshot) -> ov.Model:
     `bboxes` (1, K, 4) float32, xyxy normalized to [0, 1]; `scores` (1, K) float32;
     `labels` (1, K) int32.
     """
-    detector = snapshot.detector().cpu()
+    core = snapshot.core()
     width, height = snapshot.input_size
-    network = _Exported(Core(detector), build_decoder(detector.bbox_head, snapshot.input_size))
-    with torch.inference_mode():
+    network = _Exported(core, build_decoder(core.bbox_head, snapshot.input_size))
+    with torch.inference_mode(), warnings.catch_warnings():
+        # Of quantizers: that their levels are constants, and that a rounding came out otherwise.
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
         model = ov.convert_model(
             network.eval(),
             example_input=torch.zeros(1, 3, height, width),
@@ -49,24 +51,26 @@ def convert(snapshot: Snapshot) -> ov.Model:
     return _with_preprocessing(_with_nms(model, snapshot.model["test_cfg"]), snapshot)
 
 
-def export(snapshot: Snapshot, folder: Path) -> None:
+def export(snapshot: Snapshot, folder: Path, quantization: Mapping[str, Any] | None = None) -> None:
     """Write the snapshot's IR, weights compressed to float16, with metadata and side files.
 
     Args:
         snapshot: the snapshot.
         folder: receives `openvino.xml`, `openvino.bin`, `config.json`, `label_schema.json` and
             `confidence_threshold`.
+        quantization: how the snapshot was quantized, for `config.json`; None: it was not.
     """
-    write_model_folder(convert(snapshot), folder, _description(snapshot))
+    write_model_folder(convert(snapshot), folder, _description(snapshot, quantization))
 
 
-def _description(snapshot: Snapshot) -> dict[str, Any]:
+def _description(snapshot: Snapshot, quantization: Mapping[str, Any] | None) -> dict[str, Any]:
     return {
         "template": dict(snapshot.template),
         "labels": list(snapshot.labels),
         "input_size": list(snapshot.input_size),
         "confidence_threshold": snapshot.confidence_threshold,
         "iou_threshold": snapshot.model["test_cfg"]["nms"]["iou_threshold"],
+        **({"quantization": dict(quantization)} if quantization else {}),
     }
 
 

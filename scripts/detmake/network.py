@@ -5,7 +5,7 @@ import io
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
-from copy import deepcopy
+from copy import copy, deepcopy
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ with redirect_stdout(io.StringIO()):
     from mmdet.registry import MODELS
     from mmdet.utils import register_all_modules
     from mmengine.config import ConfigDict
+    from mmengine.model import BaseModel
 
     register_all_modules(init_default_scope=True)
 
@@ -143,3 +144,38 @@ class Core(nn.Module):
             tensor for each level.
         """
         return self.bbox_head(self.neck(self.backbone(images)))
+
+
+class CoreDetector(BaseModel):
+    """A detector whose losses and predictions come from a core's maps, quantized or not.
+
+    Args:
+        detector: the MMDetection detector that the core was taken from: its preprocessing, losses
+            and postprocessing.
+        core: the core; its weights are the detector's only ones.
+    """
+
+    def __init__(self, detector: nn.Module, core: nn.Module) -> None:
+        super().__init__(data_preprocessor=detector.data_preprocessor)
+        self.core = core
+        head = copy(detector.bbox_head)
+        head.forward = lambda maps: maps  # what it is given has been through the core's head
+        object.__setattr__(self, "head", head)  # no submodule: its weights are the core's
+
+    def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = "tensor") -> Any:
+        """As MMDetection's detectors: maps, a dict of losses, or samples with predictions.
+
+        Args:
+            inputs: (N, 3, H, W) float, normalized.
+            data_samples: N `DetDataSample`, for losses and predictions.
+            mode: `tensor`, `loss` or `predict`.
+        """
+        maps = self.core(inputs)
+        if mode == "tensor":
+            return maps
+        if mode == "loss":
+            return self.head.loss(maps, data_samples)
+        found = self.head.predict(maps, data_samples, rescale=True)
+        for sample, instances in zip(data_samples, found, strict=True):
+            sample.pred_instances = instances
+        return data_samples

@@ -1,6 +1,7 @@
 """Snapshots of trained detectors: the file `weights.pth`, and MMDetection's predictions with it."""
 
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from detmake.artifacts import staged
 from detmake.detections import Detections
 from detmake.errors import InputError
 from detmake.metrics import Evaluation
-from detmake.network import build_detector
+from detmake.network import Core, CoreDetector, build_detector
 
 log = logging.getLogger("detmake")
 
@@ -33,7 +34,10 @@ class Snapshot:
         input_size: width and height in pixels that an image is resized to.
         confidence_threshold: the best one on the validation subset, in [0, 1].
         template: `id` and `name` of the template.
-        state_dict: weights by name.
+        state_dict: weights of the core by name.
+        f_measure: F-measure on the validation subset with that threshold, in [0, 1]; nan before
+            it is measured (`validated`).
+        quantizers: which ones the core has (`detmake.quantized_core`); None: it has none.
     """
 
     model: Mapping[str, Any]
@@ -42,6 +46,8 @@ class Snapshot:
     confidence_threshold: float
     template: Mapping[str, str]
     state_dict: Mapping[str, Tensor]
+    f_measure: float = math.nan
+    quantizers: str | None = None
 
     def save(self, path: Path) -> None:
         """Write the snapshot; it holds tensors and plain values only, for `weights_only=True`."""
@@ -63,10 +69,23 @@ class Snapshot:
                 f"as one ({type(error).__name__}). Remove it, so that the build trains it again."
             ) from error
 
+    def core(self) -> nn.Module:
+        """The network core with its weights and quantizers, on the CPU, in evaluation mode."""
+        core = Core(build_detector(self.model))
+        if self.quantizers:
+            from detmake import quantized_core  # it needs NNCF, which others do not
+
+            core = quantized_core.restore(core, self.quantizers)
+        core.load_state_dict(self.state_dict)
+        return core.eval()
+
     def detector(self) -> nn.Module:
         """The detector with its weights, on the GPU if there is one, in evaluation mode."""
         detector = build_detector(self.model)
-        detector.load_state_dict(self.state_dict)
+        if self.quantizers:
+            detector = CoreDetector(detector, self.core())
+        else:
+            detector.load_state_dict(self.state_dict)
         return detector.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
 
@@ -86,8 +105,9 @@ def validated(snapshot: Snapshot, coco: Mapping[str, Any]) -> tuple[Snapshot, Ev
     threshold = evaluation.best_confidence_threshold()
     log.info("Detections on the validation subset, IoU 0.5:\n%s", evaluation.table())
     log.info("Confidence threshold %g, chosen on the validation subset", threshold)
-    log.info("F-measure on the validation subset: %.4f", evaluation.counts(threshold).f_measure)
-    return replace(snapshot, confidence_threshold=threshold), evaluation
+    measured = evaluation.counts(threshold).f_measure
+    log.info("F-measure on the validation subset: %.4f", measured)
+    return replace(snapshot, confidence_threshold=threshold, f_measure=measured), evaluation
 
 
 def test_pipeline(input_size: Sequence[int]) -> list[dict[str, Any]]:

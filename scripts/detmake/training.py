@@ -20,7 +20,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import Runner
-from torch import nn
+from torch import Tensor, nn
 
 from detmake import checkpoint, dataset
 from detmake.detections import Detections
@@ -28,7 +28,10 @@ from detmake.metrics import Evaluation
 from detmake.network import build_detector, model_config
 from detmake.snapshot import Snapshot, test_pipeline, validated
 
-_MONITOR = "f-measure"
+log = logging.getLogger("detmake")
+
+#: The metric of the validation subset that tells which epoch is best.
+MONITOR = "f-measure"
 
 #: How messages of MMEngine begin that say nothing about the training and come by the hundred.
 _NOISE = ('"FileClient"', '"HardDiskBackend"', "paramwise_options", "Exp name:")
@@ -73,41 +76,82 @@ def train(
     Raises:
         InputError: the model cannot be built, or the pretrained weights are of another one.
     """
-    keep_freed_memory()
     train_coco, val_coco = dataset.read(train_file), dataset.read(val_file)
     labels = dataset.class_names(train_coco)
-    batch_size = settings["learning_parameters"]["batch_size"]
     config = model_config(
         settings["model"], len(labels), dataset.box_sizes(train_coco, settings["input_size"])
     )
-    logger = MMLogger.get_instance("detmake.training")
-    logger.setLevel(logging.WARNING)  # machine, model and initial weights are described at length
-    _discard_foreign_checkpoints(
-        checkpoints,
-        {
-            "settings": dict(settings),
-            "data": [
-                hashlib.sha256(path.read_bytes()).hexdigest()
-                for path in (train_file, val_file, pretrained)
-                if path
-            ],
-        },
-    )
-
+    files = [file for file in (train_file, val_file, pretrained) if file]
+    discard_foreign_checkpoints(checkpoints, origin(settings, files))
+    _quieten(MMLogger.get_instance("detmake.training"))
     torch.manual_seed(settings["learning_parameters"]["seed"])  # initial weights
     detector = build_detector(config)
     detector.init_weights()
     if pretrained:
         checkpoint.load_pretrained(detector, pretrained, settings["channel_order"])
+    log.info("Template %s, input %d×%d", settings["name"], *settings["input_size"])
+    log.info("Classes: %s", ", ".join(labels))
+    weights = fit(
+        detector,
+        settings,
+        schedule(settings, len(train_coco["images"])),
+        train_file,
+        val_file,
+        checkpoints,
+        num_workers,
+    )
+    snapshot, evaluation = validated(
+        Snapshot(
+            model=config,
+            labels=labels,
+            input_size=list(settings["input_size"]),
+            confidence_threshold=math.nan,
+            template={"id": settings["id"], "name": settings["name"]},
+            state_dict=weights,
+        ),
+        val_coco,
+    )
+    return TrainingResult(snapshot, evaluation, read_scalars(checkpoints))
+
+
+def fit(
+    detector: nn.Module,
+    settings: Mapping[str, Any],
+    schedule: Mapping[str, Any],
+    train_file: Path,
+    val_file: Path,
+    checkpoints: Path,
+    num_workers: int,
+) -> dict[str, Tensor]:
+    """Train a detector with MMEngine's Runner, going on from the last checkpoint.
+
+    Args:
+        detector: an MMDetection detector or a `CoreDetector`; changed in place.
+        settings: `pipeline`, `input_size` and `learning_parameters`, as for `train`.
+        schedule: the Runner's arguments that say how long and how fast to learn (`schedule`).
+        train_file: prepared annotations of the train subset.
+        val_file: prepared annotations of the validation subset.
+        checkpoints: folder of checkpoints.
+        num_workers: as for `train`.
+
+    Returns:
+        `state_dict`, on the CPU, of the epoch with the highest F-measure on the validation subset.
+    """
+    keep_freed_memory()
+    train_coco, val_coco = dataset.read(train_file), dataset.read(val_file)
+    parameters = settings["learning_parameters"]
+    logger = MMLogger.get_instance("detmake.training")
+    _quieten(logger)
+    batch_size = parameters["batch_size"]
     # Losses are computed in single precision, whatever the network computed in.
-    detector.bbox_head.register_forward_hook(
+    getattr(detector, "core", detector).bbox_head.register_forward_hook(
         lambda _, __, maps: tuple([level.float() for level in levels] for levels in maps)
     )
     runner = _Runner(
         model=detector,
         work_dir=str(checkpoints),
         resume=True,
-        randomness={"seed": settings["learning_parameters"]["seed"]},
+        randomness={"seed": parameters["seed"]},
         train_dataloader=_dataloader(
             train_file, train_coco, _train_pipeline(settings), True, batch_size, num_workers
         ),
@@ -121,7 +165,7 @@ def train(
         ),
         val_cfg={},
         val_evaluator=[_ValidationMetric(val_coco)],
-        **_schedule(settings, len(train_coco["images"])),
+        **schedule,
         visualizer={
             "type": "Visualizer",
             "vis_backends": [{"type": "LocalVisBackend"}],
@@ -130,26 +174,16 @@ def train(
         env_cfg={"dist_cfg": {"backend": "nccl" if torch.cuda.is_available() else "gloo"}},
         default_scope="mmdet",
     )
-    logger.handlers = logging.getLogger("detmake").handlers
+    logger.handlers = log.handlers
     logger.filters = [lambda record: not record.getMessage().startswith(_NOISE)]
     logger.setLevel(logging.INFO)
-    _log_start(logger, settings, labels, train_coco, val_coco)
+    for name, coco in (("train", train_coco), ("val", val_coco)):
+        logger.info("%s: %d images, %d boxes", name, len(coco["images"]), len(coco["annotations"]))
+    logger.info("Learning parameters: %s", ", ".join(f"{k} {v}" for k, v in parameters.items()))
     with redirect_stdout(io.StringIO()):  # pycocotools' progress
         runner.train()
-
     best = torch.load(_best_checkpoint(checkpoints), map_location="cpu", weights_only=False)
-    snapshot, evaluation = validated(
-        Snapshot(
-            model=config,
-            labels=labels,
-            input_size=list(settings["input_size"]),
-            confidence_threshold=math.nan,
-            template={"id": settings["id"], "name": settings["name"]},
-            state_dict=best["state_dict"],
-        ),
-        val_coco,
-    )
-    return TrainingResult(snapshot, evaluation, _read_scalars(checkpoints))
+    return best["state_dict"]
 
 
 def keep_freed_memory() -> None:
@@ -174,8 +208,13 @@ def validation_interval(iterations_per_epoch: int) -> int:
     return max(round(5 * math.exp(-0.025 * iterations_per_epoch)), 1)
 
 
-def _schedule(settings: Mapping[str, Any], num_images: int) -> dict[str, Any]:
-    """The part of a Runner's configuration that the learning parameters decide."""
+def schedule(settings: Mapping[str, Any], num_images: int) -> dict[str, Any]:
+    """The part of a Runner's configuration that the learning parameters decide.
+
+    Args:
+        settings: `optimizer` and `learning_parameters`, as for `train`.
+        num_images: images of the train subset.
+    """
     parameters = settings["learning_parameters"]
     epochs = parameters["num_iters"]
     iterations = math.ceil(num_images / parameters["batch_size"])
@@ -204,7 +243,7 @@ def _schedule(settings: Mapping[str, Any], num_images: int) -> dict[str, Any]:
         schedulers.append(
             {
                 "type": "ReduceOnPlateauLR",
-                "monitor": _MONITOR,
+                "monitor": MONITOR,
                 "rule": "greater",
                 "factor": 0.1,
                 "patience": parameters["learning_rate_patience"],
@@ -219,7 +258,7 @@ def _schedule(settings: Mapping[str, Any], num_images: int) -> dict[str, Any]:
         hooks.append(
             {
                 "type": "EarlyStoppingHook",
-                "monitor": _MONITOR,
+                "monitor": MONITOR,
                 "rule": "greater",
                 "min_delta": 1e-4,  # an equal F-measure is no improvement
                 "patience": parameters["early_stop_patience"],
@@ -246,7 +285,7 @@ def _schedule(settings: Mapping[str, Any], num_images: int) -> dict[str, Any]:
                 "type": "CheckpointHook",
                 "interval": 1,
                 "max_keep_ckpts": 2,
-                "save_best": _MONITOR,
+                "save_best": MONITOR,
                 "rule": "greater",
             },
         },
@@ -337,13 +376,19 @@ class _ValidationMetric(BaseMetric):
         evaluation = Evaluation(self._coco, dict(results))
         threshold = evaluation.best_confidence_threshold()
         return {
-            _MONITOR: evaluation.counts(threshold).f_measure,
+            MONITOR: evaluation.counts(threshold).f_measure,
             "confidence_threshold": threshold,
             "mAP50": evaluation.average_precision(0.5),
         }
 
 
-def _discard_foreign_checkpoints(checkpoints: Path, origin: Mapping[str, Any]) -> None:
+def origin(settings: Mapping[str, Any], files: Sequence[Path]) -> dict[str, Any]:
+    """What a checkpoint is worthless without: settings, and digests of the input files."""
+    digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    return {"settings": dict(settings), "files": digests}
+
+
+def discard_foreign_checkpoints(checkpoints: Path, origin: Mapping[str, Any]) -> None:
     """Empty the folder of checkpoints unless they are of a training from the same origin."""
     description = checkpoints / "origin.json"
     content = json.dumps(origin, sort_keys=True)
@@ -354,17 +399,13 @@ def _discard_foreign_checkpoints(checkpoints: Path, origin: Mapping[str, Any]) -
     description.write_text(content, encoding="utf-8")
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def _best_checkpoint(checkpoints: Path) -> Path:
     """The checkpoint of the best epoch; the last one if there is none."""
     best = sorted(checkpoints.glob("best_*.pth"), key=lambda path: path.stat().st_mtime_ns)
     return best[-1] if best else Path((checkpoints / "last_checkpoint").read_text())
 
 
-def _read_scalars(checkpoints: Path) -> pd.DataFrame:
+def read_scalars(checkpoints: Path) -> pd.DataFrame:
     """What MMEngine logged; of a step that was repeated after an interruption, the last."""
     files = sorted(checkpoints.glob("vis_data/scalars.json"))
     rows = [json.loads(line) for file in files for line in file.read_text().splitlines()]
@@ -373,16 +414,6 @@ def _read_scalars(checkpoints: Path) -> pd.DataFrame:
     return scalars.drop_duplicates(["kind", "step"], keep="last").reset_index(drop=True)
 
 
-def _log_start(
-    logger: logging.Logger,
-    settings: Mapping[str, Any],
-    labels: Sequence[str],
-    train_coco: Mapping[str, Any],
-    val_coco: Mapping[str, Any],
-) -> None:
-    logger.info("Template %s, input %d×%d", settings["name"], *settings["input_size"])
-    logger.info("Classes: %s", ", ".join(labels))
-    for name, coco in (("train", train_coco), ("val", val_coco)):
-        logger.info("%s: %d images, %d boxes", name, len(coco["images"]), len(coco["annotations"]))
-    parameters = settings["learning_parameters"]
-    logger.info("Learning parameters: %s", ", ".join(f"{k} {v}" for k, v in parameters.items()))
+def _quieten(logger: logging.Logger) -> None:
+    """Keep from MMEngine that it describes the machine, the model and each initial weight."""
+    logger.setLevel(logging.WARNING)

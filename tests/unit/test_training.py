@@ -48,7 +48,7 @@ def learning_rates(num_images, **learning_parameters):
     """Learning rate of each iteration, by MMEngine's schedulers of a schedule."""
     from mmengine.registry import PARAM_SCHEDULERS
 
-    schedule = training._schedule(settings(**learning_parameters), num_images)
+    schedule = training.schedule(settings(**learning_parameters), num_images)
     optimizer = torch.optim.SGD(
         [torch.nn.Parameter(torch.zeros(1))], lr=learning_parameters.get("learning_rate", 0.004)
     )
@@ -90,15 +90,15 @@ def test_learning_rate_without_warmup():
 
 
 def test_even_the_shortest_training_is_validated():
-    schedule = training._schedule(settings(num_iters=3), num_images=8)
+    schedule = training.schedule(settings(num_iters=3), num_images=8)
     assert schedule["train_cfg"]["val_interval"] == 3
-    schedule = training._schedule(settings(use_adaptive_interval=False), num_images=8)
+    schedule = training.schedule(settings(use_adaptive_interval=False), num_images=8)
     assert schedule["train_cfg"]["val_interval"] == 1
 
 
 @pytest.mark.parametrize("enabled", [True, False])
 def test_early_stopping_follows_its_switch(enabled):
-    schedule = training._schedule(settings(enable_early_stopping=enabled), num_images=8)
+    schedule = training.schedule(settings(enable_early_stopping=enabled), num_images=8)
     types = [hook["type"] for hook in schedule["custom_hooks"]]
     assert ("EarlyStoppingHook" in types) is enabled
 
@@ -176,7 +176,7 @@ def other_origins():
 
 
 def begin(checkpoints):
-    training._discard_foreign_checkpoints(checkpoints, ORIGIN)
+    training.discard_foreign_checkpoints(checkpoints, ORIGIN)
     (checkpoints / "epoch_1.pth").write_bytes(b"weights")
     (checkpoints / "vis_data").mkdir()
     (checkpoints / "vis_data" / "scalars.json").write_text("{}\n")
@@ -185,8 +185,8 @@ def begin(checkpoints):
 def test_checkpoints_of_the_same_origin_stay(tmp_path):
     checkpoints = tmp_path / "run" / "checkpoints"
     begin(checkpoints)
-    training._discard_foreign_checkpoints(checkpoints, json.loads(json.dumps(ORIGIN)))
-    training._discard_foreign_checkpoints(checkpoints, dict(reversed(ORIGIN.items())))
+    training.discard_foreign_checkpoints(checkpoints, json.loads(json.dumps(ORIGIN)))
+    training.discard_foreign_checkpoints(checkpoints, dict(reversed(ORIGIN.items())))
     assert (checkpoints / "epoch_1.pth").read_bytes() == b"weights"
     assert (checkpoints / "vis_data" / "scalars.json").exists()
 
@@ -195,17 +195,17 @@ def test_checkpoints_of_the_same_origin_stay(tmp_path):
 def test_checkpoints_of_another_origin_go(tmp_path, origin):
     checkpoints = tmp_path / "checkpoints"
     begin(checkpoints)
-    training._discard_foreign_checkpoints(checkpoints, origin)
+    training.discard_foreign_checkpoints(checkpoints, origin)
     left = [path.name for path in checkpoints.iterdir()]
     (checkpoints / "epoch_1.pth").write_bytes(b"other weights")
-    training._discard_foreign_checkpoints(checkpoints, origin)
+    training.discard_foreign_checkpoints(checkpoints, origin)
     assert (checkpoints / "epoch_1.pth").read_bytes() == b"other weights"
     assert len(left) == 1, "nothing but the description of the origin"
 
 
 def test_checkpoints_of_unknown_origin_go(tmp_path):
     (tmp_path / "epoch_1.pth").write_bytes(b"weights")
-    training._discard_foreign_checkpoints(tmp_path, ORIGIN)
+    training.discard_foreign_checkpoints(tmp_path, ORIGIN)
     assert not (tmp_path / "epoch_1.pth").exists()
 
 
@@ -241,7 +241,7 @@ def test_scalars_of_a_resumed_training(scalars, tmp_path):
     # Its number is that of an iteration, too.
     scalars.add_scalars({"f-measure": 0.5, "mAP50": 0.3}, step=10)
 
-    found = training._read_scalars(tmp_path)
+    found = training.read_scalars(tmp_path)
     expected = pd.DataFrame(
         {
             "kind": ["train", "validation", "train", "validation", "validation"],
@@ -259,4 +259,4 @@ def test_scalars_of_a_resumed_training(scalars, tmp_path):
 def test_a_loss_that_is_no_number_is_still_a_loss(scalars, tmp_path):
     scalars.add_scalars({"loss": math.nan}, step=10)
     scalars.add_scalars({"f-measure": 0.5}, step=10)
-    assert training._read_scalars(tmp_path)["kind"].tolist() == ["train", "validation"]
+    assert training.read_scalars(tmp_path)["kind"].tolist() == ["train", "validation"]

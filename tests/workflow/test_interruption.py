@@ -19,24 +19,26 @@ def long_project(project):
     return project
 
 
-def wait_for_checkpoint(project, epoch: int) -> None:
-    log = project.folder / "results/logs/train.log"
+def wait_for(project, log: str, message: str) -> None:
+    """Wait until a log has a message."""
+    path = project.folder / "results/logs" / log
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
-        if log.exists() and f"Saving checkpoint at {epoch} epochs" in log.read_text():
+        if path.exists() and message in path.read_text():
             return
         time.sleep(0.1)
-    pytest.fail(f"no checkpoint of epoch {epoch} within five minutes")
+    pytest.fail(f"not in {log} within five minutes: {message}")
 
 
-def training_process(snakemake: subprocess.Popen) -> int:
-    """The process that runs the script of the training, below Snakemake."""
+def process_of(snakemake: subprocess.Popen, script: str) -> int:
+    """The process that runs a script below Snakemake."""
     table = subprocess.run(
         ["ps", "-ww", "-e", "-o", "pid=,sid=,args="], capture_output=True, text=True, check=True
     ).stdout
     for line in table.splitlines():
         pid, session, arguments = line.split(None, 2)
-        if int(session) == snakemake.pid and re.search(r"python\S* \S+\.train\.py$", arguments):
+        script_file = rf"python\S* \S+\.{script}\.py$"
+        if int(session) == snakemake.pid and re.search(script_file, arguments):
             return int(pid)
     raise AssertionError(table)
 
@@ -58,8 +60,8 @@ def check_resumed(project) -> None:
 
 def test_killed_training(long_project):
     process = long_project.start()
-    wait_for_checkpoint(long_project, 4)
-    os.kill(training_process(process), signal.SIGKILL)
+    wait_for(long_project, "train.log", "Saving checkpoint at 4 epochs")
+    os.kill(process_of(process, "train"), signal.SIGKILL)
     output, _ = process.communicate(timeout=60)
     assert process.returncode != 0, output
     assert not (long_project.folder / "results/weights.pth").exists()
@@ -71,7 +73,7 @@ def test_killed_training(long_project):
 def test_killed_snakemake(long_project):
     """Needs --unlock and nothing else."""
     process = long_project.start()
-    wait_for_checkpoint(long_project, 4)
+    wait_for(long_project, "train.log", "Saving checkpoint at 4 epochs")
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
 
@@ -83,8 +85,8 @@ def test_killed_snakemake(long_project):
 
 def test_other_settings_do_not_resume(long_project):
     process = long_project.start("results/weights.pth")
-    wait_for_checkpoint(long_project, 4)
-    os.kill(training_process(process), signal.SIGKILL)
+    wait_for(long_project, "train.log", "Saving checkpoint at 4 epochs")
+    os.kill(process_of(process, "train"), signal.SIGKILL)
     process.communicate(timeout=60)
 
     long_project.configure(learning_parameters=CONFIG["learning_parameters"] | {"num_iters": 2})

@@ -34,8 +34,12 @@ CONFIGURATION = {
         EVALUATE,
     ),
     "evaluation.subset": ({"evaluation": {"subset": "val"}}, EVALUATE),
-    "pot preset": ({"pot_parameters": {"stat_subset_size": 4, "preset": "mixed"}}, POT),
-    "pot stat_subset_size": ({"pot_parameters": {"stat_subset_size": 5}}, POT),
+    "pot preset": ({"pot_parameters": CONFIG["pot_parameters"] | {"preset": "mixed"}}, POT),
+    "pot stat_subset_size": (
+        {"pot_parameters": CONFIG["pot_parameters"] | {"stat_subset_size": 5}},
+        POT,
+    ),
+    "nncf_optimization": ({"nncf_optimization": {"num_iters": 9}}, {}),
     "learning_rate": (learning(learning_rate=0.001), TRAIN),
     "num_iters": (learning(num_iters=25), TRAIN),
     "seed": (learning(seed=1), TRAIN),
@@ -146,6 +150,9 @@ LIBRARY = {
     "synthetic": {},
     "template_table": {},
     "comparison": {},
+    "quantized_core": TRAIN,  # a snapshot restores its quantizers
+    "budget": POT,
+    "quantization_aware": {},
     "latency": {},
     "bccd": {},
 }

@@ -1,0 +1,36 @@
+"""Quantization-aware training: from a snapshot to an int8 one, and its OpenVINO IR."""
+
+
+rule quantize_nncf:
+    input:
+        weights="{run}/weights.pth",
+        train="{run}/dataset/train.json",
+        val="{run}/dataset/val.json",
+    output:
+        weights="{run}/nncf/weights.pth",
+        xml="{run}/nncf/openvino.xml",
+        bin="{run}/nncf/openvino.bin",
+        config="{run}/nncf/config.json",
+        label_schema="{run}/nncf/label_schema.json",
+        confidence_threshold="{run}/nncf/confidence_threshold",
+    log:
+        "{run}/logs/nncf.log",
+    benchmark:
+        "{run}/benchmarks/nncf.tsv"
+    threads: 16
+    resources:
+        mem_mb=8000,
+        runtime=12 * 60,
+        device=lambda wildcards: settings_of(wildcards)["device"],
+        num_workers=lambda wildcards: settings_of(wildcards)["learning_parameters"]["num_workers"],
+        checkpoints=lambda wildcards: f"{wildcards.run}/nncf_checkpoints",
+    params:
+        pipeline=setting("pipeline"),
+        optimizer=setting("optimizer"),
+        learning_parameters=setting("learning_parameters"),
+        nncf_optimization=setting("nncf_optimization"),
+        code=code_of("quantize_nncf"),
+    message:
+        "Quantizing {wildcards.run} by training"
+    script:
+        "../scripts/quantize_nncf.py"

@@ -1,0 +1,29 @@
+"""Quantize a snapshot to int8 by training, and export it."""
+
+import shutil
+from pathlib import Path
+
+from detmake import device, logs
+
+with logs.job(snakemake.log[0]) as log:
+    device.use(snakemake.resources.device)
+
+    import torch
+
+    from detmake import ir, quantization_aware
+
+    torch.set_num_threads(snakemake.threads)
+    checkpoints = Path(snakemake.resources.checkpoints)
+    snapshot, description = quantization_aware.train(
+        Path(snakemake.input.weights),
+        dict(snakemake.params.items()),
+        Path(snakemake.input.train),
+        Path(snakemake.input.val),
+        checkpoints,
+        num_workers=snakemake.resources.num_workers,
+    )
+    weights = Path(snakemake.output.weights)
+    snapshot.save(weights)
+    ir.export(snapshot, weights.parent, description)
+    log.info("Exported to %s", weights.parent)
+    shutil.rmtree(checkpoints)

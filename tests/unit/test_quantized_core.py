@@ -1,0 +1,125 @@
+"""Snapshots with quantizers: restored bit for bit, without a compiler; and their IR."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import pytest
+import torch
+import yaml
+
+from detmake import ir, quantized_core
+from detmake.network import CoreDetector, build_detector, model_config
+from detmake.snapshot import Snapshot
+
+TEMPLATE = Path(__file__).parents[2] / "config/templates/ssd_mobilenetv2.yaml"
+SIZE = (160, 96)  # width, height
+
+
+def images(count, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(1, 3, SIZE[1], SIZE[0], generator=generator) for _ in range(count)]
+
+
+@pytest.fixture(scope="module")
+def plain() -> Snapshot:
+    torch.manual_seed(0)
+    model = yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))["model"]
+    config = model_config(model, 2, np.arange(2, 42).reshape(20, 2))
+    detector = build_detector(config)
+    for module in detector.bbox_head.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.normal_(module.weight, std=0.05)
+    return Snapshot(
+        model=config,
+        labels=["square", "disc"],
+        input_size=list(SIZE),
+        confidence_threshold=0.3,
+        template={"id": "test", "name": "SSD"},
+        state_dict=detector.state_dict(),
+    )
+
+
+@pytest.fixture(scope="module")
+def quantized(plain) -> Snapshot:
+    core = quantized_core.initialize(plain.core(), images(8, 0), lambda image: image, "mixed")
+    return replace(plain, state_dict=core.state_dict(), quantizers=quantized_core.describe(core))
+
+
+def maps(snapshot, image):
+    with torch.inference_mode():
+        return [level for levels in snapshot.core()(image) for level in levels]
+
+
+def test_outputs_are_near_those_in_floating_point_and_not_equal(plain, quantized):
+    image = images(1, 1)[0]
+    for floating, integer in zip(maps(plain, image), maps(quantized, image), strict=True):
+        assert not torch.equal(floating, integer)
+        difference = (floating - integer).abs().mean() / floating.abs().mean()
+        assert difference < 0.2
+
+
+def test_a_new_process_restores_it_bit_for_bit_without_a_compiler(quantized, tmp_path):
+    """NNCF is given no compiler: nothing on the PATH at all."""
+    quantized.save(tmp_path / "weights.pth")
+    image = images(1, 1)[0]
+    torch.save(image, tmp_path / "image.pth")
+    code = """
+import sys, torch
+from pathlib import Path
+from detmake.snapshot import Snapshot
+folder = Path(sys.argv[1])
+snapshot = Snapshot.load(folder / "weights.pth")
+with torch.inference_mode():
+    maps = snapshot.core()(torch.load(folder / "image.pth"))
+torch.save([level for levels in maps for level in levels], folder / "maps.pth")
+"""
+    scripts = Path(__file__).parents[2] / "scripts"
+    subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        env={**os.environ, "PATH": str(tmp_path), "PYTHONPATH": str(scripts), "CXX": "none"},
+        check=True,
+    )
+    for here, there in zip(maps(quantized, image), torch.load(tmp_path / "maps.pth"), strict=True):
+        assert torch.equal(here, there)
+
+
+def test_the_quantized_core_learns(quantized):
+    """Gradients reach weights and the ranges of quantizers; a step lowers the loss."""
+    core = quantized.core()
+    optimizer = torch.optim.SGD(core.parameters(), lr=1e-3)
+    image = images(1, 2)[0]
+    losses = []
+    for _ in range(4):
+        loss = sum(level.square().mean() for levels in core(image) for level in levels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    trained = {name for name, value in core.named_parameters() if value.grad is not None}
+    assert any("__nncf_hooks" in name for name in trained)
+    assert "backbone.conv1.conv.weight" in trained
+
+
+def test_the_ir_computes_the_same(quantized):
+    """Box by box as far as int8 rounding goes: most scores within 0.02."""
+    core = quantized.core()
+    model = ir.convert(quantized)
+    quantizers = [node for node in model.get_ops() if node.get_type_name() == "FakeQuantize"]
+    assert len(quantizers) > 40
+    image = np.random.default_rng(0).integers(0, 255, (1, SIZE[1], SIZE[0], 3), dtype=np.uint8)
+    found = ov.Core().compile_model(model, "CPU", {"EXECUTION_MODE_HINT": "ACCURACY"})(image)
+    detector = CoreDetector(build_detector(quantized.model), core).eval()
+    mean, std = (torch.tensor(quantized.model["data_preprocessor"][k]) for k in ("mean", "std"))
+    normalized = ((torch.from_numpy(image).float() - mean) / std).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        expected = detector.head.predict_by_feat(
+            *core(normalized), batch_img_metas=[{"img_shape": (SIZE[1], SIZE[0])}]
+        )[0]
+    scores = np.sort(expected.scores.numpy())[::-1][:20]
+    np.testing.assert_allclose(found["scores"][0][:20], scores, atol=0.02)

@@ -1,0 +1,193 @@
+"""Quantization-aware training, and the budget of accuracy that POT has too."""
+
+import os
+import re
+import shutil
+import signal
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import CONFIG
+from test_interruption import process_of, wait_for
+
+FILES = (
+    "weights.pth",
+    "openvino.xml",
+    "openvino.bin",
+    "config.json",
+    "label_schema.json",
+    "confidence_threshold",
+    "performance.json",
+)
+TARGET = "results/nncf/performance.json"
+WIDE = {"stat_subset_size": 4, "num_iters": 3, "maximal_accuracy_degradation": 100}
+NNCF = {"quantize_nncf": 1, "evaluate_ir": 1}
+
+
+def without_compiler(folder: Path) -> str:
+    """A PATH with all that is on this one but compilers and what builds extensions."""
+    folder.mkdir()
+    forbidden = re.compile(r"(.*-)?(c\+\+|g\+\+|gcc|cc|clang|clang\+\+|ninja|nvcc)(-[\d.]+)?$")
+    for place in reversed(os.environ["PATH"].split(os.pathsep)):
+        for program in Path(place).glob("*") if place else ():
+            if not forbidden.match(program.name):
+                (folder / program.name).unlink(missing_ok=True)
+                (folder / program.name).symlink_to(program)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def quantized(built_project, tmp_path_factory):
+    """A built project with its NNCF model, made without a compiler. Not to be changed."""
+    folder = tmp_path_factory.mktemp("nncf")
+    project = built_project.copy(folder / "project")
+    project.configure(nncf_optimization=WIDE, evaluation={"subset": "val"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", without_compiler(folder / "bin"))
+        assert shutil.which("c++") is None
+        project.snakemake(TARGET, "results/performance.json")
+    return project
+
+
+def f_measures(project) -> dict[str, list[float]]:
+    """What the log tells, by what was measured."""
+    log = (project.folder / "results/logs/nncf.log").read_text()
+    found: dict[str, list[float]] = {}
+    for what, value in re.findall(
+        r"(when it was trained|loaded|After initialization|After epoch|After quantization-aware"
+        r" training).*?(\d\.\d{4})",
+        log,
+    ):
+        found.setdefault(what, []).append(float(value))
+    return found
+
+
+def test_the_folder_is_whole(quantized):
+    for file in FILES:
+        assert (quantized.folder / "results/nncf" / file).stat().st_size > 0
+    assert (quantized.folder / "results/nncf/openvino.xml").read_text().count("FakeQuantize") > 50
+    assert not (quantized.folder / "results/nncf_checkpoints").exists()
+    assert quantized.stale(TARGET) == {}
+
+
+def test_the_log_follows_the_accuracy(quantized):
+    found = f_measures(quantized)
+    evaluated = quantized.json("results/performance.json")["f-measure"]
+    assert found["loaded"][0] == pytest.approx(evaluated, abs=0.001)
+    assert found["when it was trained"] == found["loaded"]
+    assert len(found["After epoch"]) == 1  # at least one, and no more than it needs
+    log = (quantized.folder / "results/logs/nncf.log").read_text()
+    assert re.search(r"drop -?\d+\.\d\d points \(-?\d+\.\d\d %\), budget 100 points", log)
+
+
+def test_the_ir_agrees_with_the_snapshot(quantized):
+    performance = quantized.json(TARGET)
+    described = performance["quantization"]
+    assert described["method"] == "quantization-aware training"
+    assert described["epochs"] == 1
+    assert described["within_budget"]
+    assert performance["f-measure"] == pytest.approx(described["f-measure_quantized"], abs=0.07)
+
+
+CONFIGURATION = {
+    "nncf learning_rate": ({"nncf_optimization": WIDE | {"learning_rate": 0.001}}, NNCF),
+    "nncf on_degradation": ({"nncf_optimization": WIDE | {"on_degradation": "warn"}}, NNCF),
+    "pot preset": ({"pot_parameters": CONFIG["pot_parameters"] | {"preset": "mixed"}}, {}),
+    "confidence_threshold": ({"postprocessing": {"confidence_threshold": 0.9}}, {"evaluate_ir": 1}),
+    "device": ({"device": "cpu"}, {}),
+    "seed": (
+        {"learning_parameters": CONFIG["learning_parameters"] | {"seed": 1}},
+        {"train": 1, **NNCF},
+    ),
+}
+
+
+@pytest.mark.parametrize("changes, expected", CONFIGURATION.values(), ids=CONFIGURATION.keys())
+def test_a_changed_key(quantized, changes, expected):
+    quantized.configure(**{"nncf_optimization": WIDE, "evaluation": {"subset": "val"}, **changes})
+    assert quantized.stale(TARGET) == expected
+
+
+# Far out of budget
+
+
+@pytest.fixture(scope="module")
+def coarse(built_project, tmp_path_factory):
+    """A built project whose calibration sees one grey image: ranges far too narrow."""
+    project = built_project.copy(tmp_path_factory.mktemp("coarse") / "project")
+    annotations = project.folder / "data/train/_annotations.coco.json"
+    coco = project.json("data/train/_annotations.coco.json")
+    grey = {"id": -1, "file_name": "grey.png", "width": 160, "height": 120}
+    coco["images"].insert(0, grey)
+    annotations.write_text(str(coco).replace("'", '"'))
+    cv2.imwrite(str(annotations.with_name("grey.png")), np.full((120, 160, 3), 128, np.uint8))
+    project.snakemake("results/openvino/performance.json")
+    return project
+
+
+def test_fine_tuning_brings_it_back(coarse, tmp_path):
+    project = coarse.copy(tmp_path / "project")
+    budget = {"stat_subset_size": 1, "num_iters": 40, "maximal_accuracy_degradation": 10}
+    project.configure(nncf_optimization=budget | {"learning_rate": 0.001})
+    project.snakemake(TARGET)
+    found = f_measures(project)
+    original = found["loaded"][0]
+    assert original - found["After initialization"][0] > 0.3
+    assert original - found["After quantization-aware training"][0] <= 0.1
+    assert len(found["After epoch"]) < 40  # it stopped when it was there
+
+
+def test_a_budget_that_ends_too_early(coarse, tmp_path):
+    project = coarse.copy(tmp_path / "project")
+    budget = {"stat_subset_size": 1, "num_iters": 1, "learning_rate": 1e-9}
+    project.configure(nncf_optimization=budget)
+    output = project.snakemake(TARGET, fails=True)
+    assert "The quantized model is beyond its budget" in output
+    assert "nncf_optimization.on_degradation: warn" in output
+    assert "Traceback" not in output
+    assert not (project.folder / "results/nncf/openvino.xml").exists()
+
+    project.configure(nncf_optimization=budget | {"on_degradation": "warn"})
+    project.snakemake(TARGET)
+    assert project.json(TARGET)["quantization"]["within_budget"] is False
+    assert "It is kept" in (project.folder / "results/logs/nncf.log").read_text()
+
+
+def test_pot_takes_layers_back(coarse, tmp_path):
+    project = coarse.copy(tmp_path / "project")
+    project.configure(pot_parameters={"stat_subset_size": 1, "maximal_accuracy_degradation": 5})
+    project.snakemake("results/pot/performance.json")
+    described = project.json("results/pot/performance.json")["quantization"]
+    assert described["method"] == "post-training quantization with accuracy control"
+    assert described["reverted_layers"] > 0
+    assert described["within_budget"]
+    log = (project.folder / "results/logs/pot.log").read_text()
+    assert f"{described['reverted_layers']} layers went back to floating point: " in log
+
+
+# Interruption
+
+
+def test_killed_fine_tuning(quantized, tmp_path):
+    project = quantized.copy(tmp_path / "project")
+    project.configure(
+        nncf_optimization=WIDE
+        | {
+            "num_iters": 8,
+            "maximal_accuracy_degradation": 0,
+            "learning_rate": 1e-9,
+            "on_degradation": "warn",
+        },
+        evaluation={"subset": "val"},
+    )
+    process = project.start(TARGET)
+    wait_for(project, "nncf.log", "Saving checkpoint at 2 epochs")
+    os.kill(process_of(process, "quantize_nncf"), signal.SIGKILL)
+    process.communicate(timeout=60)
+    project.snakemake(TARGET)
+    log = (project.folder / "results/logs/nncf.log").read_text()
+    assert "Calibrating" not in log
+    assert re.search(r"resumed epoch: [2-7]", log)
+    assert not (project.folder / "results/nncf_checkpoints").exists()
