@@ -83,13 +83,23 @@ def code_of(script):
     return provenance.source_digest(ROOT / "scripts" / f"{script}.py")
 
 
-def existing(key, path):
-    """The path of a file that the configuration names, which has to be there."""
-    if not Path(path).is_file():
-        raise WorkflowError(
-            f"{key}: found {path}, expected the path of a file. Relative paths count from {Path.cwd()}."
-        )
-    return path
+# Addresses of all runs' pretrained weights, by file name.
+PRETRAINED = {
+    Path(settings["pretrained"]["source"]).name: settings["pretrained"]["source"]
+    for settings in SETTINGS.values()
+    if settings["pretrained"] and "://" in settings["pretrained"]["source"]
+}
+
+
+def pretrained_weights(wildcards):
+    """The input file that a run's training starts from, where it does not start from scratch."""
+    pretrained = settings_of(wildcards)["pretrained"]
+    if not pretrained:
+        return {}
+    source = pretrained["source"]
+    if "://" in source:
+        return {"downloaded": f"resources/pretrained/{Path(source).name}"}
+    return {"pretrained": source}
 
 
 def sources_of(wildcards):
@@ -117,3 +127,29 @@ def lacks_test(wildcards):
     """Whether the data has no test subset, so that val serves in its place."""
     sources = sources_of(wildcards)
     return sources["test"] == sources["val"]
+
+
+def compared_models():
+    """The models of all runs: what the table says of them, and their files."""
+    models = []
+    for name, settings in SETTINGS.items():
+        run = RUNS[name]
+        common = {
+            "run": name or RESULTS,
+            "template": settings["name"],
+            "subset": f"{run}/dataset/{settings['evaluation']['subset']}.json",
+        }
+        models += [
+            {
+                **common,
+                "precision": precision,
+                "path": f"{run}/{path}",
+                "performance": f"{run}/{folder}performance.json",
+            }
+            for precision, path, folder in (
+                ("snapshot", "weights.pth", ""),
+                ("IR", "openvino", "openvino/"),
+                ("POT", "pot", "pot/"),
+            )
+        ]
+    return models

@@ -5,6 +5,7 @@ localrules:
     templates,
 
 
+# Without a log file: what it writes is for the terminal.
 rule templates:
     input:
         sorted((ROOT / "config/templates").glob("*.yaml")),

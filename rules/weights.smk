@@ -1,24 +1,5 @@
 """Weights from elsewhere: pretrained ones that training starts from, and finished ones."""
 
-# Addresses of all runs' pretrained weights, by file name.
-PRETRAINED = {
-    settings["pretrained"]["source"].rpartition("/")[2]: settings["pretrained"]["source"]
-    for settings in SETTINGS.values()
-    if settings["pretrained"] and "://" in settings["pretrained"]["source"]
-}
-
-
-def pretrained_weights(wildcards):
-    """The input file that a run's training starts from, where it does not start from scratch."""
-    pretrained = settings_of(wildcards)["pretrained"]
-    if not pretrained:
-        return {}
-    address, _, file = pretrained["source"].rpartition("/")
-    if "://" in address:
-        return {"downloaded": f"resources/pretrained/{file}"}
-    return {"pretrained": existing("pretrained", pretrained["source"])}
-
-
 rule download_pretrained:
     output:
         "resources/pretrained/{file}",
@@ -40,7 +21,7 @@ rule download_pretrained:
 
 rule adopt_weights:
     input:
-        weights=lambda wildcards: existing("weights", settings_of(wildcards)["weights"]),
+        weights=setting("weights"),
         train="{run}/dataset/train.json",
         val="{run}/dataset/val.json",
         # Not used, but checked, as in training.

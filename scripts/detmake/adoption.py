@@ -37,7 +37,8 @@ def adopt(
     try:
         snapshot = Snapshot.load(path)
     except InputError:  # then it is a checkpoint, or `checkpoint.read` tells what is wrong
-        config, weights = model_config(settings["model"], len(labels)), checkpoint.read(path)
+        weights = checkpoint.read(path)
+        config = model_config(settings["model"], len(labels))
         detector = build_detector(config)
         checkpoint.require_fit(detector, weights, path)
         return Snapshot(

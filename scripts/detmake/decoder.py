@@ -64,7 +64,8 @@ class AnchorDecoder(nn.Module):
             centernesses: for each level (N, 1, h, w), logits; ATSS has them.
 
         Returns:
-            boxes (N, A, 4), xyxy, normalized and clipped to [0, 1]; scores (N, C, A) in [0, 1].
+            boxes (N, A, 4), xyxy, normalized and clipped to [0, 1]; scores (N, C, A) in [0, 1],
+            0 of boxes without area, which MMDetection drops (`min_bbox_size`).
         """
         logits, deltas = _flat(cls_scores, self.per_cell), _flat(bbox_preds, self.per_cell)
         scores = logits.softmax(dim=1)[:, :-1] if self.softmax else logits.sigmoid()
@@ -74,7 +75,7 @@ class AnchorDecoder(nn.Module):
         growth = deltas[:, 2:] * self.growth_std + self.growth_mean
         half = self.half_extents * growth.clamp(-self.max_growth, self.max_growth).exp()
         boxes = torch.cat([centers - half, centers + half], dim=1).clamp(0, 1)
-        return boxes.transpose(1, 2), scores
+        return boxes.transpose(1, 2), scores * _has_area(boxes)
 
 
 class RtmdetDecoder(nn.Module):
@@ -102,13 +103,15 @@ class RtmdetDecoder(nn.Module):
             distances: for each level (N, 4, h, w), to left, top, right and bottom in pixels.
 
         Returns:
-            boxes (N, A, 4), xyxy, normalized and clipped to [0, 1]; scores (N, C, A) in [0, 1].
+            boxes (N, A, 4), xyxy, normalized and clipped to [0, 1]; scores (N, C, A) in [0, 1],
+            0 of boxes without area, which MMDetection drops (`min_bbox_size`).
         """
         sides = _flat(distances, self.per_cell)
         first = self.points - sides[:, :2] * self.scale
         last = self.points + sides[:, 2:] * self.scale
         boxes = torch.cat([first, last], dim=1).clamp(0, 1)
-        return boxes.transpose(1, 2), _flat(cls_scores, self.per_cell).sigmoid()
+        scores = _flat(cls_scores, self.per_cell).sigmoid()
+        return boxes.transpose(1, 2), scores * _has_area(boxes)
 
 
 class YoloxDecoder(nn.Module):
@@ -179,6 +182,11 @@ def _flat(levels: Sequence[Tensor], per_cell: Sequence[int]) -> Tensor:
         for level, count in zip(levels, per_cell, strict=True)
     ]
     return torch.cat(flat, dim=2)
+
+
+def _has_area(boxes: Tensor) -> Tensor:
+    """(N, 1, A) bool of boxes (N, 4, A), xyxy: clipped ones are empty, distances may be negative."""
+    return (boxes[:, 2:3] > boxes[:, :1]) & (boxes[:, 3:] > boxes[:, 1:2])
 
 
 #: Decoders by the head's class, whose subclasses may decode in another way.

@@ -79,8 +79,7 @@ def _connect_backbone(config: dict[str, Any]) -> None:
             "registers, such as MobileNetV2, ResNet, CSPDarknet, CSPNeXt, "
             "PyramidVisionTransformerV2."
         )
-    options = inspect.signature(kind).parameters
-    if "norm_eval" in options:
+    if any("norm_eval" in inspect.signature(base.__init__).parameters for base in kind.__mro__):
         # ResNet's default, which is for weights that are not trained from scratch.
         backbone.setdefault("norm_eval", False)
     try:
@@ -94,10 +93,12 @@ def _connect_backbone(config: dict[str, Any]) -> None:
         ) from error
     found = [_PROBE_SIZE // level.shape[3] for level in maps]
     if found != wanted:
-        if "out_indices" in backbone or not set(wanted) <= set(found):
+        choosable = hasattr(network, "out_indices") and "out_indices" not in backbone
+        if not choosable or not set(wanted) <= set(found):
             raise InputError(
                 f"model.backbone: {backbone['type']} gives maps of strides {found}, expected "
-                f"{wanted}, the strides of the head. Change or leave out its `out_indices`."
+                f"{wanted}, the strides of the head. Change or leave out its `out_indices`, or "
+                "take another backbone."
             )
         levels = [found.index(stride) for stride in wanted]
         backbone["out_indices"] = [network.out_indices[level] for level in levels]

@@ -115,7 +115,12 @@ def test_defaults_of_the_schema_fill_what_nobody_gives(resolve):
         "result_based_confidence_threshold": True,
     }
     assert settings["evaluation"] == {"subset": "test"}
-    assert settings["pot_parameters"] == {"preset": "performance", "stat_subset_size": 300}
+    assert settings["pot_parameters"] == {
+        "preset": "performance",
+        "stat_subset_size": 300,
+        "maximal_accuracy_degradation": 1.0,
+        "on_degradation": "fail",
+    }
     assert settings["template"] == "atss_mobilenetv2"
     assert settings["device"] == "auto"
     assert settings["results"] == "results"
@@ -640,7 +645,7 @@ def test_unknown_key_names_the_allowed_ones_and_a_close_match(problems):
         ({"name": "mine"}, "name: unknown key"),
         ({"runs": {"a": {"results": "x"}}}, "runs.a.results: unknown key; allowed: template, "),
         ({"runs": {"a": {"runs": {}}}}, "runs.a.runs: unknown key"),
-        ({"pot_parameters": {"maximal_accuracy_degradation": 1}}, "pot_parameters.maximal_acc"),
+        ({"pot_parameters": {"num_iters": 1}}, "pot_parameters.num_iters: unknown key"),
     ],
 )
 def test_unknown_keys(problems, given, start):

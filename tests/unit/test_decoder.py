@@ -137,7 +137,11 @@ def decode_with_mmdetection(head, size, maps):
     )
     arrange = by_best_class if type(head).__name__ == "YOLOXHead" else by_descending_score
     arranged = [arrange(head, result, maps[0], n) for n, result in enumerate(results)]
-    return tuple(map(torch.stack, zip(*arranged, strict=True)))
+    boxes, scores = map(torch.stack, zip(*arranged, strict=True))
+    if "min_bbox_size" in head.test_cfg:
+        sizes = boxes[..., 2:] - boxes[..., :2]
+        scores = scores * (sizes > head.test_cfg.min_bbox_size).all(dim=2)[:, None]
+    return boxes, scores
 
 
 def by_best_class(head, result, cls_scores, image):

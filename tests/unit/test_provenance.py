@@ -111,12 +111,12 @@ def scripts(tmp_path):
         (
             "export",
             ["ir", "decoder", "model_folder", "snapshot", "network"],
-            ["training", "quantization", "inference", "metrics"],
+            ["training", "quantization", "inference", "evaluation"],
         ),
         (
             "quantize_pot",
-            ["quantization", "model_folder", "inference"],
-            ["training", "snapshot", "network", "mmcv_ops", "metrics"],
+            ["quantization", "budget", "metrics", "model_folder", "inference"],
+            ["training", "snapshot", "network", "mmcv_ops", "evaluation"],
         ),
         ("prepare_dataset", ["dataset", "errors"], ["training", "metrics", "network"]),
     ],

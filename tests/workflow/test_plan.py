@@ -41,8 +41,12 @@ def test_report(built):
 
 
 def test_lint_finds_only_what_is_argued(project):
-    """rules/common.smk says why there is no environment for each rule."""
+    """rules/common.smk says why no rule has an environment, rules/templates.smk why one has no log."""
     process = project.start("--lint")
     output, _ = process.communicate(timeout=60)
     lints = set(re.findall(r"^    \* (.*?):$", output, re.MULTILINE))
-    assert lints <= {"Specify a conda environment or container for each rule."}, output
+    assert lints <= {
+        "Specify a conda environment or container for each rule.",
+        "No log directive defined",
+    }, output
+    assert output.count("No log directive defined") == 1
