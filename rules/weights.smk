@@ -1,5 +1,6 @@
 """Weights from elsewhere: pretrained ones that training starts from, and finished ones."""
 
+
 rule download_pretrained:
     output:
         "resources/pretrained/{file}",

@@ -185,7 +185,7 @@ def _flat(levels: Sequence[Tensor], per_cell: Sequence[int]) -> Tensor:
 
 
 def _has_area(boxes: Tensor) -> Tensor:
-    """(N, 1, A) bool of boxes (N, 4, A), xyxy: clipped ones are empty, distances may be negative."""
+    """(N, 1, A) bool of boxes (N, 4, A), xyxy; clipped boxes may be empty, distances negative."""
     return (boxes[:, 2:3] > boxes[:, :1]) & (boxes[:, 3:] > boxes[:, 1:2])
 
 

@@ -88,12 +88,15 @@ def quantize_folder(
     )
 
 
-def f_measure(model: ov.Model | ov.CompiledModel, coco: Mapping[str, Any]) -> float:
+def f_measure(
+    model: ov.Model | ov.CompiledModel, coco: Mapping[str, Any], *, quiet: bool = False
+) -> float:
     """F-measure of a model on a prepared subset at its best confidence threshold, in [0, 1]."""
     if isinstance(model, ov.Model):
         model = inference.compile_model(model)
     ids = [image["id"] for image in coco["images"]]
-    paths = tqdm(dataset.image_paths(coco), desc="accuracy", unit="image", mininterval=2)
+    paths = dataset.image_paths(coco)
+    paths = tqdm(paths, desc="accuracy", unit="image", mininterval=2, disable=quiet)
     found = [inference.detect(model, inference.read_image(path)) for path in paths]
     evaluation = Evaluation(coco, dict(zip(ids, found, strict=True)))
     return evaluation.counts(evaluation.best_confidence_threshold()).f_measure
@@ -107,25 +110,29 @@ def _quantize_with_accuracy_control(
 ) -> ov.Model:
     """Quantize all layers but those without which the budget is exceeded."""
     positions = range(len(val_coco["images"]))
+    progress = tqdm(desc="accuracy control", unit="model", mininterval=2)
 
     def validate(compiled: ov.CompiledModel, chosen: Iterable[int]) -> float:
+        progress.update()
         # NNCF ranks layers by subsets of the validation data.
         entries = [val_coco["images"][position] for position in chosen]
         ids = {image["id"] for image in entries}
         annotations = [a for a in val_coco["annotations"] if a["image_id"] in ids]
-        return f_measure(compiled, {**val_coco, "images": entries, "annotations": annotations})
+        chosen_coco = {**val_coco, "images": entries, "annotations": annotations}
+        return f_measure(compiled, chosen_coco, quiet=True)
 
-    return nncf.quantize_with_accuracy_control(
-        model,
-        calibration_dataset=nncf.Dataset(images, _tensor),
-        validation_dataset=nncf.Dataset(positions),
-        validation_fn=validate,
-        max_drop=parameters["maximal_accuracy_degradation"] / 100,
-        drop_type=nncf.DropType.ABSOLUTE,
-        preset=nncf.QuantizationPreset(parameters["preset"]),
-        subset_size=len(images),
-        ignored_scope=_IGNORED,
-    )
+    with progress:
+        return nncf.quantize_with_accuracy_control(
+            model,
+            calibration_dataset=nncf.Dataset(images, _tensor),
+            validation_dataset=nncf.Dataset(positions),
+            validation_fn=validate,
+            max_drop=parameters["maximal_accuracy_degradation"] / 100,
+            drop_type=nncf.DropType.ABSOLUTE,
+            preset=nncf.QuantizationPreset(parameters["preset"]),
+            subset_size=len(images),
+            ignored_scope=_IGNORED,
+        )
 
 
 def _tensor(path: Path) -> np.ndarray:
@@ -133,10 +140,11 @@ def _tensor(path: Path) -> np.ndarray:
 
 
 def _quantized_layers(model: ov.Model) -> set[str]:
-    """Names of the layers that compute in int8: those behind a FakeQuantize of their weights."""
+    """Names of the layers that compute in int8: those that read what a FakeQuantize gives."""
     return {
-        node.get_friendly_name()
+        reader.get_node().get_friendly_name()
         for node in model.get_ops()
-        if node.get_type_name() in {"Convolution", "GroupConvolution", "MatMul"}
-        and node.input_value(1).get_node().get_type_name() in {"FakeQuantize", "Reshape"}
+        if node.get_type_name() == "FakeQuantize"
+        for reader in node.output(0).get_target_inputs()
+        if reader.get_node().get_type_name() != "ShapeOf"
     }

@@ -9,6 +9,7 @@ import nncf
 import nncf.torch
 import torch
 from nncf.torch.quantization import extensions
+from nncf.torch.quantization.layers import BaseQuantizer
 from nncf.torch.quantization.reference import ReferenceQuantizedFunctions
 from torch import Tensor, nn
 
@@ -37,12 +38,13 @@ def initialize(
     Returns:
         The core with quantizers, whose parameters and ranges are trainable.
     """
-    return nncf.quantize(
+    quantized = nncf.quantize(
         core,
         nncf.Dataset(images, batch),
         preset=nncf.QuantizationPreset(preset),
         subset_size=len(images),
     )
+    return _with_constants(quantized)
 
 
 def describe(core: nn.Module) -> str:
@@ -57,4 +59,18 @@ def restore(core: nn.Module, description: str) -> nn.Module:
         core: a core without quantizers.
         description: what `describe` returned.
     """
-    return nncf.torch.load_from_config(core, json.loads(description))
+    return _with_constants(nncf.torch.load_from_config(core, json.loads(description)))
+
+
+def _with_constants(core: nn.Module) -> nn.Module:
+    """Make buffers of what NNCF declares as parameters that are not trained.
+
+    MMEngine would warn of each of some hundred.
+    """
+    for module in core.modules():
+        if isinstance(module, BaseQuantizer):
+            for name, value in list(module.named_parameters(recurse=False)):
+                if not value.requires_grad:
+                    delattr(module, name)
+                    module.register_buffer(name, value.detach())
+    return core

@@ -41,7 +41,7 @@ def test_report(built):
 
 
 def test_lint_finds_only_what_is_argued(project):
-    """rules/common.smk says why no rule has an environment, rules/templates.smk why one has no log."""
+    """rules/common.smk says why there is no environment, rules/templates.smk why one has no log."""
     process = project.start("--lint")
     output, _ = process.communicate(timeout=60)
     lints = set(re.findall(r"^    \* (.*?):$", output, re.MULTILINE))
