@@ -150,5 +150,6 @@ def test_weights_that_do_not_fit_are_refused(built):
 def test_weights_that_are_not_there(built):
     built.configure(runs={"other": {"weights": "nowhere.pth"}})
     output = built.snakemake("results/other/weights.pth", fails=True)
-    assert "weights: found nowhere.pth, expected the path of a file" in output
+    assert "Missing input files for rule adopt_weights" in output
+    assert "nowhere.pth" in output
     assert "Select jobs" not in output
