@@ -13,7 +13,7 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from detmake import config as configuration
-from detmake import data_source, provenance
+from detmake import data_source, media_files, provenance
 from detmake.errors import InputError
 
 # `snakemake --lint` asks for a conda environment of each rule. All rules run in the one environment that
@@ -45,6 +45,8 @@ SETTINGS = checked(
     ROOT / "config/templates",
 )
 RESULTS = SETTINGS[""]["results"]
+# Folders of a run's exported models: the IR, the int8 one after training and the one by training.
+EXPORTED = ("openvino", "pot", "nncf")
 # Folder of each run, by its name.
 RUNS = {name: f"{RESULTS}/{name}" if name else RESULTS for name in SETTINGS}
 
@@ -113,6 +115,13 @@ def source_of(wildcards):
 
 
 @cache
+def deployed_code():
+    """The modules of the library that a deployed model needs."""
+    scripts = ROOT / "scripts"
+    return list(provenance.imported_modules(scripts / "deployed/demo.py", scripts).values())
+
+
+@cache
 def changed_images(folder):
     """A parameter: the state of an image folder, without a place in the rule's input files."""
     return checked(data_source.changed_images, folder, Path(".snakemake/image_digests.json"))
@@ -121,6 +130,19 @@ def changed_images(folder):
 def evaluated_subset(wildcards):
     """The prepared subset that models of a run are measured on."""
     return f"{wildcards.run}/dataset/{settings_of(wildcards)['evaluation']['subset']}.json"
+
+
+def demo_model(file):
+    """A file of the model that a run's demo shows."""
+    return lambda wildcards: f"{wildcards.run}/{settings_of(wildcards)['demo']['model']}/{file}"
+
+
+def demo_files(wildcards):
+    """The files that a run's demo looks at, or the subset whose images it looks at."""
+    source = settings_of(wildcards)["demo"]["source"]
+    if source is None:
+        return {"subset": evaluated_subset(wildcards)}
+    return {} if media_files.is_camera(source) else {"files": checked(media_files.files_of, source)}
 
 
 def lacks_test(wildcards):

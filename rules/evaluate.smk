@@ -34,7 +34,7 @@ rule evaluate_ir:
     log:
         "{run}/logs/evaluate_{model}.log",
     wildcard_constraints:
-        model="openvino|pot|nncf",
+        model="|".join(EXPORTED),
     threads: 16
     resources:
         mem_mb=4000,

@@ -14,15 +14,10 @@ from tqdm import tqdm
 
 from detmake.artifacts import write_text
 from detmake.errors import InputError
+from detmake.media_files import IMAGE_SUFFIXES
 
 #: Name of a subset's annotation file in a dataset folder of Roboflow's layout.
 ANNOTATION_FILE = "_annotations.coco.json"
-
-#: Suffixes, in any case, of the files that count as images.
-IMAGE_SUFFIXES = (
-    *(".bmp", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pgm"),
-    *(".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
-)
 
 #: Beside the images that a rule of the build made: their digest as made.
 PRISTINE_FILE = "images.sha256"

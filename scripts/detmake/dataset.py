@@ -20,8 +20,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from detmake.data_source import IMAGE_SUFFIXES
 from detmake.errors import InputError
+from detmake.media_files import IMAGE_SUFFIXES
 
 _EXIF_ORIENTATION = 0x0112
 _EXAMPLES = 5  # that a message about many things shows

@@ -2,14 +2,13 @@
 
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import openvino as ov
-from tqdm import tqdm
 
 from detmake.detections import Detections
 from detmake.errors import InputError
@@ -128,7 +127,7 @@ def read_image(path: Path) -> np.ndarray:
     return image
 
 
-def predict(detector: Detector, images: Sequence[Path]) -> Iterator[Detections]:
-    """Detections of one image file after the other, in pixels of the image, with progress."""
-    for path in tqdm(images, desc="IR", unit="image", mininterval=2):
+def predict(detector: Detector, images: Iterable[Path]) -> Iterator[Detections]:
+    """Detections of one image file after the other, in pixels of the image."""
+    for path in images:
         yield detector(read_image(path))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
+from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
+
+from detmake import inference
 
 #: Rounds that count. What else runs on the machine comes and goes within seconds: with as many
 #: rounds, half of them disturbed still leave the median alone.
@@ -33,6 +36,20 @@ class Model:
     stream: Callable[[Iterable[np.ndarray]], Iterator[Any]] | None = None
 
 
+def load(path: Path, threads: int) -> Model:
+    """A snapshot or the model of a model folder on this machine's CPU, ready to be measured."""
+    if path.is_dir():
+        stream = inference.Detector(path, threads, "THROUGHPUT").stream
+        return Model(inference.Detector(path, threads), stream)
+
+    import torch
+
+    from detmake.snapshot import Predictor, Snapshot
+
+    torch.set_num_threads(threads)
+    return Model(Predictor(Snapshot.load(path)))
+
+
 def measure(models: Mapping[str, Model], images: Sequence[np.ndarray]) -> pd.DataFrame:
     """Latency and throughput of models that take turns, so that noise hits all of them alike.
 
@@ -45,9 +62,9 @@ def measure(models: Mapping[str, Model], images: Sequence[np.ndarray]) -> pd.Dat
             again and again.
 
     Returns:
-        Indexed by `model`, in the order given: `latency_ms`, of one image when it is alone, and
-        `images_per_second`, of many images, from the first one given to the last result. Each is
-        the median over the rounds, in a round the median latency.
+        Indexed by `model`, in the order given: `latency_ms` and `latency_p95_ms`, the median and
+        the 95th percentile of one image when it is alone, and `images_per_second`, of many images,
+        from the first one given to the last result. Each is the median over the rounds.
     """
     supplies = {name: cycle(images) for name in models}
     turns = [name for _ in range(1 + ROUNDS) for name in models]
@@ -71,7 +88,11 @@ def _turn(model: Model, images: Iterator[np.ndarray]) -> dict[str, float]:
         started = perf_counter()
         count = sum(1 for _ in model.stream(_for_a_turn(images)))
         images_per_second = count / (perf_counter() - started)
-    return {"latency_ms": 1000 * median(seconds), "images_per_second": images_per_second}
+    return {
+        "latency_ms": 1000 * median(seconds),
+        "latency_p95_ms": 1000 * float(np.quantile(seconds, 0.95)),
+        "images_per_second": images_per_second,
+    }
 
 
 def _for_a_turn(images: Iterator[np.ndarray]) -> Iterator[np.ndarray]:

@@ -16,10 +16,23 @@ def source_digest(script: Path) -> str:
     Returns:
         Hexadecimal SHA-256.
     """
-    finder = ModuleFinder(path=[str(script.parent)])
-    finder.run_script(str(script))
     digest = hashlib.sha256()
-    for name, module in sorted(finder.modules.items()):
-        if module.__file__ and name != "__main__":
-            digest.update(f"{name}\0".encode() + Path(module.__file__).read_bytes())
+    for name, file in imported_modules(script, script.parent).items():
+        digest.update(f"{name}\0".encode() + file.read_bytes())
     return digest.hexdigest()
+
+
+def imported_modules(script: Path, folder: Path) -> dict[str, Path]:
+    """Files of the modules that a script imports, directly or through others, by name.
+
+    Args:
+        script: a Python file.
+        folder: only modules below it count, not installed packages.
+    """
+    finder = ModuleFinder(path=[str(folder)])
+    finder.run_script(str(script))
+    return {
+        name: Path(module.__file__)
+        for name, module in sorted(finder.modules.items())
+        if module.__file__ and name != "__main__"
+    }

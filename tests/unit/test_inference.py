@@ -1,15 +1,13 @@
 """A detector's stream of results, against its results one by one."""
 
 import gc
-import json
 import os
 import weakref
 from itertools import count, islice
 
+import known_model
 import numpy as np
-import openvino as ov
 import pytest
-from openvino import opset9 as opset
 
 from detmake.inference import Detector
 
@@ -18,24 +16,7 @@ HINTS = pytest.mark.parametrize("hint", ["LATENCY", "THROUGHPUT"])
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A model that finds three boxes, with the mean of each channel for scores."""
-    image = opset.parameter([1, -1, -1, 3], ov.Type.u8, name="image")
-    mean = opset.reduce_mean(opset.convert(image, "f32"), np.int64([1, 2]), keep_dims=False)
-    nothing = opset.multiply(opset.unsqueeze(mean, np.int64(2)), np.float32(0))  # (1, 3, 1)
-    boxes = np.float32([[0, 0, 0.5, 1], [0.25, 0.5, 0.75, 1], [0, 0, 1, 1]])
-    outputs = {
-        "bboxes": opset.add(nothing, boxes[None]),
-        "scores": opset.divide(mean, np.float32(255)),
-        "labels": opset.constant(np.int32([[2, 0, 1]])),
-    }
-    for name, node in outputs.items():
-        node.output(0).get_tensor().set_names({name})
-    model = ov.Model([opset.result(node) for node in outputs.values()], [image], "means")
-    folder = tmp_path_factory.mktemp("model")
-    ov.save_model(model, folder / "openvino.xml", compress_to_fp16=False)
-    description = {"labels": ["red", "white", "platelet"], "confidence_threshold": 0.5}
-    (folder / "config.json").write_text(json.dumps(description))
-    return folder
+    return known_model.write(tmp_path_factory.mktemp("model"))
 
 
 def plain(value, width=40, height=20):

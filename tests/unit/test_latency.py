@@ -56,7 +56,11 @@ def test_latency_and_throughput_by_hand(clock):
     pd.testing.assert_frame_equal(
         measure(models, IMAGES),
         pd.DataFrame(
-            {"latency_ms": [20.0, 5.0], "images_per_second": [100.0, 250.0]},
+            {
+                "latency_ms": [20.0, 5.0],
+                "latency_p95_ms": [20.0, 5.0],
+                "images_per_second": [100.0, 250.0],
+            },
             index=pd.Index(["slow", "fast"], name="model"),
         ),
     )

@@ -123,7 +123,8 @@ def write_subset(folder: Path, images: int, seed: int) -> None:
 def template_project(tmp_path_factory) -> Project:
     """A project in which nothing is built yet. Not to be changed: copy it."""
     folder = tmp_path_factory.mktemp("project")
-    shutil.copy(ROOT / "Snakefile", folder)
+    for file in ("Snakefile", "LICENSE", "requirements.txt"):
+        shutil.copy(ROOT / file, folder)
     for part in ("rules", "scripts", "config", "profiles"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     for index, (subset, images) in enumerate({"train": 16, "valid": 6, "test": 6}.items()):

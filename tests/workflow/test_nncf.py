@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import CONFIG
@@ -185,6 +186,30 @@ def test_pot_takes_layers_back(built_project, tmp_path):
     assert described["within_budget"]
     log = (project.folder / "results/logs/pot.log").read_text()
     assert f"{described['reverted_layers']} layers went back to floating point: " in log
+
+
+# Speed
+
+
+def test_benchmark(quantized, tmp_path):
+    project = quantized.copy(tmp_path / "project")
+    project.snakemake("benchmark")
+    speed = pd.read_csv(project.folder / "results/benchmark.csv", index_col="model")
+    assert list(speed.index) == [
+        "results/weights.pth",
+        "results/openvino",
+        "results/pot",
+        "results/nncf",
+    ]
+    assert (speed["latency_ms"] <= speed["latency_p95_ms"]).all()
+    assert (speed["images_per_second"] > 0).all()
+    assert speed["share"].isna().tolist() == [True, False, False, False]
+    # benchmark_app counts what this build counts, and not, say, seconds.
+    assert speed["share"].drop("results/weights.pth").between(0.02, 20).all()
+    text = (project.folder / "results/benchmark.md").read_text()
+    assert "| results/nncf " in text
+    assert "nan" not in text
+    assert "results/dataset/val.json" in text
 
 
 # Interruption

@@ -1,0 +1,55 @@
+"""Deployment: from a measured model to an archive that runs it, and a demonstration."""
+
+
+rule deploy:
+    input:
+        deployed_code(),
+        xml="{run}/{model}/openvino.xml",
+        bin="{run}/{model}/openvino.bin",
+        config="{run}/{model}/config.json",
+        label_schema="{run}/{model}/label_schema.json",
+        confidence_threshold="{run}/{model}/confidence_threshold",
+        performance="{run}/{model}/performance.json",
+        demo=ROOT / "scripts/deployed/demo.py",
+        readme=ROOT / "scripts/deployed/README.md",
+        lock=ROOT / "requirements.txt",
+        license=ROOT / "LICENSE",
+    output:
+        "{run}/deploy/{model}.zip",
+    log:
+        "{run}/logs/deploy_{model}.log",
+    wildcard_constraints:
+        model="|".join(EXPORTED),
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        code=code_of("deploy"),
+    message:
+        "Packing the {wildcards.model} model of {wildcards.run}"
+    script:
+        "../scripts/deploy.py"
+
+
+rule demo:
+    input:
+        unpack(demo_files),
+        xml=demo_model("openvino.xml"),
+        bin=demo_model("openvino.bin"),
+        config=demo_model("config.json"),
+    output:
+        directory("{run}/demo"),
+    log:
+        "{run}/logs/demo.log",
+    threads: 16
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        source=lambda wildcards: settings_of(wildcards)["demo"]["source"],
+        seconds=lambda wildcards: settings_of(wildcards)["demo"]["seconds"],
+        code=code_of("demonstrate"),
+    message:
+        "Showing what the {wildcards.run} detector finds"
+    script:
+        "../scripts/demonstrate.py"

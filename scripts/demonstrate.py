@@ -1,0 +1,28 @@
+"""Show what a model finds in the images, the video or the camera that the configuration names."""
+
+from pathlib import Path
+
+from detmake import dataset, demo, logs, media
+from detmake.inference import Detector
+
+with logs.job(snakemake.log[0]) as log:
+    source, ids = snakemake.params.source, None
+    if source is None:
+        coco = dataset.read(Path(snakemake.input.subset))
+        files = dataset.image_paths(coco)
+        ids = dict(zip(files, (image["id"] for image in coco["images"]), strict=True))
+        opened = media.Images(files)
+    else:
+        opened = media.open_source(source, snakemake.params.seconds)
+    detector = Detector(Path(snakemake.input.xml).parent, snakemake.threads, "THROUGHPUT")
+    outcome = demo.run(
+        detector, opened, Path(snakemake.output[0]), detector.confidence_threshold, ids
+    )
+    for line in outcome.skipped:
+        log.warning("Skipped: %s", line)
+    log.info(
+        "%d frames, %d skipped, %.1f frames/s",
+        outcome.frames,
+        len(outcome.skipped),
+        outcome.images_per_second,
+    )

@@ -1,0 +1,18 @@
+"""Pack a model folder with the code that runs it."""
+
+from pathlib import Path
+
+from detmake import deployment, logs
+
+source = snakemake.input
+with logs.job(snakemake.log[0]) as log:
+    archive = Path(snakemake.output[0])
+    deployment.write_archive(
+        archive,
+        Path(source.xml).parent,
+        demo=Path(source.demo),
+        readme=Path(source.readme),
+        lock=Path(source.lock),
+        license=Path(source.license),
+    )
+    log.info("%s: %.1f MB", archive, archive.stat().st_size / 1e6)

@@ -1,0 +1,65 @@
+"""Detect objects in an image, a folder of images, a video or what a camera sees."""
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+from threading import Event
+
+from detmake import demo, media
+from detmake.errors import InputError
+from detmake.inference import Detector
+from detmake.window import Window
+
+
+def main() -> int:
+    """Run the demo, and return its exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="Exit code: 0; 1 if a file or frame could not be read and was skipped; 2 if nothing "
+        "could be done; 130 after Ctrl-C, which keeps what was done.",
+    )
+    here = Path(__file__).parent
+    parser.add_argument(
+        "source",
+        help="an image, a folder of images, a pattern of images in quotes, a video, or the index "
+        "of a camera",
+    )
+    parser.add_argument("--model", type=Path, default=here / "model", help="a model folder")
+    parser.add_argument("--output", type=Path, default=Path("demo"), help="a folder (demo)")
+    parser.add_argument("--threshold", type=float, help="draw no detection below (the model's own)")
+    parser.add_argument("--threads", type=int, help="CPU threads (OpenVINO's choice)")
+    parser.add_argument("--seconds", type=float, help="read a camera for so long (until Ctrl-C)")
+    parser.add_argument("--show", action="store_true", help="show the pictures in a window")
+    options = parser.parse_args()
+    stop = Event()
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    try:
+        window = Window("demo") if options.show else None
+        detector = Detector(options.model, options.threads, "THROUGHPUT")
+        threshold = options.threshold
+        outcome = demo.run(
+            detector,
+            media.open_source(options.source, options.seconds),
+            options.output,
+            detector.confidence_threshold if threshold is None else threshold,
+            show=window and window.show,
+            stop=stop,
+        )
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    for line in outcome.skipped:
+        print(f"Skipped: {line}", file=sys.stderr)
+    skipped = len(outcome.skipped)
+    print(
+        f"{outcome.frames} frames, {skipped} skipped, {outcome.images_per_second:.1f} frames/s: "
+        f"{options.output}"
+    )
+    if outcome.interrupted:
+        return 130
+    return 1 if skipped else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

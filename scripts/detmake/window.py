@@ -1,0 +1,49 @@
+"""A window on a display, by what Python itself has."""
+
+import base64
+
+import cv2
+import numpy as np
+
+from detmake.errors import InputError
+
+
+class Window:
+    """Shows one picture after the other.
+
+    Args:
+        title: of the window.
+
+    Raises:
+        InputError: there is no display, or this Python has no Tk.
+    """
+
+    def __init__(self, title: str) -> None:
+        try:
+            import tkinter
+
+            self._root = tkinter.Tk()
+        except ImportError as error:
+            raise _no_window(error) from error
+        except tkinter.TclError as error:
+            raise _no_window(error) from error
+        self._root.title(title)
+        self._make_image = tkinter.PhotoImage
+        self._label = tkinter.Label(self._root)
+        self._label.pack()
+        self._closed = tkinter.TclError
+
+    def show(self, picture: np.ndarray) -> None:
+        """Show a picture, (H, W, 3) uint8, BGR; nothing happens once the window is closed."""
+        data = base64.b64encode(cv2.imencode(".png", picture)[1].tobytes())
+        try:
+            image = self._make_image(data=data)
+            self._label.configure(image=image)
+            self._label.image = image  # Tk holds no reference
+            self._root.update()
+        except self._closed:
+            return
+
+
+def _no_window(error: Exception) -> InputError:
+    return InputError(f"--show: expected a display and Python's tkinter, found none: {error}")

@@ -1,0 +1,221 @@
+"""Demos: what is read, what is written, and what happens to what cannot be read."""
+
+import json
+from pathlib import Path
+from threading import Event
+
+import cv2
+import known_model
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+
+from detmake import demo, media
+from detmake.errors import InputError
+from detmake.inference import Detector
+
+SIZE = (64, 48)
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory):
+    folder = known_model.write(tmp_path_factory.mktemp("model"))
+    return Detector(folder, 1, "THROUGHPUT")
+
+
+def image(value: int) -> np.ndarray:
+    """Scores of its detections: value / 255, 0.2 and 0.8."""
+    return np.full((SIZE[1], SIZE[0], 3), [value, 51, 204], np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three images, one of which is none, and a file of another kind."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name, value in {"a.png": 10, "c.png": 250}.items():
+        cv2.imwrite(str(folder / name), image(value))
+    (folder / "b.jpg").write_text("no image")
+    (folder / "notes.txt").write_text("no image either")
+    return folder
+
+
+def make_video(path: Path, frames: int) -> Path:
+    writer = media.VideoWriter(path, 10)
+    for number in range(frames):
+        writer.write(image(number))
+    writer.close()
+    return path
+
+
+def count_frames(path: Path) -> int:
+    return sum(1 for _ in media.Video(path))
+
+
+# Sources
+
+
+def test_a_folder(folder):
+    source = media.open_source(str(folder))
+    assert [file.name for file in source.files] == ["a.png", "b.jpg", "c.png"]
+    assert [position for position, _ in source] == [0, 2]
+    (skipped,) = source.skipped
+    assert "b.jpg: expected an image file" in skipped
+
+
+def test_a_pattern(folder):
+    source = media.open_source(f"{folder.parent}/**/*.png")
+    assert [file.name for file in source.files] == ["a.png", "c.png"]
+
+
+def test_a_file_whose_name_looks_like_a_pattern(folder):
+    (folder / "a.png").rename(folder / "a[1].png")
+    source = media.open_source(str(folder / "a[1].png"))
+    assert [file.name for file in source.files] == ["a[1].png"]
+
+
+@pytest.mark.parametrize("name", ["missing.png", "nothing/*.png", "missing.mp4"])
+def test_nothing_of_that_name(tmp_path, name):
+    with pytest.raises(InputError, match=f"{name[:7]}.*: expected .* found none"):
+        media.open_source(str(tmp_path / name))
+
+
+def test_a_folder_without_images(tmp_path):
+    with pytest.raises(InputError, match="expected an image in it"):
+        media.open_source(str(tmp_path))
+
+
+def test_a_file_that_is_no_video(folder):
+    with pytest.raises(InputError, match=r"notes.txt: expected a video: OpenCV cannot open it"):
+        media.open_source(str(folder / "notes.txt"))
+
+
+def test_no_camera():
+    with pytest.raises(InputError, match=r"camera 63: OpenCV cannot open it. Is it connected"):
+        media.open_source("63")
+
+
+def test_a_video(tmp_path):
+    source = media.open_source(str(make_video(tmp_path / "in.mp4", 12)))
+    assert len(source) == 12
+    assert source.rate == 10
+    positions, frames = zip(*source, strict=True)
+    assert positions == tuple(range(12))
+    assert all(frame.shape == (SIZE[1], SIZE[0], 3) for frame in frames)
+    assert source.skipped == []
+
+
+def test_a_video_that_is_cut_off(tmp_path):
+    """AVI has its index at the end and its frames one after the other."""
+    path = tmp_path / "in.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, SIZE)
+    noise = np.random.default_rng(0)
+    for _ in range(40):
+        writer.write(noise.integers(0, 255, (SIZE[1], SIZE[0], 3), dtype=np.uint8))
+    writer.release()
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    source = media.open_source(str(path))
+    read = sum(1 for _ in source)
+    assert 0 < read < 40
+    assert len(source.skipped) > 0
+    assert "in.avi: " in source.skipped[0]
+
+
+# Output
+
+
+def test_images(detector, folder, tmp_path):
+    out = tmp_path / "out"
+    source = media.open_source(str(folder))
+    outcome = demo.run(detector, source, out, 0.5)
+    assert (outcome.frames, len(outcome.skipped), outcome.interrupted) == (2, 1, False)
+    assert sorted(path.name for path in out.iterdir()) == [
+        "a.jpg",
+        "c.jpg",
+        "contact_sheet.jpg",
+        "images.json",
+        "predictions.json",
+    ]
+    truth = COCO(out / "images.json")
+    results = truth.loadRes(str(out / "predictions.json"))
+    assert [(entry["id"], entry["file_name"]) for entry in truth.dataset["images"]] == [
+        (1, "a.png"),
+        (3, "c.png"),
+    ]
+    assert [entry["name"] for entry in truth.dataset["categories"]] == known_model.LABELS
+    found = results.loadAnns(results.getAnnIds(imgIds=[1]))
+    assert [entry["category_id"] for entry in found] == (known_model.CLASSES + 1).tolist()
+    assert found[1]["bbox"] == [16, 24, 32, 24]  # of 64×48: xyxy 0.25, 0.5, 0.75, 1
+    np.testing.assert_allclose([entry["score"] for entry in found], [10 / 255, 0.2, 0.8], 1e-6)
+
+
+def test_ids_of_a_dataset(detector, folder, tmp_path):
+    source = media.Images([folder / "a.png", folder / "c.png"])
+    ids = dict(zip(source.files, [70, 8], strict=True))
+    demo.run(detector, source, tmp_path / "out", 0.5, ids)
+    predictions = json.loads((tmp_path / "out/predictions.json").read_text())
+    assert [entry["image_id"] for entry in predictions] == [70, 70, 70, 8, 8, 8]
+
+
+def test_files_of_one_name(detector, folder, tmp_path):
+    other = tmp_path / "images/sub"
+    other.mkdir()
+    cv2.imwrite(str(other / "a.png"), image(0))
+    demo.run(detector, media.Images([folder / "a.png", other / "a.png"]), tmp_path / "out", 0.5)
+    assert {"a.jpg", "a_2.jpg"} <= {path.name for path in (tmp_path / "out").iterdir()}
+
+
+def test_only_confident_detections_are_drawn(detector, folder, tmp_path):
+    """Box 2, the whole image, has the score 0.8 in both; box 0, its left half, 0.04 and 0.98."""
+    shown = []
+    demo.run(detector, media.Images([folder / "a.png", folder / "c.png"]), tmp_path / "out", 0.5)
+    demo.run(
+        detector,
+        media.Images([folder / "a.png", folder / "c.png"]),
+        tmp_path / "shown",
+        0.5,
+        show=shown.append,
+    )
+    middle = [picture[100:-100, picture.shape[1] // 2] for picture in shown]
+    plain = np.int64([[10, 51, 204], [250, 51, 204]])
+    differs = [
+        np.abs(column.astype(int) - colour).max() > 30
+        for column, colour in zip(middle, plain, strict=True)
+    ]
+    assert differs == [False, True]
+
+
+def test_a_video_is_annotated_whole(detector, tmp_path):
+    source = media.open_source(str(make_video(tmp_path / "in.mp4", 20)))
+    outcome = demo.run(detector, source, tmp_path / "out", 0.5)
+    assert outcome.frames == 20
+    written = media.Video(tmp_path / "out/video.mp4")
+    assert written.rate == 10
+    frames = [frame for _, frame in written]
+    assert len(frames) == 20
+    assert frames[0].shape[:2] == (672, 896)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["video.mp4"]
+
+
+def test_stopping_keeps_a_playable_video(detector, tmp_path):
+    source = media.open_source(str(make_video(tmp_path / "in.mp4", 60)))
+    shown, stop = [], Event()
+
+    def show(picture):
+        shown.append(picture)
+        if len(shown) == 25:
+            stop.set()
+
+    outcome = demo.run(detector, source, tmp_path / "out", 0.5, show=show, stop=stop)
+    assert outcome.interrupted
+    assert count_frames(tmp_path / "out/video.mp4") == 25
+
+
+def test_a_failure_writes_nothing(detector, folder, tmp_path):
+    def show(picture):
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        demo.run(detector, media.Images([folder / "a.png"]), tmp_path / "out", 0.5, show=show)
+    assert list((tmp_path / "out").iterdir()) == []

@@ -1,0 +1,220 @@
+"""What leaves the build: archives that run without it, and the demo."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+
+ARCHIVE = "results/deploy/pot.zip"
+
+
+@pytest.fixture(scope="module")
+def deployed(built_project, tmp_path_factory):
+    """A built project with its archive and its demo. Not to be changed."""
+    project = built_project.copy(tmp_path_factory.mktemp("deploy") / "project")
+    project.snakemake(ARCHIVE, "results/demo")
+    return project
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory):
+    """A new environment's Python; it has nothing yet."""
+    folder = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    return folder / "bin/python"
+
+
+@pytest.fixture(scope="module")
+def unpacked(deployed, python, tmp_path_factory):
+    """The archive in an empty folder, with its requirements installed."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    with zipfile.ZipFile(deployed.folder / ARCHIVE) as archive:
+        archive.extractall(folder)
+    (folder,) = folder.iterdir()
+    install = [python, "-m", "pip", "install", "-q", "-r", "requirements.txt"]
+    subprocess.run(install, cwd=folder, check=True)
+    return folder
+
+
+def start(python, folder, *arguments) -> subprocess.Popen:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder)}
+    return subprocess.Popen(
+        [python, folder / "demo.py", *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run_demo(python, folder, *arguments) -> tuple[int, str]:
+    process = start(python, folder, *arguments)
+    output, _ = process.communicate(timeout=120)
+    assert "Traceback" not in output
+    return process.returncode, output
+
+
+def predictions(folder: Path) -> dict[str, np.ndarray]:
+    """By file name, an array of category, box and score of each detection."""
+    coco = COCO(folder / "images.json")
+    results = coco.loadRes(str(folder / "predictions.json"))
+    return {
+        image["file_name"]: np.array(
+            [
+                [entry["category_id"], *entry["bbox"], entry["score"]]
+                for entry in results.imgToAnns[image["id"]]
+            ]
+        )
+        for image in coco.dataset["images"]
+    }
+
+
+def test_the_archive_is_whole(deployed, unpacked):
+    assert unpacked.name == "pot"
+    names = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
+    assert {"README.md", "LICENSE", "demo.py", "requirements.txt", "model/openvino.bin"} <= names
+    modules = {path.removeprefix("detmake/") for path in names if path.startswith("detmake/")}
+    assert {"inference.py", "demo.py"} <= modules
+    assert not {"network.py", "training.py", "dataset.py", "deployment.py"} & modules
+    assert (unpacked / "model/performance.json").read_bytes() == (
+        deployed.folder / "results/pot/performance.json"
+    ).read_bytes()
+    assert "$" not in (unpacked / "README.md").read_text()
+
+
+def test_its_environment_has_no_training_library(python, unpacked):
+    listed = [python, "-m", "pip", "list", "--format", "json"]
+    packages = json.loads(subprocess.run(listed, capture_output=True, check=True).stdout)
+    assert {package["name"] for package in packages} - {"pip", "setuptools"} == {
+        "numpy",
+        "opencv-python-headless",
+        "openvino",
+        "openvino-telemetry",
+    }
+
+
+def test_it_finds_what_the_build_finds(deployed, python, unpacked, tmp_path):
+    images = deployed.folder / "data/test"
+    code, _ = run_demo(python, unpacked, images, "--output", tmp_path / "out")
+    assert code == 0
+    found, expected = predictions(tmp_path / "out"), predictions(deployed.folder / "results/demo")
+    assert found.keys() == expected.keys()
+    for name, boxes in found.items():
+        np.testing.assert_allclose(boxes, expected[name], atol=1e-3)
+    assert sum(map(len, found.values())) > 100
+
+
+def test_the_demo_is_what_was_evaluated(deployed):
+    """By pycocotools, with the annotations of the dataset."""
+    from pycocotools.cocoeval import COCOeval
+
+    truth = COCO(deployed.folder / "results/dataset/test.json")
+    results = truth.loadRes(str(deployed.folder / "results/demo/predictions.json"))
+    evaluation = COCOeval(truth, results, "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    performance = deployed.json("results/pot/performance.json")
+    assert evaluation.stats[0] == pytest.approx(performance["mAP"], abs=1e-4)
+    names = {path.name for path in (deployed.folder / "results/demo").iterdir()}
+    assert {"contact_sheet.jpg", "image 0.jpg"} <= names
+
+
+def test_the_example_of_the_readme(deployed, python, unpacked, tmp_path):
+    text = (unpacked / "README.md").read_text()
+    example = text.split("```python\n")[1].split("```")[0]
+    image = next((deployed.folder / "data/test").glob("*.png"))
+    code = f"import sys\nsys.path.insert(0, '.')\n{example}".replace("image.jpg", str(image))
+    subprocess.run([python, "-c", code], cwd=unpacked, check=True)
+
+
+def test_an_unreadable_file_shows_in_the_exit_code(deployed, python, unpacked, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    (folder / "broken.png").write_text("no image")
+    (folder / "good.png").write_bytes((deployed.folder / "data/test/image 0.png").read_bytes())
+    code, output = run_demo(python, unpacked, folder, "--output", tmp_path / "out")
+    assert code == 1
+    assert "broken.png: expected an image file" in output
+    assert "1 frames, 1 skipped" in output
+    assert (tmp_path / "out/good.jpg").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["missing.mp4"], "missing.mp4: expected an image, a video"),
+        (["model", "--model", "nowhere"], "nowhere: expected a model folder"),
+        (["model", "--show"], "--show: expected a display"),
+    ],
+)
+def test_what_cannot_be_done(python, unpacked, arguments, message):
+    code, output = run_demo(python, unpacked, *arguments)
+    assert code == 2
+    assert message in output
+    assert len(output.splitlines()) < 5
+
+
+def test_ctrl_c_leaves_a_playable_video(python, unpacked, tmp_path):
+    size = (160, 120)
+    codec = cv2.VideoWriter_fourcc(*"mp4v")
+    writer = cv2.VideoWriter(str(tmp_path / "in.mp4"), codec, 25, size)
+    for value in range(20_000):
+        writer.write(np.full((size[1], size[0], 3), value % 256, np.uint8))
+    writer.release()
+    process = start(python, unpacked, tmp_path / "in.mp4", "--output", tmp_path / "out")
+    scratch = tmp_path / "out"
+    deadline = time.monotonic() + 60
+    while not any(file.stat().st_size > 50_000 for file in scratch.rglob("video.mp4")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    video = cv2.VideoCapture(str(tmp_path / "out/video.mp4"))
+    frames = 0
+    while video.read()[0]:
+        frames += 1
+    assert 0 < frames < 20_000
+    assert frames == int(output.split(" frames, 0 skipped")[0].split()[-1])
+
+
+# The rules
+
+
+def test_nothing_is_done_twice(deployed):
+    assert "Nothing to be done" in deployed.snakemake(ARCHIVE, "results/demo")
+
+
+def test_a_video_of_the_configuration(deployed, tmp_path):
+    project = deployed.copy(tmp_path / "project")
+    writer = cv2.VideoWriter(
+        str(project.folder / "in.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (160, 120)
+    )
+    for _ in range(15):
+        writer.write(np.zeros((120, 160, 3), np.uint8))
+    writer.release()
+    project.configure(demo={"source": "in.avi", "model": "openvino"})
+    project.snakemake("results/demo")
+    assert [path.name for path in (project.folder / "results/demo").glob("[!.]*")] == ["video.mp4"]
+    assert "15 frames, 0 skipped" in (project.folder / "results/logs/demo.log").read_text()
+
+
+def test_a_source_that_is_missing(deployed, tmp_path):
+    project = deployed.copy(tmp_path / "project")
+    project.configure(demo={"source": "nowhere.mp4"})
+    output = project.snakemake("results/demo", fails=True)
+    assert "nowhere.mp4: expected an image, a video" in output
+    assert (project.folder / "results/demo/predictions.json").exists()
