@@ -1,5 +1,6 @@
 """What the rules share: the configuration of each run, and what a rule depends on besides its files."""
 
+import os
 import re
 import sys
 from functools import cache
@@ -9,8 +10,9 @@ from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 
-ROOT = Path(workflow.basedir)
-sys.path.insert(0, str(ROOT / "scripts"))
+# Relative, so that a result stays up to date when the project moves with it.
+ROOT = Path(os.path.relpath(workflow.basedir))
+sys.path.insert(0, str(ROOT.resolve() / "scripts"))
 
 from detmake import config as configuration
 from detmake import data_source, media_files, provenance
@@ -118,7 +120,8 @@ def source_of(wildcards):
 def deployed_code():
     """The modules of the library that a deployed model needs."""
     scripts = ROOT / "scripts"
-    return list(provenance.imported_modules(scripts / "deployed/demo.py", scripts).values())
+    modules = provenance.imported_modules(scripts / "deployed/demo.py", scripts)
+    return [os.path.relpath(file) for file in modules.values()]
 
 
 @cache

@@ -41,7 +41,7 @@ def write_archive(
         "f_measure": f"{performance['f-measure']:.3f}",
         "subset": performance["annotations"],
     }
-    library = demo.parents[1]
+    library = demo.resolve().parents[1]
     texts = {
         "README.md": Template(readme.read_text(encoding="utf-8")).substitute(values),
         "requirements.txt": _requirements(lock),
