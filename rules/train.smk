@@ -26,6 +26,7 @@ rule train:
         runtime=24 * 60,
         # Resources, unlike parameters, are no reason to train again.
         device=lambda wildcards: settings_of(wildcards)["device"],
+        processes=lambda wildcards: settings_of(wildcards)["resources"]["gpus"],
         num_workers=lambda wildcards: settings_of(wildcards)["learning_parameters"]["num_workers"],
         # What an interrupted training goes on from: no output, or a failure would remove it.
         checkpoints=lambda wildcards: f"{wildcards.run}/checkpoints",

@@ -8,7 +8,7 @@ from detmake.artifacts import write_confidence_threshold, write_label_schema, wr
 from detmake.download import verify_digest
 
 with logs.job(snakemake.log[0]):
-    device.use(snakemake.resources.device)
+    device.use(snakemake.resources.device, snakemake.resources.processes)
 
     import torch
 
@@ -27,6 +27,7 @@ with logs.job(snakemake.log[0]):
         checkpoints,
         num_workers=snakemake.resources.num_workers,
         pretrained=pretrained and Path(pretrained),
+        processes=snakemake.resources.processes,
     )
     snapshot, output = result.snapshot, snakemake.output
     write_label_schema(Path(output.label_schema), snapshot.labels)

@@ -5,14 +5,15 @@ import os
 from detmake.errors import InputError
 
 
-def use(device: str) -> None:
+def use(device: str, processes: int = 1) -> None:
     """Choose the device of this process, before MMEngine is imported, which looks but once.
 
     Args:
         device: `cpu`; `cuda`; or `auto`, a GPU where there is one.
+        processes: how many processes are to compute, each on a GPU of its own, or on the CPU.
 
     Raises:
-        InputError: `cuda`, and torch finds no GPU.
+        InputError: `cuda`, and torch finds no GPU; or several processes, and it finds fewer GPUs.
     """
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
@@ -23,4 +24,14 @@ def use(device: str) -> None:
             raise InputError(
                 f"device: found cuda, but torch {torch.__version__} finds no GPU. Expected cpu or "
                 "auto on this machine; for a GPU, install its driver and a CUDA build of torch."
+            )
+    if device != "cpu" and processes > 1:
+        import torch
+
+        found = torch.cuda.device_count()
+        if found < processes:
+            raise InputError(
+                f"resources.gpus: found {processes}, but torch {torch.__version__} finds {found} "
+                "on this machine. Expected at most as many as there are, or 1; with device: cpu, "
+                "that number of processes computes on the CPU."
             )

@@ -9,8 +9,14 @@ from pathlib import Path
 from detmake.errors import InputError
 
 
+def file_of(logger: logging.Logger) -> str | None:
+    """Path of the file that a logger writes to, if it does."""
+    files = (item for item in logger.handlers if isinstance(item, logging.FileHandler))
+    return next((item.baseFilename for item in files), None)
+
+
 @contextmanager
-def job(log_file: str | Path) -> Iterator[logging.Logger]:
+def job(log_file: str | Path, joining: bool = False) -> Iterator[logging.Logger]:
     """Log the library's messages to the terminal and to a file while the block runs.
 
     A mistake in the user's input ends the process with its message alone; any other exception is
@@ -18,6 +24,7 @@ def job(log_file: str | Path) -> Iterator[logging.Logger]:
 
     Args:
         log_file: the log file.
+        joining: write after what other processes of the job write, instead of beginning the file.
 
     Yields:
         The library's logger.
@@ -29,7 +36,9 @@ def job(log_file: str | Path) -> Iterator[logging.Logger]:
     logger.setLevel(logging.INFO)
     logger.propagate = False
     Path(log_file).parent.mkdir(parents=True, exist_ok=True)
-    file = logging.FileHandler(log_file, mode="w", encoding="utf-8")
+    if not joining:
+        Path(log_file).write_bytes(b"")
+    file = logging.FileHandler(log_file, mode="a", encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s | %(levelname)s | %(message)s"))
     terminal = logging.StreamHandler()
     terminal.setFormatter(logging.Formatter("%(asctime)s | %(message)s", datefmt="%H:%M:%S"))

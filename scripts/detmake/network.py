@@ -20,8 +20,9 @@ mmcv_ops.install()
 # MMDetection reports which optional packages it misses, and what is deprecated inside of it.
 warnings.filterwarnings("ignore", module=r"mm(cv|det|engine)\.")
 with redirect_stdout(io.StringIO()):
+    from mmdet.models.dense_heads import SSDHead
     from mmdet.registry import MODELS
-    from mmdet.utils import register_all_modules
+    from mmdet.utils import reduce_mean, register_all_modules
     from mmengine.config import ConfigDict
     from mmengine.model import BaseModel
 
@@ -113,12 +114,26 @@ def build_detector(config: Mapping[str, Any]) -> nn.Module:
         config: a complete MMDetection `model` dict (`model_config`).
     """
     detector = MODELS.build(ConfigDict(deepcopy(dict(config))))
-    if not hasattr(detector.bbox_head, "loss_cls"):
-        detector.bbox_head.loss_cls = None  # SSDHead has none, and the base head looks at it
+    if isinstance(detector.bbox_head, SSDHead):
+        _complete_ssd(detector.bbox_head)
     detector.backbone.register_forward_pre_hook(
         lambda _, images: (images[0].contiguous(memory_format=torch.channels_last),)
     )
     return detector.to(memory_format=torch.channels_last)
+
+
+def _complete_ssd(head: SSDHead) -> None:
+    """Give MMDetection's SSD head what its other heads have."""
+    head.loss_cls = None  # the base head's prediction looks at it
+    get_targets = head.get_targets
+
+    def get_targets_averaged(*args: Any, **kwargs: Any) -> tuple:
+        # Losses are divided by the number of positive anchors; with several processes, its mean.
+        *targets, positives = get_targets(*args, **kwargs)
+        mean = reduce_mean(targets[0][0].new_tensor(positives, dtype=torch.float)).item()
+        return *targets, mean
+
+    head.get_targets = get_targets_averaged
 
 
 class Core(nn.Module):

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import math
+import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,14 +17,18 @@ from typing import Any
 
 import pandas as pd
 import torch
+from mmengine.device import get_device
 from mmengine.evaluator import BaseMetric
+from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
+from torch import distributed as dist
 
-from detmake import checkpoint, dataset
+from detmake import checkpoint, dataset, distributed, logs
 from detmake.detections import Detections
+from detmake.errors import InputError
 from detmake.metrics import Evaluation
 from detmake.network import build_detector, model_config
 from detmake.snapshot import Snapshot, test_pipeline, validated
@@ -59,8 +64,12 @@ def train(
     checkpoints: Path,
     num_workers: int = 0,
     pretrained: Path | None = None,
+    processes: int = 1,
 ) -> TrainingResult:
     """Train a detector, going on from the last checkpoint of an interrupted training.
+
+    Several processes share each batch and average their gradients (`detmake.distributed`), so that
+    the learning parameters mean the same for any number.
 
     Args:
         settings: `model`, `pipeline`, `optimizer`, `input_size`, `learning_parameters`, `id`,
@@ -72,10 +81,20 @@ def train(
             other data is removed. The caller removes the folder when the result is safe.
         num_workers: processes that load images; 0 loads them in this process.
         pretrained: weights to start from (`detmake.checkpoint`); None starts from scratch.
+        processes: how many train, each on a GPU of its own or, without GPUs, on the CPU.
 
     Raises:
-        InputError: the model cannot be built, or the pretrained weights are of another one.
+        InputError: the model cannot be built, or the pretrained weights are of another one, or
+            a batch cannot be shared evenly.
+        torch.distributed.elastic.multiprocessing.errors.ChildFailedError: one of several
+            processes ended early; the others were ended, too.
     """
+    batch_size = settings["learning_parameters"]["batch_size"]
+    if batch_size % processes:
+        raise InputError(
+            f"learning_parameters.batch_size: found {batch_size}, expected a multiple of "
+            f"resources.gpus, {processes}: they share each batch evenly."
+        )
     train_coco, val_coco = dataset.read(train_file), dataset.read(val_file)
     labels = dataset.class_names(train_coco)
     config = model_config(
@@ -91,15 +110,30 @@ def train(
         checkpoint.load_pretrained(detector, pretrained, settings["channel_order"])
     log.info("Template %s, input %d×%d", settings["name"], *settings["input_size"])
     log.info("Classes: %s", ", ".join(labels))
-    weights = fit(
-        detector,
-        settings,
-        schedule(settings, len(train_coco["images"])),
-        train_file,
-        val_file,
-        checkpoints,
-        num_workers,
-    )
+    if processes == 1:
+        weights = fit(
+            detector,
+            settings,
+            schedule(settings, len(train_coco["images"])),
+            train_file,
+            val_file,
+            checkpoints,
+            num_workers,
+        )
+    else:
+        job = {
+            "model": config,
+            "state_dict": detector.state_dict(),
+            "settings": dict(settings),
+            "files": (train_file, val_file, checkpoints),
+            "num_workers": math.ceil(num_workers / processes),
+            "threads": max(torch.get_num_threads() // processes, 1),
+            "log_file": logs.file_of(log) or os.devnull,
+        }
+        torch.save(job, checkpoints / "job.pth")
+        log.info("Training in %d processes", processes)
+        distributed.launch(["-m", __name__, str(checkpoints / "job.pth")], processes)
+        weights = _best_weights(checkpoints)
     snapshot, evaluation = validated(
         Snapshot(
             model=config,
@@ -147,11 +181,16 @@ def fit(
     getattr(detector, "core", detector).bbox_head.register_forward_hook(
         lambda _, __, maps: tuple([level.float() for level in levels] for levels in maps)
     )
+    hooks = schedule["custom_hooks"]
+    several = dist.is_initialized()
+    if several:
+        batch_size //= dist.get_world_size()
+        hooks = [*hooks, _AverageBuffers()]
     runner = _Runner(
         model=detector,
         work_dir=str(checkpoints),
         resume=True,
-        randomness={"seed": parameters["seed"]},
+        randomness={"seed": parameters["seed"], "diff_rank_seed": True},
         train_dataloader=_dataloader(
             train_file, train_coco, _train_pipeline(settings), True, batch_size, num_workers
         ),
@@ -165,25 +204,24 @@ def fit(
         ),
         val_cfg={},
         val_evaluator=[_ValidationMetric(val_coco)],
-        **schedule,
+        **{**schedule, "custom_hooks": hooks},
+        launcher="pytorch" if several else "none",
         visualizer={
             "type": "Visualizer",
             "vis_backends": [{"type": "LocalVisBackend"}],
             "save_dir": str(checkpoints),
         },
-        env_cfg={"dist_cfg": {"backend": "nccl" if torch.cuda.is_available() else "gloo"}},
         default_scope="mmdet",
     )
     logger.handlers = log.handlers
     logger.filters = [lambda record: not record.getMessage().startswith(_NOISE)]
-    logger.setLevel(logging.INFO)
+    logger.setLevel(log.getEffectiveLevel())
     for name, coco in (("train", train_coco), ("val", val_coco)):
         logger.info("%s: %d images, %d boxes", name, len(coco["images"]), len(coco["annotations"]))
     logger.info("Learning parameters: %s", ", ".join(f"{k} {v}" for k, v in parameters.items()))
     with redirect_stdout(io.StringIO()):  # pycocotools' progress
         runner.train()
-    best = torch.load(_best_checkpoint(checkpoints), map_location="cpu", weights_only=False)
-    return best["state_dict"]
+    return _best_weights(checkpoints)
 
 
 def keep_freed_memory() -> None:
@@ -347,11 +385,26 @@ def _dataloader(
     }
 
 
+class _AverageBuffers(Hook):
+    """Validates, and so saves, normalization statistics of all processes."""
+
+    priority = "LOW"  # after EMAHook has put the averaged weights in place
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Average what the processes hold."""
+        distributed.average_buffers(runner.model)
+
+
 class _Runner(Runner):
     """A Runner that logs where the library does, not to a folder of its own."""
 
     def build_logger(self, **kwargs: Any) -> MMLogger:
         return MMLogger.get_current_instance()
+
+    def wrap_model(self, _: None, model: nn.Module) -> nn.Module:
+        if not self.distributed:
+            return super().wrap_model(None, model)
+        return distributed.wrap(model.to(get_device()))
 
     def _init_model_weights(self) -> None:
         """The detector comes with initial weights; a Runner would list each of them in the log."""
@@ -363,7 +416,7 @@ class _ValidationMetric(BaseMetric):
     default_prefix = ""
 
     def __init__(self, coco: Mapping[str, Any]) -> None:
-        super().__init__()
+        super().__init__(collect_device="gpu")  # by the process group, not by files
         self._coco = coco
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
@@ -405,6 +458,11 @@ def _best_checkpoint(checkpoints: Path) -> Path:
     return best[-1] if best else Path((checkpoints / "last_checkpoint").read_text())
 
 
+def _best_weights(checkpoints: Path) -> dict[str, Tensor]:
+    best = torch.load(_best_checkpoint(checkpoints), map_location="cpu", weights_only=False)
+    return best["state_dict"]
+
+
 def read_scalars(checkpoints: Path) -> pd.DataFrame:
     """What MMEngine logged; of a step that was repeated after an interruption, the last."""
     files = sorted(checkpoints.glob("vis_data/scalars.json"))
@@ -417,3 +475,21 @@ def read_scalars(checkpoints: Path) -> pd.DataFrame:
 def _quieten(logger: logging.Logger) -> None:
     """Keep from MMEngine that it describes the machine, the model and each initial weight."""
     logger.setLevel(logging.WARNING)
+
+
+def _join(job_file: Path) -> None:
+    """Train as one of several processes."""
+    job = torch.load(job_file, weights_only=False)
+    torch.set_num_threads(job["threads"])
+    with distributed.member() as number, logs.job(job["log_file"], joining=True):
+        if number:
+            log.setLevel(logging.WARNING)  # the first one tells
+        detector = build_detector(job["model"])
+        detector.load_state_dict(job["state_dict"])
+        settings = job["settings"]
+        images = len(dataset.read(job["files"][0])["images"])
+        fit(detector, settings, schedule(settings, images), *job["files"], job["num_workers"])
+
+
+if __name__ == "__main__":
+    _join(Path(sys.argv[1]))

@@ -19,6 +19,17 @@ def test_cuda_without_a_gpu_is_refused():
         device.use("cuda")
 
 
+@pytest.mark.skipif(torch.cuda.device_count() > 7, reason="there are as many GPUs")
+def test_more_gpus_than_there_are_are_refused():
+    with pytest.raises(InputError, match=r"resources\.gpus: found 8, .* finds \d on this machine"):
+        device.use("auto", 8)
+
+
+def test_several_processes_may_share_the_cpu(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    device.use("cpu", 8)
+
+
 @pytest.mark.parametrize("name", ["cpu", "auto"])
 def test_mmengine_follows(name):
     code = (

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -64,6 +65,39 @@ def test_killed_training(long_project):
     os.kill(process_of(process, "train"), signal.SIGKILL)
     output, _ = process.communicate(timeout=60)
     assert process.returncode != 0, output
+    assert not (long_project.folder / "results/weights.pth").exists()
+
+    long_project.snakemake()
+    check_resumed(long_project)
+
+
+def members(project) -> list[int]:
+    """The processes that train a model of a project together."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes().split(b"\0")
+            if b"detmake.training" in command and (folder / "cwd").resolve() == project.folder:
+                found.append(int(folder.name))
+        except OSError:  # it has ended
+            continue
+    return found
+
+
+def test_killed_process_of_two(long_project):
+    """The other one ends, too, and the next call, with one process, goes on."""
+    two = ("--config", "device=cpu", "resources={gpus: 2}")
+    process = long_project.start(*two)
+    wait_for(long_project, "train.log", "Saving checkpoint at 4 epochs")
+    pids = members(long_project)
+    assert len(pids) == 2
+    os.kill(pids[1], signal.SIGKILL)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode != 0, output
+    assert "SIGKILL" in output
+    assert not members(long_project)
+    log = (long_project.folder / "results/logs/train.log").read_text()
+    assert log.count("Saving checkpoint at 4 epochs") == 1
     assert not (long_project.folder / "results/weights.pth").exists()
 
     long_project.snakemake()

@@ -1,0 +1,67 @@
+"""Gradients of one training step, alone or as one of several processes that share the batch."""
+
+import sys
+from pathlib import Path
+
+import template_files
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+from torch import nn
+
+from detmake import distributed
+from detmake.network import build_detector, model_config
+
+IMAGES = 4
+BOXES = [(5, 1), (0, 2), (1, 3), (3, 0)]  # number of boxes of each class
+
+
+def gradients(template: str, images: range, wrap=lambda model: model) -> dict[str, torch.Tensor]:
+    """Gradients of some images of the batch, by the name of the parameter."""
+    model = template_files.load(template)["model"]
+    if template == "ssd_mobilenetv2":
+        sizes = [[[16 * k + n, 20 * k - n] for k in range(1, 6)] for n in (1, 9)]
+        model["bbox_head"]["anchor_generator"]["base_sizes"] = sizes
+    torch.manual_seed(0)
+    detector = build_detector(model_config(model, 2))
+    detector.init_weights()
+    if template == "rtmdet_tiny":  # boxes without area match nothing
+        for layer in detector.bbox_head.rtm_reg:
+            nn.init.ones_(layer.bias)
+    for module in detector.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+    inputs = torch.randn(IMAGES, 3, 96, 128)
+    samples = [sample(index) for index in images]
+    network = wrap(detector)
+    losses = network(inputs[images.start : images.stop : images.step], samples, mode="loss")
+    detector.parse_losses(losses)[0].backward()
+    return {name: p.grad for name, p in detector.named_parameters() if p.grad is not None}
+
+
+def sample(index: int) -> DetDataSample:
+    generator = torch.Generator().manual_seed(index)
+    labels = torch.cat([torch.full((n,), label) for label, n in enumerate(BOXES[index])])
+    corners = torch.rand(len(labels), 2, generator=generator) * 60
+    sides = torch.rand(len(labels), 2, generator=generator) * 30 + 5
+    shape = (96, 128)
+    return DetDataSample(
+        metainfo={
+            "img_shape": shape,
+            "pad_shape": shape,
+            "ori_shape": shape,
+            "batch_input_shape": shape,
+            "scale_factor": (1, 1),
+        },
+        gt_instances=InstanceData(bboxes=torch.cat([corners, corners + sides], 1), labels=labels),
+    )
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    folder = Path(sys.argv[1])
+    with distributed.member() as number:
+        for name in template_files.NAMES:
+            found = gradients(name, range(number, IMAGES, 2), distributed.wrap)
+            if number == 0:
+                torch.save(found, folder / f"{name}.pth")
