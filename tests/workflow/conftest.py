@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -36,6 +37,9 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        # Where Snakemake runs the jobs: options of it, and variables of its environment.
+        self.executor = ["--cores", "2"]
+        self.environment: dict[str, str] = {}
 
     def configure(self, **changes) -> None:
         """Write `config.yaml`: the tiny configuration with some top-level keys changed."""
@@ -43,11 +47,11 @@ class Project:
         path.write_text(yaml.safe_dump(CONFIG | changes), encoding="utf-8")
 
     def start(self, *arguments: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", "snakemake", "--configfile", "config.yaml", "--cores", "2"]
+        command = [sys.executable, "-m", "snakemake", "--configfile", "config.yaml"]
         return subprocess.Popen(
-            [*command, *arguments],
+            [*command, *self.executor, *arguments],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": "", "COLUMNS": "200"},
+            env={**os.environ, **self.environment, "PYTHONPATH": "", "COLUMNS": "200"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -71,6 +75,16 @@ class Project:
         jobs.pop("job")
         jobs.pop("all", None)
         return {rule: int(count) for rule, count in jobs.items()}
+
+    def wait_for(self, log: str, message: str) -> None:
+        """Wait until a log has a message."""
+        path = self.folder / "results/logs" / log
+        deadline = time.monotonic() + 300
+        while time.monotonic() < deadline:
+            if path.exists() and message in path.read_text():
+                return
+            time.sleep(0.1)
+        pytest.fail(f"not in {log} within five minutes: {message}")
 
     def json(self, path: str) -> dict:
         return json.loads((self.folder / path).read_text(encoding="utf-8"))

@@ -1,0 +1,112 @@
+"""The build on a real Slurm cluster: where its jobs run, what becomes of those that it loses."""
+
+import os
+import re
+import shutil
+
+import pytest
+import slurm_cluster
+from conftest import CONFIG
+from slurm_cluster import Cluster, wait_until
+
+EPOCHS = 14
+DOWN = {"down", "down*"}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    if missing := slurm_cluster.missing_programs():
+        if os.geteuid() or not shutil.which("apt-get"):
+            pytest.skip(f"not installed: {', '.join(missing)} (Debian: slurm-wlm and munge)")
+        slurm_cluster.install()
+    with Cluster(tmp_path_factory.mktemp("slurm")) as cluster:
+        yield cluster
+
+
+def submit_to(cluster: Cluster, project) -> None:
+    """Let the project's Snakemake submit through the profile, to a cluster without accounting."""
+    project.environment = cluster.environment
+    project.executor = [
+        *("--workflow-profile", "profiles/slurm", "--max-threads", "2"),
+        *("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def prepared(template_project, tmp_path_factory):
+    """A project with a long training before it. Not to be changed: copy it."""
+    project = template_project.copy(tmp_path_factory.mktemp("prepared") / "project")
+    project.configure(
+        learning_parameters=CONFIG["learning_parameters"] | {"num_iters": EPOCHS},
+        resources={"partition": "cpu", "gpu_partition": "gpu"},
+    )
+    project.snakemake(*(f"results/dataset/{split}.json" for split in ("train", "val", "test")))
+    return project
+
+
+@pytest.fixture
+def long_project(cluster, prepared, tmp_path):
+    project = prepared.copy(tmp_path / "project")
+    submit_to(cluster, project)
+    return project
+
+
+def start_training(project, cluster, *arguments: str):
+    """Start a training on the cluster, and wait for a checkpoint that is not the first."""
+    process = project.start("results/weights.pth", *arguments)
+    project.wait_for("train.log", "Saving checkpoint at 4 epochs")
+    return process, cluster.jobs("train")[-1]["JobId"]
+
+
+def check_resumed(project) -> None:
+    log = (project.folder / "results/logs/train.log").read_text()
+    assert int(re.search(r"resumed epoch: (\d+)", log)[1]) >= 3
+    assert "Saving checkpoint at 2 epochs" not in log  # Snakemake starts a log anew
+    assert f"Saving checkpoint at {EPOCHS} epochs" in log
+    assert (project.folder / "results/weights.pth").exists()
+    assert project.stale("results/weights.pth") == {}
+
+
+def check_failed(process, project, job: str, status: str) -> None:
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0, output
+    assert "Error in rule train" in output
+    assert f"SLURM-job '{job}' failed, SLURM status is: '{status}'" in output
+    assert re.search(rf"slurm_logs/rule_train/results/{job}\.log", output)
+    assert not (project.folder / "results/weights.pth").exists()
+
+
+def test_a_job_that_the_cluster_kills(long_project, cluster):
+    process, job = start_training(long_project, cluster)
+    cluster.call("scancel", job)
+    check_failed(process, long_project, job, "CANCELLED")
+    long_project.snakemake("results/weights.pth")
+    check_resumed(long_project)
+
+
+def test_a_job_over_its_time_limit(long_project, cluster):
+    process, job = start_training(long_project, cluster)
+    cluster.call("scontrol", "update", f"JobId={job}", "EndTime=now")
+    check_failed(process, long_project, job, "TIMEOUT")
+    long_project.snakemake("results/weights.pth")
+    check_resumed(long_project)
+
+
+def test_a_job_over_its_memory(long_project, cluster):
+    process = long_project.start("results/weights.pth", "--set-resources", "train:mem_mb=400")
+    output, _ = process.communicate(timeout=120)
+    print(output)
+    print(cluster.jobs("train")[-1])
+    long_project.snakemake("results/weights.pth")
+
+
+def test_a_node_that_goes_down_and_comes_back(long_project, cluster):
+    process, job = start_training(long_project, cluster)
+    cluster.kill_node("gpu0")
+    wait_until(lambda: cluster.node_state("gpu0") in DOWN, "gpu0 is down")
+    cluster.start_node("gpu0")
+    output, _ = process.communicate(timeout=240)
+    print(output)
+    assert process.returncode == 0, output
+    check_resumed(long_project)
+    assert cluster.jobs("train")[-1]["JobId"] == job  # it went back into the queue
