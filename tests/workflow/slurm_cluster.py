@@ -131,14 +131,17 @@ class Cluster:
         command = ["sinfo", "--noheader", "--nodes", node, "--format", "%t"]
         return self._run(command, check=False)
 
-    def jobs(self, rule: str) -> list[dict[str, str]]:
-        """What Slurm says of all jobs of a rule, the latest last."""
-        lines = self.call("scontrol", "--oneliner", "show", "job").splitlines()
-        jobs = [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in lines]
-        jobs = [
-            job for job in jobs if re.fullmatch(rf"rule_{rule}(_wildcards_.*)?", job["Comment"])
-        ]
-        return sorted(jobs, key=lambda job: int(job["JobId"]))
+    def jobs(self, folder: Path) -> dict[str, list[dict[str, str]]]:
+        """What Slurm says of the jobs of a project: by rule, in the order of submission."""
+        jobs: dict[str, list[dict[str, str]]] = {}
+        for line in self.call("scontrol", "--oneliner", "show", "job").splitlines():
+            job = dict(re.findall(r"(\S+?)=(\S*)", line))
+            if job.get("WorkDir") == str(folder):
+                rule = job["Comment"].removeprefix("rule_").split("_wildcards_")[0]
+                jobs.setdefault(rule, []).append(job)
+        return {
+            rule: sorted(found, key=lambda job: int(job["JobId"])) for rule, found in jobs.items()
+        }
 
     def call(self, *command: str) -> str:
         """Run one of Slurm's programs; return what it prints."""

@@ -1,12 +1,14 @@
 """The build on a real Slurm cluster: where its jobs run, what becomes of those that it loses."""
 
+import itertools
 import os
 import re
 import shutil
 
 import pytest
 import slurm_cluster
-from conftest import CONFIG
+import yaml
+from conftest import CONFIG, ROOT
 from slurm_cluster import Cluster, wait_until
 
 EPOCHS = 14
@@ -33,6 +35,51 @@ def submit_to(cluster: Cluster, project) -> None:
 
 
 @pytest.fixture(scope="module")
+def embedded(cluster, template_project, tmp_path_factory):
+    """The default experiment with a short training, all of it built on the cluster."""
+    project = template_project.copy(tmp_path_factory.mktemp("embedded") / "project")
+    experiment = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+    experiment["learning_parameters"]["num_iters"] = 2
+    experiment["pot_parameters"] = {"maximal_accuracy_degradation": 100}
+    experiment["resources"] = {"gpus": 2, "partition": "cpu", "gpu_partition": "gpu"}
+    (project.folder / "config.yaml").write_text(yaml.safe_dump(experiment), encoding="utf-8")
+    submit_to(cluster, project)
+    project.snakemake()
+    return project
+
+
+def test_the_whole_build(embedded):
+    for folder in ("", "openvino/", "pot/"):
+        assert 0 <= embedded.json(f"results/{folder}performance.json")["f-measure"] <= 1
+    assert embedded.stale() == {}
+
+
+def test_training_runs_on_a_gpu_node_and_the_rest_on_cpu_nodes(embedded, cluster):
+    jobs = cluster.jobs(embedded.folder)
+    assert {rule: len(found) for rule, found in jobs.items()} == {
+        "prepare_dataset": 3,
+        "train": 1,
+        "evaluate_snapshot": 1,
+        "export": 1,
+        "quantize_pot": 1,
+        "evaluate_ir": 2,
+    }  # the images were drawn where Snakemake runs
+    (train,) = jobs.pop("train")
+    assert (train["JobState"], train["Partition"], train["NodeList"]) == (
+        "COMPLETED",
+        "gpu",
+        "gpu0",
+    )
+    assert "gres/gpu=2" in train["TRES"]
+    assert "mem=8000M" in train["TRES"]
+    assert train["TimeLimit"] == "1-00:00:00"
+    assert train["NumCPUs"] == "2"  # the rule's 16, but no more than the profile allows
+    for job in itertools.chain(*jobs.values()):
+        assert (job["JobState"], job["Partition"], job["NodeList"]) == ("COMPLETED", "cpu", "cpu0")
+        assert "gpu" not in job["TRES"]
+
+
+@pytest.fixture(scope="module")
 def prepared(template_project, tmp_path_factory):
     """A project with a long training before it. Not to be changed: copy it."""
     project = template_project.copy(tmp_path_factory.mktemp("prepared") / "project")
@@ -55,7 +102,7 @@ def start_training(project, cluster, *arguments: str):
     """Start a training on the cluster, and wait for a checkpoint that is not the first."""
     process = project.start("results/weights.pth", *arguments)
     project.wait_for("train.log", "Saving checkpoint at 4 epochs")
-    return process, cluster.jobs("train")[-1]["JobId"]
+    return process, cluster.jobs(project.folder)["train"][-1]["JobId"]
 
 
 def check_resumed(project) -> None:
@@ -96,7 +143,7 @@ def test_a_job_over_its_memory(long_project, cluster):
     process = long_project.start("results/weights.pth", "--set-resources", "train:mem_mb=400")
     output, _ = process.communicate(timeout=120)
     print(output)
-    print(cluster.jobs("train")[-1])
+    print(cluster.jobs(long_project.folder)["train"][-1])
     long_project.snakemake("results/weights.pth")
 
 
@@ -109,4 +156,6 @@ def test_a_node_that_goes_down_and_comes_back(long_project, cluster):
     print(output)
     assert process.returncode == 0, output
     check_resumed(long_project)
-    assert cluster.jobs("train")[-1]["JobId"] == job  # it went back into the queue
+    assert (
+        cluster.jobs(long_project.folder)["train"][-1]["JobId"] == job
+    )  # it went back into the queue
