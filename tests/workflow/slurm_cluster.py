@@ -192,14 +192,20 @@ class Cluster:
             )
 
     def _processes(self, **variables: str) -> list[psutil.Process]:
-        """All processes of the cluster whose environment has these variables as well."""
+        """All processes of the cluster whose environment has these variables as well.
+
+        The daemons of job steps, which hide theirs and report how a job ended, come first.
+        """
         wanted = {_MARK: str(self.folder), **variables}.items()
-        found = []
+        steps, others = set(), set()
         for process in psutil.process_iter():
             with suppress(psutil.Error):  # it ended meanwhile, or is another user's
                 if wanted <= process.environ().items():
-                    found.append(process)
-        return found
+                    others.add(process)
+                    parent = process.parent()
+                    if parent and parent.name() == "slurmstepd":
+                        steps.add(parent)
+        return [*steps, *others]
 
     @staticmethod
     def _kill(processes: list[psutil.Process]) -> None:
