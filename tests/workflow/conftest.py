@@ -78,7 +78,7 @@ class Project:
 
     def wait_for(self, log: str, message: str) -> None:
         """Wait until a log has a message."""
-        path = self.folder / "results/logs" / log
+        path = self.folder / log
         deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
             if path.exists() and message in path.read_text():

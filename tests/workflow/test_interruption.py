@@ -48,7 +48,7 @@ def check_resumed(project) -> None:
 
 def test_killed_training(long_project):
     process = long_project.start()
-    long_project.wait_for("train.log", "Saving checkpoint at 4 epochs")
+    long_project.wait_for("results/logs/train.log", "Saving checkpoint at 4 epochs")
     os.kill(process_of(process, "train"), signal.SIGKILL)
     output, _ = process.communicate(timeout=60)
     assert process.returncode != 0, output
@@ -61,7 +61,7 @@ def test_killed_training(long_project):
 def test_killed_snakemake(long_project):
     """Needs --unlock and nothing else."""
     process = long_project.start()
-    long_project.wait_for("train.log", "Saving checkpoint at 4 epochs")
+    long_project.wait_for("results/logs/train.log", "Saving checkpoint at 4 epochs")
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
 
@@ -73,7 +73,7 @@ def test_killed_snakemake(long_project):
 
 def test_other_settings_do_not_resume(long_project):
     process = long_project.start("results/weights.pth")
-    long_project.wait_for("train.log", "Saving checkpoint at 4 epochs")
+    long_project.wait_for("results/logs/train.log", "Saving checkpoint at 4 epochs")
     os.kill(process_of(process, "train"), signal.SIGKILL)
     process.communicate(timeout=60)
 

@@ -12,7 +12,7 @@ import yaml
 from conftest import CONFIG, ROOT
 from slurm_cluster import Cluster, wait_until
 
-EPOCHS = 30
+EPOCHS = 24
 
 
 @pytest.fixture(scope="module")
@@ -79,87 +79,74 @@ def test_training_runs_on_a_gpu_node_and_the_rest_on_cpu_nodes(embedded, cluster
         assert "gpu" not in job["TRES"]
 
 
-@pytest.fixture(scope="module")
-def prepared(template_project, tmp_path_factory):
-    """A project with a long training before it. Not to be changed: copy it."""
-    project = template_project.copy(tmp_path_factory.mktemp("prepared") / "project")
+@pytest.fixture
+def long_project(cluster, project):
+    """Long trainings, one for each fate of a job, whose datasets are ready."""
     project.configure(
         learning_parameters=CONFIG["learning_parameters"] | {"num_iters": EPOCHS},
         resources={"partition": "cpu", "gpu_partition": "gpu"},
+        runs={"cancelled": {}, "overtime": {}, "memory": {}},
     )
-    project.snakemake(*(f"results/dataset/{split}.json" for split in ("train", "val", "test")))
-    return project
-
-
-@pytest.fixture
-def long_project(cluster, prepared, tmp_path):
-    project = prepared.copy(tmp_path / "project")
+    subsets = ("train", "val", "test")
+    runs = ("results", "results/cancelled", "results/overtime", "results/memory")
+    project.snakemake(*(f"{run}/dataset/{subset}.json" for run in runs for subset in subsets))
     submit_to(cluster, project)
     return project
 
 
-def start_training(project, cluster, *arguments: str):
-    """Start a training on the cluster, and wait for a checkpoint that is not the first."""
-    process = project.start("results/weights.pth", *arguments)
-    project.wait_for("train.log", "Saving checkpoint at 4 epochs")
-    return process, cluster.jobs(project.folder)["train"][-1]["JobId"]
-
-
-def check_resumed(project) -> None:
-    log = (project.folder / "results/logs/train.log").read_text()
+def check_resumed(project, run: str) -> None:
+    log = (project.folder / run / "logs/train.log").read_text()
     assert int(re.search(r"resumed epoch: (\d+)", log)[1]) >= 3
     assert "Saving checkpoint at 2 epochs" not in log  # Snakemake starts a log anew
     assert f"Saving checkpoint at {EPOCHS} epochs" in log
-    assert (project.folder / "results/weights.pth").exists()
-    assert project.stale("results/weights.pth") == {}
 
 
-def check_failed(process, project, job: str, status: str, reason: str) -> None:
-    """Snakemake says which rule and job failed and how, and where Slurm's reason is."""
-    output, _ = process.communicate(timeout=120)
+def test_jobs_that_the_cluster_kills(long_project, cluster):
+    """By hand, over time, over memory: Snakemake says so, and a second call finishes them."""
+    # Slurm's state of each run's job, and what Slurm writes into the job's log. Without control
+    # groups, the log alone tells a job over its memory from one that failed.
+    fates = {
+        "cancelled": ("CANCELLED", "CANCELLED AT"),
+        "overtime": ("TIMEOUT", "DUE TO TIME LIMIT"),
+        "memory": ("FAILED", "exceeded memory limit"),
+    }
+    targets = [f"results/{run}/weights.pth" for run in fates]
+    little = "train:mem_mb=200 if wildcards.run == 'results/memory' else 8000"
+    process = long_project.start(*targets, "--set-resources", little)
+    for run in ("overtime", "cancelled"):
+        long_project.wait_for(f"results/{run}/logs/train.log", "Saving checkpoint at 4 epochs")
+    jobs = {
+        re.search(r"wildcards_results_(\w+)", job["Comment"])[1]: job["JobId"]
+        for job in cluster.jobs(long_project.folder)["train"]
+    }
+    cluster.call("scontrol", "update", f"JobId={jobs['overtime']}", "EndTime=now")
+    cluster.call("scancel", jobs["cancelled"])
+
+    output, _ = process.communicate(timeout=240)
     assert process.returncode != 0, output
-    assert "Error in rule train" in output
-    assert f"SLURM-job '{job}' failed, SLURM status is: '{status}'" in output
-    log = re.search(rf"\S+/slurm_logs/rule_train/results/{job}\.log", output)[0]
-    assert reason in Path(log).read_text()
-    assert not (project.folder / "results/weights.pth").exists()
+    assert output.count("Error in rule train") >= 3
+    for run, (state, reason) in fates.items():
+        assert f"SLURM-job '{jobs[run]}' failed, SLURM status is: '{state}'" in output
+        log = re.search(rf"\S+/slurm_logs/rule_train/\w+/{jobs[run]}\.log", output)[0]
+        assert reason in Path(log).read_text()
+        assert not (long_project.folder / f"results/{run}/weights.pth").exists()
 
-
-def test_a_job_that_the_cluster_kills(long_project, cluster):
-    process, job = start_training(long_project, cluster)
-    cluster.call("scancel", job)
-    check_failed(process, long_project, job, "CANCELLED", f"JOB {job} ON gpu0 CANCELLED")
-    long_project.snakemake("results/weights.pth")
-    check_resumed(long_project)
-
-
-def test_a_job_over_its_time_limit(long_project, cluster):
-    process, job = start_training(long_project, cluster)
-    cluster.call("scontrol", "update", f"JobId={job}", "EndTime=now")
-    check_failed(process, long_project, job, "TIMEOUT", "DUE TO TIME LIMIT")
-    long_project.snakemake("results/weights.pth")
-    check_resumed(long_project)
-
-
-def test_a_job_over_its_memory(long_project, cluster):
-    """Without control groups, Slurm kills the job, and says why in its log alone."""
-    process = long_project.start("results/weights.pth", "--set-resources", "train:mem_mb=200")
-    wait_until(lambda: "train" in cluster.jobs(long_project.folder), "the training is submitted")
-    job = cluster.jobs(long_project.folder)["train"][-1]["JobId"]
-    check_failed(process, long_project, job, "FAILED", "exceeded memory limit")
-    long_project.snakemake("results/weights.pth")
-    assert (long_project.folder / "results/weights.pth").exists()
+    long_project.snakemake(*targets)
+    assert long_project.stale(*targets) == {}
+    for run in ("cancelled", "overtime"):
+        check_resumed(long_project, f"results/{run}")
 
 
 def test_a_node_that_goes_down_and_comes_back(long_project, cluster):
     """The job goes back into the queue, and the build ends right without a second call."""
-    process, job = start_training(long_project, cluster)
+    process = long_project.start("results/weights.pth")
+    long_project.wait_for("results/logs/train.log", "Saving checkpoint at 4 epochs")
     cluster.kill_node("gpu0")
     wait_until(lambda: cluster.node_state("gpu0").startswith("down"), "gpu0 is down")
     assert process.poll() is None
     cluster.start_node("gpu0")
-    output, _ = process.communicate(timeout=180)
+    output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output
-    check_resumed(long_project)
-    (last,) = cluster.jobs(long_project.folder)["train"]
-    assert (last["JobId"], last["Restarts"]) == (job, "1")
+    check_resumed(long_project, "results")
+    (job,) = cluster.jobs(long_project.folder)["train"]
+    assert (job["JobState"], job["Restarts"]) == ("COMPLETED", "1")
