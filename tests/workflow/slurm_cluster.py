@@ -47,6 +47,7 @@ SelectTypeParameters=CR_Core_Memory
 MpiDefault=none
 # A node that is back is used again at once.
 ReturnToService=2
+SchedulerParameters=bf_interval=2,sched_interval=2
 SlurmdTimeout=10
 KillWait=2
 MinJobAge=600
@@ -55,7 +56,7 @@ SlurmdParameters=config_overrides
 GresTypes=gpu
 NodeName=cpu0 NodeHostname=localhost NodeAddr=127.0.0.1 Port={cpu_port} CPUs=4 RealMemory=32000
 NodeName=gpu0 NodeHostname=localhost NodeAddr=127.0.0.1 Port={gpu_port} CPUs=4 RealMemory=32000 \
-Gres=gpu:2
+Gres=gpu:4
 PartitionName=cpu Nodes=cpu0 Default=YES State=UP
 PartitionName=gpu Nodes=gpu0 State=UP
 """
@@ -75,7 +76,7 @@ def install() -> None:
 
 
 class Cluster:
-    """Partitions `cpu` (node cpu0, the default) and `gpu` (node gpu0, two GPUs, not real ones).
+    """Partitions `cpu` (node cpu0, the default) and `gpu` (node gpu0, four GPUs, not real ones).
 
     A context manager: it runs inside the block, and nothing of it afterwards. All files lie in a
     folder of its own, the ports are free ones.
@@ -169,9 +170,9 @@ class Cluster:
         names = ("port", "cpu_port", "gpu_port")
         text = _CONFIGURATION.format(folder=self.folder, **dict(zip(names, ports, strict=True)))
         (self.folder / "slurm.conf").write_text(text)
-        for index in range(2):  # any device file will do
+        for index in range(4):  # any device file will do
             (self.folder / f"gpu{index}").symlink_to("/dev/null")
-        gpus = f"NodeName=gpu0 Name=gpu File={self.folder}/gpu[0-1]\n"
+        gpus = f"NodeName=gpu0 Name=gpu File={self.folder}/gpu[0-3]\n"
         (self.folder / "gres.conf").write_text(gpus)
         srun = self.folder / "bin/srun"
         srun.write_text(_SRUN.format(folder=self.folder, srun=_path("srun")))

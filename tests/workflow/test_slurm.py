@@ -17,8 +17,10 @@ EPOCHS = 24
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
+    if os.geteuid():
+        pytest.skip("the daemons of the cluster need root")
     if missing := slurm_cluster.missing_programs():
-        if os.geteuid() or not shutil.which("apt-get"):
+        if not shutil.which("apt-get"):
             pytest.skip(f"not installed: {', '.join(missing)} (Debian: slurm-wlm and munge)")
         slurm_cluster.install()
     with Cluster(tmp_path_factory.mktemp("slurm")) as cluster:
@@ -65,17 +67,15 @@ def test_training_runs_on_a_gpu_node_and_the_rest_on_cpu_nodes(embedded, cluster
         "evaluate_ir": 2,
     }  # the images were drawn where Snakemake runs
     (train,) = jobs.pop("train")
-    assert (train["JobState"], train["Partition"], train["NodeList"]) == (
-        "COMPLETED",
-        "gpu",
-        "gpu0",
-    )
+    assert train["JobState"] == "COMPLETED"
+    assert (train["Partition"], train["NodeList"]) == ("gpu", "gpu0")
     assert "gres/gpu=2" in train["TRES"]
     assert "mem=8000M" in train["TRES"]
     assert train["TimeLimit"] == "1-00:00:00"
     assert train["NumCPUs"] == "2"  # the rule's 16, but no more than the profile allows
     for job in itertools.chain(*jobs.values()):
-        assert (job["JobState"], job["Partition"], job["NodeList"]) == ("COMPLETED", "cpu", "cpu0")
+        assert job["JobState"] == "COMPLETED"
+        assert (job["Partition"], job["NodeList"]) == ("cpu", "cpu0")
         assert "gpu" not in job["TRES"]
 
 
