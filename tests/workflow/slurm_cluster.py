@@ -135,7 +135,7 @@ class Cluster:
     def jobs(self, folder: Path) -> dict[str, list[dict[str, str]]]:
         """What Slurm says of the jobs of a project: by rule, in the order of submission."""
         jobs: dict[str, list[dict[str, str]]] = {}
-        for line in self.call("scontrol", "--oneliner", "show", "job").splitlines():
+        for line in self.call("scontrol", "--details", "--oneliner", "show", "job").splitlines():
             job = dict(re.findall(r"(\S+?)=(\S*)", line))
             if job.get("WorkDir") == str(folder):
                 rule = job["Comment"].removeprefix("rule_").split("_wildcards_")[0]

@@ -69,14 +69,14 @@ def test_training_runs_on_a_gpu_node_and_the_rest_on_cpu_nodes(embedded, cluster
     (train,) = jobs.pop("train")
     assert train["JobState"] == "COMPLETED"
     assert (train["Partition"], train["NodeList"]) == ("gpu", "gpu0")
-    assert "gres/gpu=2" in train["TRES"]
+    assert train["JOB_GRES"] == "gpu:2"
     assert "mem=8000M" in train["TRES"]
     assert train["TimeLimit"] == "1-00:00:00"
     assert train["NumCPUs"] == "2"  # the rule's 16, but no more than the profile allows
     for job in itertools.chain(*jobs.values()):
         assert job["JobState"] == "COMPLETED"
         assert (job["Partition"], job["NodeList"]) == ("cpu", "cpu0")
-        assert "gpu" not in job["TRES"]
+        assert job["JOB_GRES"] == "(null)"
 
 
 @pytest.fixture
