@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -75,16 +74,6 @@ class Project:
         jobs.pop("job")
         jobs.pop("all", None)
         return {rule: int(count) for rule, count in jobs.items()}
-
-    def wait_for(self, log: str, message: str) -> None:
-        """Wait until a log has a message."""
-        path = self.folder / log
-        deadline = time.monotonic() + 300
-        while time.monotonic() < deadline:
-            if path.exists() and message in path.read_text():
-                return
-            time.sleep(0.1)
-        pytest.fail(f"not in {log} within five minutes: {message}")
 
     def json(self, path: str) -> dict:
         return json.loads((self.folder / path).read_text(encoding="utf-8"))

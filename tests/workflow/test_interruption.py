@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 
 import pandas as pd
 import pytest
@@ -16,6 +17,17 @@ EPOCHS = 30
 def long_project(project):
     project.configure(learning_parameters=CONFIG["learning_parameters"] | {"num_iters": EPOCHS})
     return project
+
+
+def wait_for(project, log: str, message: str) -> None:
+    """Wait until a log has a message."""
+    path = project.folder / "results/logs" / log
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        if path.exists() and message in path.read_text():
+            return
+        time.sleep(0.1)
+    pytest.fail(f"not in {log} within five minutes: {message}")
 
 
 def process_of(snakemake: subprocess.Popen, script: str) -> int:
@@ -48,7 +60,7 @@ def check_resumed(project) -> None:
 
 def test_killed_training(long_project):
     process = long_project.start()
-    long_project.wait_for("results/logs/train.log", "Saving checkpoint at 4 epochs")
+    wait_for(long_project, "train.log", "Saving checkpoint at 4 epochs")
     os.kill(process_of(process, "train"), signal.SIGKILL)
     output, _ = process.communicate(timeout=60)
     assert process.returncode != 0, output
@@ -61,7 +73,7 @@ def test_killed_training(long_project):
 def test_killed_snakemake(long_project):
     """Needs --unlock and nothing else."""
     process = long_project.start()
-    long_project.wait_for("results/logs/train.log", "Saving checkpoint at 4 epochs")
+    wait_for(long_project, "train.log", "Saving checkpoint at 4 epochs")
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
 
@@ -73,7 +85,7 @@ def test_killed_snakemake(long_project):
 
 def test_other_settings_do_not_resume(long_project):
     process = long_project.start("results/weights.pth")
-    long_project.wait_for("results/logs/train.log", "Saving checkpoint at 4 epochs")
+    wait_for(long_project, "train.log", "Saving checkpoint at 4 epochs")
     os.kill(process_of(process, "train"), signal.SIGKILL)
     process.communicate(timeout=60)
 

@@ -94,6 +94,12 @@ def long_project(cluster, project):
     return project
 
 
+def wait_for_checkpoint(project, run: str) -> None:
+    log = project.folder / run / "logs/train.log"
+    saved = "Saving checkpoint at 4 epochs"
+    wait_until(lambda: log.exists() and saved in log.read_text(), f"{run} is trained", 240)
+
+
 def check_resumed(project, run: str) -> None:
     log = (project.folder / run / "logs/train.log").read_text()
     assert int(re.search(r"resumed epoch: (\d+)", log)[1]) >= 3
@@ -114,7 +120,7 @@ def test_jobs_that_the_cluster_kills(long_project, cluster):
     little = "train:mem_mb=200 if wildcards.run == 'results/memory' else 8000"
     process = long_project.start(*targets, "--set-resources", little)
     for run in ("overtime", "cancelled"):
-        long_project.wait_for(f"results/{run}/logs/train.log", "Saving checkpoint at 4 epochs")
+        wait_for_checkpoint(long_project, f"results/{run}")
     jobs = {
         re.search(r"wildcards_results_(\w+)", job["Comment"])[1]: job["JobId"]
         for job in cluster.jobs(long_project.folder)["train"]
@@ -140,7 +146,7 @@ def test_jobs_that_the_cluster_kills(long_project, cluster):
 def test_a_node_that_goes_down_and_comes_back(long_project, cluster):
     """The job goes back into the queue, and the build ends right without a second call."""
     process = long_project.start("results/weights.pth")
-    long_project.wait_for("results/logs/train.log", "Saving checkpoint at 4 epochs")
+    wait_for_checkpoint(long_project, "results")
     cluster.kill_node("gpu0")
     wait_until(lambda: cluster.node_state("gpu0").startswith("down"), "gpu0 is down")
     assert process.poll() is None
