@@ -16,6 +16,7 @@ rule benchmark:
     resources:
         mem_mb=8000,
         runtime=60,
+        slurm_partition=SETTINGS[""]["resources"]["partition"],
     params:
         models=[f"{RESULTS}/{model}" for model in ("weights.pth", *EXPORTED)],
         code=code_of("benchmark"),

@@ -81,6 +81,33 @@ def setting(key):
     return value
 
 
+# Devices of a run with which a job asks a cluster for a GPU: training wherever it can use one, what is
+# done in minutes only where it may not do without.
+TRAINED_ON_GPU = {"auto", "cuda"}
+EVALUATED_ON_GPU = {"cuda"}
+
+
+def partition(gpu_devices=frozenset()):
+    """A resource: a cluster's partition; None, which Snakemake leaves out, for its default."""
+
+    def value(wildcards):
+        settings = settings_of(wildcards)
+        key = "gpu_partition" if settings["device"] in gpu_devices else "partition"
+        return settings["resources"][key]
+
+    return value
+
+
+def gpus(gpu_devices, count=lambda settings: 1):
+    """A resource: the GPUs that a cluster is asked for; None, which is left out, for none."""
+
+    def value(wildcards):
+        settings = settings_of(wildcards)
+        return count(settings) if settings["device"] in gpu_devices else None
+
+    return value
+
+
 @cache
 def code_of(script):
     """A parameter: digest of the library modules that a script imports."""

@@ -25,6 +25,7 @@ rule compare:
     resources:
         mem_mb=8000,
         runtime=60,
+        slurm_partition=SETTINGS[""]["resources"]["partition"],
     params:
         models=compared_models(),
         code=code_of("compare"),

@@ -1,6 +1,13 @@
 """Data: the embedded dataset, BCCD, and the check of any dataset before it is used."""
 
 
+# Small, or in need of the internet, which the nodes of a cluster often lack.
+localrules:
+    draw_cells,
+    download_bccd,
+    convert_bccd,
+
+
 rule draw_cells:
     output:
         annotations="resources/cells/{subset}/_annotations.coco.json",
@@ -74,6 +81,7 @@ rule prepare_dataset:
     resources:
         mem_mb=2000,
         runtime=60,
+        slurm_partition=partition(),
     params:
         image_root=lambda wildcards: str(source_of(wildcards)[1]),
         images=lambda wildcards: changed_images(source_of(wildcards)[1]),

@@ -1,6 +1,10 @@
 """Deployment: from a measured model to an archive that runs it, and a demonstration."""
 
 
+localrules:
+    deploy,
+
+
 rule deploy:
     input:
         deployed_code(),
@@ -45,6 +49,7 @@ rule demo:
     resources:
         mem_mb=4000,
         runtime=60,
+        slurm_partition=partition(),
     params:
         source=lambda wildcards: settings_of(wildcards)["demo"]["source"],
         seconds=lambda wildcards: settings_of(wildcards)["demo"]["seconds"],

@@ -13,6 +13,8 @@ rule evaluate_snapshot:
     resources:
         mem_mb=4000,
         runtime=60,
+        slurm_partition=partition(EVALUATED_ON_GPU),
+        gpu=gpus(EVALUATED_ON_GPU),
         device=lambda wildcards: settings_of(wildcards)["device"],
     params:
         postprocessing=setting("postprocessing"),
@@ -39,6 +41,7 @@ rule evaluate_ir:
     resources:
         mem_mb=4000,
         runtime=60,
+        slurm_partition=partition(),
     params:
         postprocessing=setting("postprocessing"),
         code=code_of("evaluate_ir"),

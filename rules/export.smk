@@ -15,6 +15,7 @@ rule export:
     resources:
         mem_mb=4000,
         runtime=10,
+        slurm_partition=partition(),
     params:
         code=code_of("export"),
     message:

@@ -21,6 +21,8 @@ rule quantize_nncf:
     resources:
         mem_mb=8000,
         runtime=12 * 60,
+        slurm_partition=partition(TRAINED_ON_GPU),
+        gpu=gpus(TRAINED_ON_GPU),
         device=lambda wildcards: settings_of(wildcards)["device"],
         num_workers=lambda wildcards: settings_of(wildcards)["learning_parameters"]["num_workers"],
         checkpoints=lambda wildcards: f"{wildcards.run}/nncf_checkpoints",

@@ -22,6 +22,7 @@ rule quantize_pot:
     resources:
         mem_mb=8000,
         runtime=120,
+        slurm_partition=partition(),
     params:
         pot_parameters=setting("pot_parameters"),
         code=code_of("quantize_pot"),

@@ -24,6 +24,8 @@ rule train:
     resources:
         mem_mb=8000,
         runtime=24 * 60,
+        slurm_partition=partition(TRAINED_ON_GPU),
+        gpu=gpus(TRAINED_ON_GPU, lambda settings: settings["resources"]["gpus"]),
         # Resources, unlike parameters, are no reason to train again.
         device=lambda wildcards: settings_of(wildcards)["device"],
         processes=lambda wildcards: settings_of(wildcards)["resources"]["gpus"],

@@ -1,6 +1,10 @@
 """Weights from elsewhere: pretrained ones that training starts from, and finished ones."""
 
 
+localrules:
+    download_pretrained,
+
+
 rule download_pretrained:
     output:
         "resources/pretrained/{file}",
@@ -39,6 +43,8 @@ rule adopt_weights:
     resources:
         mem_mb=4000,
         runtime=60,
+        slurm_partition=partition(EVALUATED_ON_GPU),
+        gpu=gpus(EVALUATED_ON_GPU),
         device=lambda wildcards: settings_of(wildcards)["device"],
     params:
         id=setting("id"),

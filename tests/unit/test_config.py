@@ -121,6 +121,7 @@ def test_defaults_of_the_schema_fill_what_nobody_gives(resolve):
         "maximal_accuracy_degradation": 1.0,
         "on_degradation": "fail",
     }
+    assert settings["resources"] == {"gpus": 1, "partition": None, "gpu_partition": None}
     assert settings["template"] == "atss_mobilenetv2"
     assert settings["device"] == "auto"
     assert settings["results"] == "results"
@@ -266,6 +267,8 @@ def test_what_is_given_is_not_changed_and_runs_share_nothing(resolve):
         ("learning_parameters", "learning_rate_schedule", "Cosine", "cosine"),
         ("pot_parameters", "preset", "Mixed", "mixed"),
         ("pot_parameters", "preset", "PERFORMANCE", "performance"),
+        ("resources", "gpus", "2", 2),
+        ("resources", "gpu_partition", "12", "12"),
     ],
 )
 @pytest.mark.parametrize("source", ["file", "line", "run"])
@@ -787,6 +790,15 @@ def test_unknown_keys(problems, given, start):
             {"weights": 4},
             "weights: found 4 (integer), expected the path of a finished snapshot or "
             "checkpoint, or null",
+        ),
+        (
+            {"resources": {"gpus": 0}},
+            "resources.gpus: found 0 (integer), expected an integer, at least 1",
+        ),
+        (
+            {"resources": {"partition": ""}},
+            'resources.partition: found "" (string), expected partition of a Slurm cluster '
+            "for jobs without a GPU, or null, the cluster's default",
         ),
     ],
 )

@@ -36,6 +36,9 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        # Where Snakemake runs the jobs: options of it, and variables of its environment.
+        self.executor = ["--cores", "2"]
+        self.environment: dict[str, str] = {}
 
     def configure(self, **changes) -> None:
         """Write `config.yaml`: the tiny configuration with some top-level keys changed."""
@@ -43,11 +46,11 @@ class Project:
         path.write_text(yaml.safe_dump(CONFIG | changes), encoding="utf-8")
 
     def start(self, *arguments: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", "snakemake", "--configfile", "config.yaml", "--cores", "2"]
+        command = [sys.executable, "-m", "snakemake", "--configfile", "config.yaml"]
         return subprocess.Popen(
-            [*command, *arguments],
+            [*command, *self.executor, *arguments],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": "", "COLUMNS": "200"},
+            env={**os.environ, **self.environment, "PYTHONPATH": "", "COLUMNS": "200"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -13,6 +13,37 @@ def test_dry_run_reads_well(project):
     assert not (project.folder / "results").exists()
 
 
+def test_what_a_cluster_is_asked_for(project):
+    """GPUs where the device needs them, partitions where the configuration names them."""
+    partitions = {"partition": "long", "gpu_partition": "gpu"}
+    project.configure(
+        resources={"gpus": 3},
+        runs={
+            "auto": {"resources": partitions},
+            "cuda": {"resources": partitions, "device": "cuda"},
+            "cpu": {"resources": partitions, "device": "cpu"},
+        },
+    )
+    for path in (project.folder / "rules").glob("*.smk"):
+        # Where a rule has a message, Snakemake shows that in place of the resources.
+        path.write_text(re.sub(r"    message:\n.*\n", "", path.read_text(encoding="utf-8")))
+    runs = ("results", "results/auto", "results/cuda", "results/cpu")
+    files = ("performance.json", "nncf/performance.json")
+    plan = project.snakemake("--dry-run", *(f"{run}/{file}" for run in runs for file in files))
+    asked = {}
+    for rule, job in re.findall(r"^rule (\w+):\n((?: .*\n)+)", plan, re.MULTILINE):
+        run = re.search(r"wildcards:.*\brun=([\w/]+)", job)[1]
+        found = dict(re.findall(r"(gpu|slurm_partition)=(\w+)", job))
+        asked[rule, run] = (found.get("gpu"), found.get("slurm_partition"))
+    rules = ("prepare_dataset", "train", "evaluate_snapshot", "quantize_nncf")
+    assert {rule: [asked[rule, run] for run in runs] for rule in rules} == {
+        "prepare_dataset": [(None, None)] + 3 * [(None, "long")],
+        "train": [("3", None), ("3", "gpu"), ("3", "gpu"), (None, "long")],
+        "evaluate_snapshot": [(None, None), (None, "long"), ("1", "gpu"), (None, "long")],
+        "quantize_nncf": [("1", None), ("1", "gpu"), ("1", "gpu"), (None, "long")],
+    }
+
+
 def test_pictures(project):
     assert "digraph snakemake_dag" in project.snakemake("--dag")
     assert "digraph snakemake_dag" in project.snakemake("--rulegraph")

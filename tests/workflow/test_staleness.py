@@ -50,6 +50,8 @@ CONFIGURATION = {
     "weights": ({"weights": "config.yaml"}, ADOPT),
     "num_workers": (learning(num_workers=2), {}),
     "device": ({"device": "cpu"}, {}),
+    "gpus": ({"resources": {"gpus": 2}}, {}),
+    "partitions": ({"resources": {"partition": "long", "gpu_partition": "gpu"}}, {}),
     "a run": ({"runs": {"slow": learning(learning_rate=0.0001)}}, {}),
     "another folder of results": ({"results": "elsewhere"}, PREPARE),
     "data.test left out": (

@@ -1,0 +1,234 @@
+"""A Slurm cluster on this machine: munge, slurmctld and two slurmd, one of them with GPUs."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import psutil
+
+_PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "sbatch", "squeue", "scontrol")
+# All processes of a cluster, jobs included, have its folder in this variable of their environment.
+_MARK = "DETMAKE_SLURM_CLUSTER"
+
+# The plugin takes SLURM_CONF away from srun, since on most clusters the file is in its usual place.
+_SRUN = """\
+#!/bin/sh
+SLURM_CONF={folder}/slurm.conf exec {srun} "$@"
+"""
+
+_CONFIGURATION = """\
+ClusterName=test
+SlurmctldHost=localhost
+SlurmUser=root
+SlurmdUser=root
+SlurmctldPort={port}
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket,cred_expire=5
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.%n.pid
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool.%n
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.%n.log
+# Works without control groups, which a container may lack: memory is watched once a second.
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=1
+JobAcctGatherParams=OverMemoryKill
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+MpiDefault=none
+# A node that is back is used again at once.
+ReturnToService=2
+SchedulerParameters=bf_interval=2,sched_interval=2
+SlurmdTimeout=10
+KillWait=2
+MinJobAge=600
+# CPUs and memory are what stands here, not what the machine has.
+SlurmdParameters=config_overrides
+GresTypes=gpu
+NodeName=cpu0 NodeHostname=localhost NodeAddr=127.0.0.1 Port={cpu_port} CPUs=4 RealMemory=32000
+NodeName=gpu0 NodeHostname=localhost NodeAddr=127.0.0.1 Port={gpu_port} CPUs=4 RealMemory=32000 \
+Gres=gpu:4
+PartitionName=cpu Nodes=cpu0 Default=YES State=UP
+PartitionName=gpu Nodes=gpu0 State=UP
+"""
+
+
+def missing_programs() -> list[str]:
+    """The programs of Slurm and munge that this machine lacks."""
+    return [program for program in _PROGRAMS if not _path(program)]
+
+
+def install() -> None:
+    """Install Debian's packages; needs root and apt-get."""
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    install = ["install", "--yes", "--no-install-recommends", "slurm-wlm", "munge"]
+    for arguments in (["update"], install):
+        subprocess.run(["apt-get", "-qq", *arguments], env=environment, check=True)
+
+
+class Cluster:
+    """Partitions `cpu` (node cpu0, the default) and `gpu` (node gpu0, four GPUs, not real ones).
+
+    A context manager: it runs inside the block, and nothing of it afterwards. All files lie in a
+    folder of its own, the ports are free ones.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What makes Slurm's programs, and Snakemake with them, work on this cluster."""
+        return {
+            "SLURM_CONF": str(self.folder / "slurm.conf"),
+            "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
+            _MARK: str(self.folder),
+        }
+
+    def __enter__(self) -> "Cluster":
+        self._configure()
+        try:
+            munge = {
+                name: self.folder / f"munge.{name}" for name in ("key", "socket", "log", "seed")
+            }
+            files = [f"--{name}-file={munge[name]}" for name in ("key", "log", "seed")]
+            pid_file = f"--pid-file={self.folder}/munge.pid"
+            self._start(
+                "munged",
+                *("--foreground", "--force", *files, pid_file, f"--socket={munge['socket']}"),
+            )
+            wait_until(munge["socket"].exists, "munged listens")
+            self._start("slurmctld", "-D")
+            for node in ("cpu0", "gpu0"):
+                self.start_node(node)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._kill(self._processes())
+
+    def start_node(self, node: str) -> None:
+        """Start a node, and wait until it takes jobs."""
+        self._start("slurmd", "-D", "-N", node, SLURMD_NODENAME=node)
+        wait_until(lambda: self.node_state(node) == "idle", f"{node} is idle")
+
+    def kill_node(self, node: str) -> None:
+        """Kill a node's daemon and all jobs on it at once, as if the power had failed."""
+        self._kill(self._processes(SLURMD_NODENAME=node))
+
+    def node_state(self, node: str) -> str:
+        """The state as sinfo abbreviates it; empty where the controller does not answer."""
+        command = ["sinfo", "--noheader", "--nodes", node, "--format", "%t"]
+        return self._run(command, check=False)
+
+    def jobs(self, folder: Path) -> dict[str, list[dict[str, str]]]:
+        """What Slurm says of the jobs of a project: by rule, in the order of submission."""
+        jobs: dict[str, list[dict[str, str]]] = {}
+        for line in self.call("scontrol", "--details", "--oneliner", "show", "job").splitlines():
+            job = dict(re.findall(r"(\S+?)=(\S*)", line))
+            if job.get("WorkDir") == str(folder):
+                rule = job["Comment"].removeprefix("rule_").split("_wildcards_")[0]
+                jobs.setdefault(rule, []).append(job)
+        return {
+            rule: sorted(found, key=lambda job: int(job["JobId"])) for rule, found in jobs.items()
+        }
+
+    def call(self, *command: str) -> str:
+        """Run one of Slurm's programs; return what it prints."""
+        return self._run(command)
+
+    def _run(self, command: Sequence[str], check: bool = True) -> str:
+        process = subprocess.run(
+            command,
+            env={**os.environ, **self.environment},
+            check=check,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+        return process.stdout.strip()
+
+    def _configure(self) -> None:
+        with ExitStack() as stack:
+            sockets = [stack.enter_context(socket.socket()) for _ in range(3)]
+            for free in sockets:
+                free.bind(("127.0.0.1", 0))
+            ports = [free.getsockname()[1] for free in sockets]
+        for name in ("bin", "state", "spool.cpu0", "spool.gpu0"):
+            (self.folder / name).mkdir()
+        names = ("port", "cpu_port", "gpu_port")
+        text = _CONFIGURATION.format(folder=self.folder, **dict(zip(names, ports, strict=True)))
+        (self.folder / "slurm.conf").write_text(text)
+        for index in range(4):  # any device file will do
+            (self.folder / f"gpu{index}").symlink_to("/dev/null")
+        gpus = f"NodeName=gpu0 Name=gpu File={self.folder}/gpu[0-3]\n"
+        (self.folder / "gres.conf").write_text(gpus)
+        srun = self.folder / "bin/srun"
+        srun.write_text(_SRUN.format(folder=self.folder, srun=_path("srun")))
+        srun.chmod(0o755)
+        key = self.folder / "munge.key"
+        key.write_bytes(os.urandom(128))
+        key.chmod(0o400)
+
+    def _start(self, program: str, *arguments: str, **variables: str) -> None:
+        with (self.folder / f"{program}.out").open("ab") as output:
+            subprocess.Popen(
+                [_path(program), *arguments],
+                env={**os.environ, **self.environment, **variables},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _processes(self, **variables: str) -> list[psutil.Process]:
+        """All processes of the cluster whose environment has these variables as well.
+
+        The daemons of job steps, which hide theirs and report how a job ended, come first.
+        """
+        wanted = {_MARK: str(self.folder), **variables}.items()
+        steps, others = set(), set()
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):  # it ended meanwhile, or is another user's
+                if wanted <= process.environ().items():
+                    others.add(process)
+                    parent = process.parent()
+                    if parent and parent.name() == "slurmstepd":
+                        steps.add(parent)
+        return [*steps, *others]
+
+    @staticmethod
+    def _kill(processes: list[psutil.Process]) -> None:
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(processes, timeout=10)
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    """Wait for a condition.
+
+    Raises:
+        TimeoutError: it does not come true.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {seconds} s: {what}")
+        time.sleep(0.2)
+
+
+def _path(program: str) -> str | None:
+    """The path of a program; the daemons are where only root looks."""
+    return shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")

@@ -1,0 +1,158 @@
+"""The build on a real Slurm cluster: where its jobs run, what becomes of those that it loses."""
+
+import itertools
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import slurm_cluster
+import yaml
+from conftest import CONFIG, ROOT
+from slurm_cluster import Cluster, wait_until
+
+EPOCHS = 24
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    if os.geteuid():
+        pytest.skip("the daemons of the cluster need root")
+    if missing := slurm_cluster.missing_programs():
+        if not shutil.which("apt-get"):
+            pytest.skip(f"not installed: {', '.join(missing)} (Debian: slurm-wlm and munge)")
+        slurm_cluster.install()
+    with Cluster(tmp_path_factory.mktemp("slurm")) as cluster:
+        yield cluster
+
+
+def submit_to(cluster: Cluster, project) -> None:
+    """Let the project's Snakemake submit through the profile, to a cluster without accounting."""
+    project.environment = cluster.environment
+    project.executor = [
+        *("--workflow-profile", "profiles/slurm", "--max-threads", "2"),
+        *("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def embedded(cluster, template_project, tmp_path_factory):
+    """The default experiment with a short training, all of it built on the cluster."""
+    project = template_project.copy(tmp_path_factory.mktemp("embedded") / "project")
+    experiment = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+    experiment["learning_parameters"]["num_iters"] = 2
+    experiment["pot_parameters"] = {"maximal_accuracy_degradation": 100}
+    experiment["resources"] = {"gpus": 2, "partition": "cpu", "gpu_partition": "gpu"}
+    (project.folder / "config.yaml").write_text(yaml.safe_dump(experiment), encoding="utf-8")
+    submit_to(cluster, project)
+    project.snakemake()
+    return project
+
+
+def test_the_whole_build(embedded):
+    for folder in ("", "openvino/", "pot/"):
+        assert 0 <= embedded.json(f"results/{folder}performance.json")["f-measure"] <= 1
+    assert embedded.stale() == {}
+
+
+def test_training_runs_on_a_gpu_node_and_the_rest_on_cpu_nodes(embedded, cluster):
+    jobs = cluster.jobs(embedded.folder)
+    assert {rule: len(found) for rule, found in jobs.items()} == {
+        "prepare_dataset": 3,
+        "train": 1,
+        "evaluate_snapshot": 1,
+        "export": 1,
+        "quantize_pot": 1,
+        "evaluate_ir": 2,
+    }  # the images were drawn where Snakemake runs
+    (train,) = jobs.pop("train")
+    assert train["JobState"] == "COMPLETED"
+    assert (train["Partition"], train["NodeList"]) == ("gpu", "gpu0")
+    assert train["JOB_GRES"] == "gpu:2"
+    assert "mem=8000M" in train["TRES"]
+    assert train["TimeLimit"] == "1-00:00:00"
+    assert train["NumCPUs"] == "2"  # the rule's 16, but no more than the profile allows
+    for job in itertools.chain(*jobs.values()):
+        assert job["JobState"] == "COMPLETED"
+        assert (job["Partition"], job["NodeList"]) == ("cpu", "cpu0")
+        assert job["JOB_GRES"] == "(null)"
+
+
+@pytest.fixture
+def long_project(cluster, project):
+    """Long trainings, one for each fate of a job, whose datasets are ready."""
+    project.configure(
+        learning_parameters=CONFIG["learning_parameters"] | {"num_iters": EPOCHS},
+        resources={"partition": "cpu", "gpu_partition": "gpu"},
+        runs={"cancelled": {}, "overtime": {}, "memory": {}},
+    )
+    subsets = ("train", "val", "test")
+    runs = ("results", "results/cancelled", "results/overtime", "results/memory")
+    project.snakemake(*(f"{run}/dataset/{subset}.json" for run in runs for subset in subsets))
+    submit_to(cluster, project)
+    return project
+
+
+def wait_for_checkpoint(project, run: str) -> None:
+    log = project.folder / run / "logs/train.log"
+    saved = "Saving checkpoint at 4 epochs"
+    wait_until(lambda: log.exists() and saved in log.read_text(), f"{run} is trained", 240)
+
+
+def check_resumed(project, run: str) -> None:
+    log = (project.folder / run / "logs/train.log").read_text()
+    assert int(re.search(r"resumed epoch: (\d+)", log)[1]) >= 3
+    assert "Saving checkpoint at 2 epochs" not in log  # Snakemake starts a log anew
+    assert f"Saving checkpoint at {EPOCHS} epochs" in log
+
+
+def test_jobs_that_the_cluster_kills(long_project, cluster):
+    """By hand, over time, over memory: Snakemake says so, and a second call finishes them."""
+    # Slurm's state of each run's job, and what Slurm writes into the job's log. Without control
+    # groups, the log alone tells a job over its memory from one that failed.
+    fates = {
+        "cancelled": ("CANCELLED", "CANCELLED AT"),
+        "overtime": ("TIMEOUT", "DUE TO TIME LIMIT"),
+        "memory": ("FAILED", "exceeded memory limit"),
+    }
+    targets = [f"results/{run}/weights.pth" for run in fates]
+    little = "train:mem_mb=200 if wildcards.run == 'results/memory' else 8000"
+    process = long_project.start(*targets, "--set-resources", little)
+    for run in ("overtime", "cancelled"):
+        wait_for_checkpoint(long_project, f"results/{run}")
+    jobs = {
+        re.search(r"wildcards_results_(\w+)", job["Comment"])[1]: job["JobId"]
+        for job in cluster.jobs(long_project.folder)["train"]
+    }
+    cluster.call("scontrol", "update", f"JobId={jobs['overtime']}", "EndTime=now")
+    cluster.call("scancel", jobs["cancelled"])
+
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode != 0, output
+    assert output.count("Error in rule train") >= 3
+    for run, (state, reason) in fates.items():
+        assert f"SLURM-job '{jobs[run]}' failed, SLURM status is: '{state}'" in output
+        log = re.search(rf"\S+/slurm_logs/rule_train/\w+/{jobs[run]}\.log", output)[0]
+        assert reason in Path(log).read_text()
+        assert not (long_project.folder / f"results/{run}/weights.pth").exists()
+
+    long_project.snakemake(*targets)
+    assert long_project.stale(*targets) == {}
+    for run in ("cancelled", "overtime"):
+        check_resumed(long_project, f"results/{run}")
+
+
+def test_a_node_that_goes_down_and_comes_back(long_project, cluster):
+    """The job goes back into the queue, and the build ends right without a second call."""
+    process = long_project.start("results/weights.pth")
+    wait_for_checkpoint(long_project, "results")
+    cluster.kill_node("gpu0")
+    wait_until(lambda: cluster.node_state("gpu0").startswith("down"), "gpu0 is down")
+    assert process.poll() is None
+    cluster.start_node("gpu0")
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    check_resumed(long_project, "results")
+    (job,) = cluster.jobs(long_project.folder)["train"]
+    assert (job["JobState"], job["Restarts"]) == ("COMPLETED", "1")
