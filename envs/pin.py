@@ -38,7 +38,7 @@ channels:
   - conda-forge
   - nodefaults
 dependencies:
-  - python=3.11.*
+  - python=3.11
   - pip
   - pip:
 {pins}"""
