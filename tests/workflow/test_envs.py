@@ -41,12 +41,17 @@ def pip_section(name: str) -> list[str]:
     return section["pip"]
 
 
-def imports_of(script: str) -> set[str]:
+def imports_of(script: Path) -> set[str]:
     """The installed modules that a script imports, itself or by the library, functions included."""
     finder = ModuleFinder(path=[str(ROOT / "scripts")])
-    finder.run_script(str(ROOT / "scripts" / script))
+    finder.run_script(str(script))
     modules = {name.split(".")[0] for name in finder.badmodules}
     return modules - sys.stdlib_module_names - {"detmake"}
+
+
+def providers_of(module: str) -> set[str]:
+    """The packages that a module may come from."""
+    return {canonicalize_name(name) for name in packages_distributions()[module]}
 
 
 # The files
@@ -67,15 +72,25 @@ def test_the_pins_follow_from_the_lock(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_environment_is_of_what_its_scripts_import(name):
-    imported = set().union(*(imports_of(script) for script, env in SCRIPTS.items() if env == name))
+    scripts = [ROOT / "scripts" / script for script, env in SCRIPTS.items() if env == name]
+    imported = set().union(*map(imports_of, scripts))
     modules = imported - OPTIONAL.get(name, set()) | INDIRECT.get(name, set())
-    providers = {
-        module: {canonicalize_name(provider) for provider in packages_distributions()[module]}
-        for module in modules
-    }
     packages = set(pin.ENVIRONMENTS[name][1])
-    assert {module for module in modules if not providers[module] & packages} == set()
-    assert packages <= set().union(*providers.values())
+    assert {module for module in modules if not providers_of(module) & packages} == set()
+    assert packages <= set().union(*map(providers_of, modules))
+
+
+def test_the_workflow_itself_needs_what_the_readme_says(tmp_path):
+    """Where conda makes the environments, nothing else is installed beside Snakemake."""
+    command = r"`pip install -c requirements.txt (snakemake .*?)`"
+    packages = re.search(command, (ROOT / "README.md").read_text(encoding="utf-8"))[1].split()
+    installed = {canonicalize_name(line.split("==")[0]) for line in pin.pins(packages)}
+    imports = re.findall(
+        r"^(?:import|from) .*", (ROOT / "rules/common.smk").read_text(), re.MULTILINE
+    )
+    (tmp_path / "imports.py").write_text("\n".join(imports))
+    for module in imports_of(tmp_path / "imports.py"):
+        assert providers_of(module) & installed, module
 
 
 # Virtual environments of the pip sections alone
