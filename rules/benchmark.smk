@@ -12,6 +12,8 @@ rule benchmark:
         md=f"{RESULTS}/benchmark.md",
     log:
         f"{RESULTS}/logs/benchmark.log",
+    conda:
+        "../envs/reporting.yaml"
     threads: 16
     resources:
         mem_mb=8000,

@@ -18,8 +18,9 @@ from detmake import config as configuration
 from detmake import data_source, media_files, provenance
 from detmake.errors import InputError
 
-# `snakemake --lint` asks for a conda environment of each rule. All rules run in the one environment that
-# requirements.txt locks, which needs no conda.
+# The environments in envs/ list all that they need, but conda has pip look for dependencies, and MMDetection's
+# bring a second OpenCV, which needs system libraries. A conda file cannot say --no-deps; conda's pip reads this.
+os.environ.setdefault("PIP_NO_DEPS", "1")
 
 # Keys that change how fast a result is there, not what it is: never a reason to build again.
 NEUTRAL = {"num_workers"}

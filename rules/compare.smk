@@ -21,6 +21,8 @@ rule compare:
         md=f"{RESULTS}/comparison.md",
     log:
         f"{RESULTS}/logs/comparison.log",
+    conda:
+        "../envs/reporting.yaml"
     threads: 16
     resources:
         mem_mb=8000,

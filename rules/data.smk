@@ -14,6 +14,8 @@ rule draw_cells:
         pristine="resources/cells/{subset}/images.sha256",
     log:
         "resources/logs/cells_{subset}.log",
+    conda:
+        "../envs/data.yaml"
     resources:
         mem_mb=1000,
         runtime=5,
@@ -32,6 +34,8 @@ rule download_bccd:
         archive="resources/bccd/archive.zip",
     log:
         "resources/logs/bccd_download.log",
+    conda:
+        "../envs/data.yaml"
     resources:
         mem_mb=1000,
         runtime=30,
@@ -53,6 +57,8 @@ rule convert_bccd:
         pristine="resources/bccd/{subset}/images.sha256",
     log:
         "resources/logs/bccd_{subset}.log",
+    conda:
+        "../envs/data.yaml"
     resources:
         mem_mb=1000,
         runtime=5,
@@ -78,6 +84,8 @@ rule prepare_dataset:
         "{run}/dataset/{split}.json",
     log:
         "{run}/logs/dataset_{split}.log",
+    conda:
+        "../envs/data.yaml"
     resources:
         mem_mb=2000,
         runtime=60,

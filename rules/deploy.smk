@@ -24,6 +24,8 @@ rule deploy:
         "{run}/logs/deploy_{model}.log",
     wildcard_constraints:
         model="|".join(EXPORTED),
+    conda:
+        "../envs/inference.yaml"
     resources:
         mem_mb=1000,
         runtime=5,
@@ -45,6 +47,8 @@ rule demo:
         directory("{run}/demo"),
     log:
         "{run}/logs/demo.log",
+    conda:
+        "../envs/inference.yaml"
     threads: 16
     resources:
         mem_mb=4000,

@@ -9,6 +9,8 @@ rule evaluate_snapshot:
         "{run}/performance.json",
     log:
         "{run}/logs/evaluate.log",
+    conda:
+        "../envs/training.yaml"
     threads: 16
     resources:
         mem_mb=4000,
@@ -37,6 +39,8 @@ rule evaluate_ir:
         "{run}/logs/evaluate_{model}.log",
     wildcard_constraints:
         model="|".join(EXPORTED),
+    conda:
+        "../envs/inference.yaml"
     threads: 16
     resources:
         mem_mb=4000,

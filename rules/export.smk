@@ -12,6 +12,8 @@ rule export:
         confidence_threshold="{run}/openvino/confidence_threshold",
     log:
         "{run}/logs/export.log",
+    conda:
+        "../envs/training.yaml"
     resources:
         mem_mb=4000,
         runtime=10,

@@ -17,6 +17,8 @@ rule quantize_nncf:
         "{run}/logs/nncf.log",
     benchmark:
         "{run}/benchmarks/nncf.tsv"
+    conda:
+        "../envs/nncf.yaml"
     threads: 16
     resources:
         mem_mb=8000,

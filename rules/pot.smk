@@ -18,6 +18,8 @@ rule quantize_pot:
         "{run}/logs/pot.log",
     benchmark:
         "{run}/benchmarks/pot.tsv"
+    conda:
+        "../envs/inference.yaml"
     threads: 16
     resources:
         mem_mb=8000,

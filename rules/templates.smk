@@ -9,6 +9,8 @@ localrules:
 rule templates:
     input:
         sorted((ROOT / "config/templates").glob("*.yaml")),
+    conda:
+        "../envs/reporting.yaml"
     message:
         "Templates in config/templates"
     script:

@@ -20,6 +20,8 @@ rule train:
         "{run}/benchmarks/train.tsv"
     wildcard_constraints:
         run=runs_where(lambda settings: not settings["weights"]),
+    conda:
+        "../envs/training.yaml"
     threads: 16
     resources:
         mem_mb=8000,

@@ -12,6 +12,8 @@ rule download_pretrained:
         "resources/logs/pretrained_{file}.log",
     wildcard_constraints:
         file="|".join(map(re.escape, PRETRAINED)) or "(?!)",
+    conda:
+        "../envs/data.yaml"
     resources:
         mem_mb=1000,
         runtime=30,
@@ -39,6 +41,8 @@ rule adopt_weights:
         "{run}/logs/adopt.log",
     wildcard_constraints:
         run=runs_where(lambda settings: settings["weights"]),
+    conda:
+        "../envs/training.yaml"
     threads: 16
     resources:
         mem_mb=4000,

@@ -128,7 +128,7 @@ def template_project(tmp_path_factory) -> Project:
     folder = tmp_path_factory.mktemp("project")
     for file in ("Snakefile", "LICENSE", "requirements.txt"):
         shutil.copy(ROOT / file, folder)
-    for part in ("rules", "scripts", "config", "profiles"):
+    for part in ("rules", "scripts", "config", "profiles", "envs"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     for index, (subset, images) in enumerate({"train": 16, "valid": 6, "test": 6}.items()):
         write_subset(folder / "data" / subset, images, 1000 * index)

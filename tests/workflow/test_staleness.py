@@ -185,6 +185,13 @@ def test_an_edited_script(built, script, expected):
     assert built.stale() == expected
 
 
+def test_an_edited_environment(built):
+    """It counts where conda makes the environments, which test_conda.py tries."""
+    for path in (built.folder / "envs").iterdir():
+        path.write_text(path.read_text() + "\n# edited\n")
+    assert built.stale() == {}
+
+
 OUTPUTS = {
     "weights.pth": TRAIN,
     "openvino/openvino.bin": EXPORT,
