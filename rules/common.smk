@@ -127,7 +127,7 @@ def deployed_code():
 @cache
 def changed_images(folder):
     """A parameter: the state of an image folder, without a place in the rule's input files."""
-    return checked(data_source.changed_images, folder, Path(".snakemake/image_digests.json"))
+    return checked(data_source.changed_images, folder, Path(".snakemake/image_digests"))
 
 
 def evaluated_subset(wildcards):
