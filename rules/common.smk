@@ -21,6 +21,8 @@ from detmake.errors import InputError
 # `snakemake --lint` asks for a conda environment of each rule. All rules run in the one environment that
 # requirements.txt locks, which needs no conda.
 
+# What is not a result is marked `local`: it stays here where results go to object storage (docs/storage.md).
+
 # Keys that change how fast a result is there, not what it is: never a reason to build again.
 NEUTRAL = {"num_workers"}
 
@@ -102,8 +104,8 @@ def pretrained_weights(wildcards):
         return {}
     source = pretrained["source"]
     if "://" in source:
-        return {"downloaded": f"resources/pretrained/{Path(source).name}"}
-    return {"pretrained": source}
+        return {"downloaded": local(f"resources/pretrained/{Path(source).name}")}
+    return {"pretrained": local(source)}
 
 
 def sources_of(wildcards):
@@ -145,7 +147,9 @@ def demo_files(wildcards):
     source = settings_of(wildcards)["demo"]["source"]
     if source is None:
         return {"subset": evaluated_subset(wildcards)}
-    return {} if media_files.is_camera(source) else {"files": checked(media_files.files_of, source)}
+    if media_files.is_camera(source):
+        return {}
+    return {"files": local(checked(media_files.files_of, source))}
 
 
 def lacks_test(wildcards):

@@ -8,7 +8,7 @@ localrules:
 # Without a log file: what it writes is for the terminal.
 rule templates:
     input:
-        sorted((ROOT / "config/templates").glob("*.yaml")),
+        local(sorted((ROOT / "config/templates").glob("*.yaml"))),
     message:
         "Templates in config/templates"
     script:
