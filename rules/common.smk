@@ -22,6 +22,8 @@ from detmake.errors import InputError
 # bring a second OpenCV, which needs system libraries. A conda file cannot say --no-deps; conda's pip reads this.
 os.environ.setdefault("PIP_NO_DEPS", "1")
 
+# What is not a result is marked `local`: it stays here where results go to object storage (docs/storage.md).
+
 # Keys that change how fast a result is there, not what it is: never a reason to build again.
 NEUTRAL = {"num_workers"}
 
@@ -130,8 +132,8 @@ def pretrained_weights(wildcards):
         return {}
     source = pretrained["source"]
     if "://" in source:
-        return {"downloaded": f"resources/pretrained/{Path(source).name}"}
-    return {"pretrained": source}
+        return {"downloaded": local(f"resources/pretrained/{Path(source).name}")}
+    return {"pretrained": local(source)}
 
 
 def sources_of(wildcards):
@@ -155,7 +157,7 @@ def deployed_code():
 @cache
 def changed_images(folder):
     """A parameter: the state of an image folder, without a place in the rule's input files."""
-    return checked(data_source.changed_images, folder, Path(".snakemake/image_digests.json"))
+    return checked(data_source.changed_images, folder, Path(".snakemake/image_digests"))
 
 
 def evaluated_subset(wildcards):
@@ -173,7 +175,9 @@ def demo_files(wildcards):
     source = settings_of(wildcards)["demo"]["source"]
     if source is None:
         return {"subset": evaluated_subset(wildcards)}
-    return {} if media_files.is_camera(source) else {"files": checked(media_files.files_of, source)}
+    if media_files.is_camera(source):
+        return {}
+    return {"files": local(checked(media_files.files_of, source))}
 
 
 def lacks_test(wildcards):

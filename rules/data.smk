@@ -10,8 +10,8 @@ localrules:
 
 rule draw_cells:
     output:
-        annotations="resources/cells/{subset}/_annotations.coco.json",
-        pristine="resources/cells/{subset}/images.sha256",
+        annotations=local("resources/cells/{subset}/_annotations.coco.json"),
+        pristine=local("resources/cells/{subset}/images.sha256"),
     log:
         "resources/logs/cells_{subset}.log",
     conda:
@@ -29,9 +29,9 @@ rule draw_cells:
 
 rule download_bccd:
     input:
-        manifest=ROOT / "config/bccd.csv",
+        manifest=local(ROOT / "config/bccd.csv"),
     output:
-        archive="resources/bccd/archive.zip",
+        archive=local("resources/bccd/archive.zip"),
     log:
         "resources/logs/bccd_download.log",
     conda:
@@ -50,11 +50,11 @@ rule download_bccd:
 
 rule convert_bccd:
     input:
-        archive="resources/bccd/archive.zip",
-        manifest=ROOT / "config/bccd.csv",
+        archive=local("resources/bccd/archive.zip"),
+        manifest=local(ROOT / "config/bccd.csv"),
     output:
-        annotations="resources/bccd/{subset}/_annotations.coco.json",
-        pristine="resources/bccd/{subset}/images.sha256",
+        annotations=local("resources/bccd/{subset}/_annotations.coco.json"),
+        pristine=local("resources/bccd/{subset}/images.sha256"),
     log:
         "resources/logs/bccd_{subset}.log",
     conda:
@@ -79,7 +79,7 @@ rule prepare_dataset:
                 else {"train": f"{wildcards.run}/dataset/train.json"}
             )
         ),
-        annotations=lambda wildcards: source_of(wildcards)[0],
+        annotations=lambda wildcards: local(source_of(wildcards)[0]),
     output:
         "{run}/dataset/{split}.json",
     log:

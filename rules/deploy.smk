@@ -7,17 +7,17 @@ localrules:
 
 rule deploy:
     input:
-        deployed_code(),
+        local(deployed_code()),
         xml="{run}/{model}/openvino.xml",
         bin="{run}/{model}/openvino.bin",
         config="{run}/{model}/config.json",
         label_schema="{run}/{model}/label_schema.json",
         confidence_threshold="{run}/{model}/confidence_threshold",
         performance="{run}/{model}/performance.json",
-        demo=ROOT / "scripts/deployed/demo.py",
-        readme=ROOT / "scripts/deployed/README.md",
-        lock=ROOT / "requirements.txt",
-        license=ROOT / "LICENSE",
+        demo=local(ROOT / "scripts/deployed/demo.py"),
+        readme=local(ROOT / "scripts/deployed/README.md"),
+        lock=local(ROOT / "requirements.txt"),
+        license=local(ROOT / "LICENSE"),
     output:
         "{run}/deploy/{model}.zip",
     log:

@@ -7,7 +7,7 @@ localrules:
 
 rule download_pretrained:
     output:
-        "resources/pretrained/{file}",
+        local("resources/pretrained/{file}"),
     log:
         "resources/logs/pretrained_{file}.log",
     wildcard_constraints:
@@ -28,7 +28,7 @@ rule download_pretrained:
 
 rule adopt_weights:
     input:
-        weights=setting("weights"),
+        weights=lambda wildcards: local(settings_of(wildcards)["weights"]),
         train="{run}/dataset/train.json",
         val="{run}/dataset/val.json",
         # Not used, but checked, as in training.

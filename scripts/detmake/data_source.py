@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -75,10 +76,11 @@ def folder_digest(folder: Path, cache: Path | None = None) -> str | None:
 
     Args:
         folder: Image folder.
-        cache: JSON file with the SHA-256 of images by name, size and times of change, so that only
-            what changed is read again. It may be shared by several folders and processes (of two
-            that write at once, one's new entries are lost), and may be deleted at any time. Where
-            it is None, damaged or cannot be written, images are read again.
+        cache: Folder with a file for each image folder: what was found there, and the SHA-256 of
+            images by name, size and times of change. Where nothing changed, only the first line of
+            that file is read; otherwise only what changed is hashed. It may be shared by several
+            processes (of two that write at once, one's new entries are lost), and may be deleted
+            at any time. Where it is None, damaged or cannot be written, images are read again.
 
     Returns:
         Hexadecimal SHA-256, or None where the folder does not exist.
@@ -88,18 +90,13 @@ def folder_digest(folder: Path, cache: Path | None = None) -> str | None:
     """
     if not folder.is_dir():
         return None
-    location = os.path.abspath(folder)
     try:
-        caches = json.loads(cache.read_bytes()) if cache else {}
-        known = dict(caches.get(location, {}))
-    except (OSError, ValueError, TypeError, AttributeError):  # absent or damaged
-        caches, known = {}, {}
-    try:
-        # The time of the inode's change as well, since archives and `cp -p` set the other one.
-        keys = {
-            name: f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {name}"
-            for name, status in _scan_images(folder)
-        }
+        keys = dict(_scan_images(folder))
+        state = _sha256("\0".join(sorted(keys.values())))
+        cache_file = cache and cache / _sha256(os.path.abspath(folder))
+        digest, known = _read_cache(cache_file, state)
+        if digest:
+            return digest
         changed = [name for name, key in keys.items() if not isinstance(known.get(key), str)]
         hashed = dict(zip(changed, _hash_images(folder, changed), strict=True))
     except OSError as error:
@@ -108,16 +105,16 @@ def folder_digest(folder: Path, cache: Path | None = None) -> str | None:
             f"{folder} must be readable: correct its permissions or remove it."
         ) from error
     entries = {key: hashed.get(name) or known[key] for name, key in keys.items()}
-    if cache and entries != known:
+    digest = _sha256("".join(f"{name}\0{entries[keys[name]]}" for name in sorted(keys)))
+    if cache_file:
         try:
-            write_text(cache, json.dumps(caches | {location: entries}))
+            write_text(cache_file, f"{state} {digest}\n{json.dumps(entries)}\n")
         except OSError as error:
             log.warning(
                 "%s: cannot be written (%s); images of %s will be read again next time",
-                *(cache, error.strerror, folder),
+                *(cache_file, error.strerror, folder),
             )
-    contents = "".join(f"{name}\0{entries[keys[name]]}" for name in sorted(keys))
-    return hashlib.sha256(os.fsencode(contents)).hexdigest()
+    return digest
 
 
 def record_pristine(folder: Path) -> None:
@@ -191,10 +188,24 @@ def _read_data_yaml(path: Path) -> Any:
     return content
 
 
+def _read_cache(file: Path | None, state: str) -> tuple[str | None, dict[str, Any]]:
+    """Return the digest of an image folder in that state, or else the SHA-256 of its images."""
+    if not file:
+        return None, {}
+    try:
+        with open(file, encoding="utf-8") as lines:
+            found = re.fullmatch(r"([0-9a-f]{64}) ([0-9a-f]{64})\n", lines.readline())
+            if found and found[1] == state:
+                return found[2], {}
+            return None, dict(json.loads(lines.readline()))
+    except (OSError, ValueError, TypeError):  # absent or damaged
+        return None, {}
+
+
 def _scan_images(
     folder: Path | str, prefix: str = "", ancestors: tuple[tuple[int, int], ...] = ()
-) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield the relative name and the status of all images below a folder, in no order."""
+) -> Iterator[tuple[str, str]]:
+    """Yield relative name and state (size, times, name) of all images in a folder, in no order."""
     status = os.stat(folder)
     identity = (status.st_dev, status.st_ino)
     if identity in ancestors:  # a link back up
@@ -206,7 +217,14 @@ def _scan_images(
                     entry.path, f"{prefix}{entry.name}/", (*ancestors, identity)
                 )
             elif entry.name.lower().endswith(IMAGE_SUFFIXES) and entry.is_file():
-                yield prefix + entry.name, entry.stat()
+                status, name = entry.stat(), prefix + entry.name
+                # The inode's time as well, since archives and `cp -p` set the other one.
+                times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
+                yield name, f"{status.st_size} {times} {name}"
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(os.fsencode(text)).hexdigest()
 
 
 def _hash_images(folder: Path, names: Sequence[str]) -> list[str]:

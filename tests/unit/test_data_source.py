@@ -142,12 +142,12 @@ def rewrite(path, content):
 
 
 def test_digest_tells_changes_of_images_from_the_rest(tmp_path, folder):
-    cache = tmp_path / "cache.json"
+    cache = tmp_path / "cache"
     digests = []
 
     def digest():
         warm = data_source.folder_digest(folder, cache)
-        assert warm == data_source.folder_digest(folder, tmp_path / f"fresh{len(digests)}.json")
+        assert warm == data_source.folder_digest(folder, tmp_path / f"fresh{len(digests)}")
         digests.append(warm)
         return warm
 
@@ -175,7 +175,7 @@ def test_digest_tells_changes_of_images_from_the_rest(tmp_path, folder):
 
 
 def test_digest_sees_a_change_that_keeps_size_and_time(tmp_path, folder):
-    cache = tmp_path / "cache.json"
+    cache = tmp_path / "cache"
     status = (folder / "a.jpg").stat()
     before = data_source.folder_digest(folder, cache)
     rewrite(folder / "a.jpg", b"A.jpg")
@@ -184,7 +184,7 @@ def test_digest_sees_a_change_that_keeps_size_and_time(tmp_path, folder):
 
 
 def test_a_warm_digest_reads_no_image_and_writes_no_cache(tmp_path, folder, monkeypatch):
-    cache = tmp_path / "cache.json"
+    cache = tmp_path / "cache"
     first = data_source.folder_digest(folder, cache)
     other = tmp_path / "other"
     other.mkdir()
@@ -198,20 +198,51 @@ def test_a_warm_digest_reads_no_image_and_writes_no_cache(tmp_path, folder, monk
     assert data_source.folder_digest(folder, cache) == first
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"FOLDER": 3}', '{"FOLDER": {"": 1}}'])
+def test_a_warm_digest_reads_one_line_of_the_cache(tmp_path, folder):
+    cache = tmp_path / "cache"
+    first = data_source.folder_digest(folder, cache)
+    (file,) = cache.iterdir()
+    line = file.read_text().splitlines(keepends=True)[0]
+    file.write_text(line + "damaged")
+    assert data_source.folder_digest(folder, cache) == first
+    assert file.read_text() == line + "damaged"
+
+
+def test_only_what_changed_is_hashed_again(tmp_path, folder, monkeypatch):
+    cache = tmp_path / "cache"
+    data_source.folder_digest(folder, cache)
+    rewrite(folder / "a.jpg", b"A.jpg")
+    (folder / "c.jpg").write_bytes(b"c")
+    (folder / "b.PNG").unlink()
+    hashed = []
+    hash_file = data_source._hash_file
+    monkeypatch.setattr(
+        data_source, "_hash_file", lambda path: hashed.append(Path(path).name) or hash_file(path)
+    )
+    data_source.folder_digest(folder, cache)
+    assert sorted(hashed) == ["a.jpg", "c.jpg"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "FIRST", "FIRST[]", "FIRSTnull", 'FIRST{"": 1}', "CUT\n{}\n"],
+)
 def test_a_damaged_cache_is_made_anew(tmp_path, folder, content):
-    cache = tmp_path / "cache.json"
+    cache = tmp_path / "cache"
     expected = data_source.folder_digest(folder, cache)
-    whole = cache.read_text()
-    cache.write_text(content.replace("FOLDER", str(folder)))
+    (file,) = cache.iterdir()
+    whole = file.read_text()
+    state, digest = whole.splitlines()[0].split()
+    other = f"{'0' * 64} {digest}\n"
+    file.write_text(content.replace("FIRST", other).replace("CUT", f"{state} {digest[:-1]}"))
     assert data_source.folder_digest(folder, cache) == expected
-    assert cache.read_text() == whole
+    assert file.read_text() == whole
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, folder, caplog):
     (tmp_path / "file").touch()
-    expected = data_source.folder_digest(folder, tmp_path / "cache.json")
-    assert data_source.folder_digest(folder, tmp_path / "file/cache.json") == expected
+    expected = data_source.folder_digest(folder, tmp_path / "cache")
+    assert data_source.folder_digest(folder, tmp_path / "file/cache") == expected
     assert "cannot be written" in caplog.text
 
 
@@ -220,19 +251,19 @@ def test_digest_follows_links_but_not_in_circles(tmp_path, folder):
     linked.mkdir()
     for name in ("a.jpg", "b.PNG", "sub"):
         (linked / name).symlink_to(folder / name)
-    plain = data_source.folder_digest(folder, tmp_path / "cache.json")
-    assert data_source.folder_digest(linked, tmp_path / "cache.json") == plain
+    plain = data_source.folder_digest(folder, tmp_path / "cache")
+    assert data_source.folder_digest(linked, tmp_path / "cache") == plain
     (folder / "sub/up").symlink_to(folder)
     (folder / "broken.jpg").symlink_to(tmp_path / "nowhere.jpg")
-    assert data_source.folder_digest(folder, tmp_path / "cache.json") == plain
+    assert data_source.folder_digest(folder, tmp_path / "cache") == plain
 
 
 def test_the_digest_of_a_folder_that_does_not_exist_is_none(tmp_path):
-    assert data_source.folder_digest(tmp_path / "none", tmp_path / "cache.json") is None
+    assert data_source.folder_digest(tmp_path / "none", tmp_path / "cache") is None
 
 
 def test_a_copy_has_the_same_digest(tmp_path, folder):
-    cache = tmp_path / "cache.json"
+    cache = tmp_path / "cache"
     copy = shutil.copytree(folder, tmp_path / "copy")
     assert data_source.folder_digest(copy, cache) == data_source.folder_digest(folder, cache)
 
@@ -259,7 +290,7 @@ def test_a_copy_has_the_same_digest(tmp_path, folder):
     ids=["changed", "added", "removed"],
 )
 def test_images_that_the_build_made_count_while_they_differ(tmp_path, folder, change, undo):
-    cache = tmp_path / "cache.json"
+    cache = tmp_path / "cache"
     data_source.record_pristine(folder)
     assert data_source.changed_images(folder, cache) is None
     change(folder)
@@ -278,12 +309,12 @@ def test_recording_adds_one_file_and_no_cache(tmp_path, folder, caplog):
 
 
 def test_images_of_a_users_folder_always_count(tmp_path, folder):
-    cache = tmp_path / "cache.json"
+    cache = tmp_path / "cache"
     assert data_source.changed_images(folder, cache) == data_source.folder_digest(folder)
 
 
 def test_images_that_are_yet_to_be_made_do_not_count(tmp_path):
-    assert data_source.changed_images(tmp_path / "none", tmp_path / "cache.json") is None
+    assert data_source.changed_images(tmp_path / "none", tmp_path / "cache") is None
 
 
 # --- import ---------------------------------------------------------------------------------------
