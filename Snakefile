@@ -32,6 +32,7 @@ rule all:
 
 
 include: "rules/templates.smk"
+include: "rules/plan.smk"
 include: "rules/data.smk"
 include: "rules/weights.smk"
 include: "rules/train.smk"

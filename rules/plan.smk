@@ -1,0 +1,29 @@
+"""Plan: what the build would do now, in words and as a picture."""
+
+
+def plan_targets():
+    """Files or rules to look at; of none, the default target."""
+    targets = SETTINGS[""]["plan"]
+    return [targets] if isinstance(targets, str) else targets
+
+
+localrules:
+    plan,
+
+
+# Without outputs, since it is never up to date, and without a log file: what it writes is for the reader.
+rule plan:
+    params:
+        folder=RESULTS,
+        targets=plan_targets(),
+        snakefile=workflow.main_snakefile,
+        # The plan is of the build as it was called: with its configuration, and all else that decides
+        # what is stale.
+        config_settings=workflow.config_settings,
+        storage_settings=workflow.storage_settings,
+        deployment_settings=workflow.deployment_settings,
+        dag_settings=lambda wildcards: workflow.dag_settings,
+    message:
+        "Planning; nothing is built"
+    script:
+        "../scripts/plan.py"
