@@ -17,8 +17,8 @@ rule benchmark:
         mem_mb=8000,
         runtime=60,
     params:
+        **code_of("benchmark"),
         models=[f"{RESULTS}/{model}" for model in ("weights.pth", *EXPORTED)],
-        code=code_of("benchmark"),
     message:
         "Measuring the models of {RESULTS}"
     script:

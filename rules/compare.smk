@@ -26,8 +26,8 @@ rule compare:
         mem_mb=8000,
         runtime=60,
     params:
+        **code_of("compare"),
         models=compared_models(),
-        code=code_of("compare"),
     message:
         "Comparing the models of all runs"
     script:

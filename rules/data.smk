@@ -11,7 +11,7 @@ rule draw_cells:
         mem_mb=1000,
         runtime=5,
     params:
-        code=code_of("draw_cells"),
+        **code_of("draw_cells"),
     message:
         "Drawing the {wildcards.subset} subset of the embedded dataset"
     script:
@@ -29,8 +29,8 @@ rule download_bccd:
         mem_mb=1000,
         runtime=30,
     params:
+        **code_of("download_bccd"),
         url=SETTINGS[""]["bccd_url"],
-        code=code_of("download_bccd"),
     message:
         "Downloading BCCD from {params.url}"
     script:
@@ -50,7 +50,7 @@ rule convert_bccd:
         mem_mb=1000,
         runtime=5,
     params:
-        code=code_of("convert_bccd"),
+        **code_of("convert_bccd"),
     message:
         "Converting the {wildcards.subset} subset of BCCD"
     script:
@@ -75,10 +75,10 @@ rule prepare_dataset:
         mem_mb=2000,
         runtime=60,
     params:
+        **code_of("prepare_dataset"),
         image_root=lambda wildcards: str(source_of(wildcards)[1]),
         images=lambda wildcards: changed_images(source_of(wildcards)[1]),
         stand_in=lambda wildcards: wildcards.split == "test" and lacks_test(wildcards),
-        code=code_of("prepare_dataset"),
     message:
         "Checking the {wildcards.split} subset for {wildcards.run}"
     script:

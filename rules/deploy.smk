@@ -24,7 +24,7 @@ rule deploy:
         mem_mb=1000,
         runtime=5,
     params:
-        code=code_of("deploy"),
+        **code_of("deploy"),
     message:
         "Packing the {wildcards.model} model of {wildcards.run}"
     script:
@@ -46,9 +46,9 @@ rule demo:
         mem_mb=4000,
         runtime=60,
     params:
+        **code_of("demonstrate"),
         source=lambda wildcards: settings_of(wildcards)["demo"]["source"],
         seconds=lambda wildcards: settings_of(wildcards)["demo"]["seconds"],
-        code=code_of("demonstrate"),
     message:
         "Showing what the {wildcards.run} detector finds"
     script:

@@ -15,8 +15,8 @@ rule evaluate_snapshot:
         runtime=60,
         device=lambda wildcards: settings_of(wildcards)["device"],
     params:
-        postprocessing=setting("postprocessing"),
-        code=code_of("evaluate_snapshot"),
+        **settings("postprocessing"),
+        **code_of("evaluate_snapshot"),
     message:
         "Evaluating the snapshot of {wildcards.run}"
     script:
@@ -40,8 +40,8 @@ rule evaluate_ir:
         mem_mb=4000,
         runtime=60,
     params:
-        postprocessing=setting("postprocessing"),
-        code=code_of("evaluate_ir"),
+        **settings("postprocessing"),
+        **code_of("evaluate_ir"),
     message:
         "Evaluating the {wildcards.model} model of {wildcards.run}"
     script:

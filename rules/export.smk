@@ -16,7 +16,7 @@ rule export:
         mem_mb=4000,
         runtime=10,
     params:
-        code=code_of("export"),
+        **code_of("export"),
     message:
         "Exporting {wildcards.run} to OpenVINO IR"
     script:

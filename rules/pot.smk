@@ -23,8 +23,8 @@ rule quantize_pot:
         mem_mb=8000,
         runtime=120,
     params:
-        pot_parameters=setting("pot_parameters"),
-        code=code_of("quantize_pot"),
+        **settings("pot_parameters"),
+        **code_of("quantize_pot"),
     message:
         "Quantizing {wildcards.run} after training"
     script:

@@ -2,16 +2,19 @@
 
 import dataclasses
 import logging
+import os
 import sys
 from pathlib import Path
 
-from detmake import plan, plan_drawing
-from detmake.artifacts import write_text
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import ExecutionSettings, OutputSettings, ResourceSettings
 
+from detmake import plan, plan_drawing
+from detmake.artifacts import write_text
+
 
 def name_of(file) -> str:
+    """The name by which a user calls a file."""
     return file.storage_object.query if file.is_storage else str(file)
 
 
@@ -21,8 +24,11 @@ def reasons_of(job, dag) -> list[str]:
     reasons = []
     if reason.forced:
         reasons.append("forced")
+    made = any(file.is_storage or os.path.lexists(file) for file in job.output)
+    if not made:
+        reasons.append("not made yet")
     for files, what in (
-        (reason.missing_output, "missing"),
+        (reason.missing_output if made else (), "missing"),
         (reason.incomplete_output, "incomplete"),
         (reason.updated_input - reason.updated_input_run, "changed"),
     ):
@@ -77,7 +83,7 @@ with SnakemakeApi(OutputSettings(dryrun=True, log_level_override=logging.WARNING
         sys.exit(1)
 
 folder = Path(snakemake.params.folder)
-title = " ".join(targets) or "the default target"
+title = f"Plan of {', '.join(targets) or 'the default target'}"
 text = plan.text(jobs, title)
 write_text(folder / "plan.txt", text)
 write_text(folder / "plan.svg", plan_drawing.svg(jobs, title))

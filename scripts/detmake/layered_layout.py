@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -52,7 +53,7 @@ def layered_layout(needs: Mapping[Node, Sequence[Node]]) -> Layout:
                 _Passage(source, between) for between in range(layer[source] + 1, layer[node])
             ]
             chain = [source, *passed[source, node], node]
-            for upper, lower in zip(chain, chain[1:], strict=False):
+            for upper, lower in pairwise(chain):
                 if upper not in above[lower]:
                     above[lower].append(upper)
     for passage in {passage for line in passed.values() for passage in line}:
@@ -85,7 +86,7 @@ class _Passage:
 
 
 def _layers(needs: Mapping[Node, Sequence[Node]]) -> dict[Node, int]:
-    """The layer of each node: below all that it needs, and not further above what needs it."""
+    """The layer of each node: below what it needs, or above what needs it where it needs none."""
     layer: dict[Node, int] = {}
 
     def descend(node: Node) -> int:
@@ -97,7 +98,7 @@ def _layers(needs: Mapping[Node, Sequence[Node]]) -> dict[Node, int]:
         descend(node)
     for node in sorted(needs, key=lambda node: -layer[node]):
         users = [user for user, sources in needs.items() if node in sources]
-        if users:
+        if users and not needs[node]:
             layer[node] = min(layer[user] for user in users) - 1
     return layer
 
@@ -128,7 +129,7 @@ def _ordered(layers: list[list], above: Mapping, below: Mapping) -> list[list]:
 
 def _crossings(layers: Sequence[Sequence], below: Mapping) -> int:
     count = 0
-    for upper, lower in zip(layers, layers[1:], strict=False):
+    for upper, lower in pairwise(layers):
         position = {node: place for place, node in enumerate(lower)}
         ends = [
             (start, position[end])
@@ -136,9 +137,7 @@ def _crossings(layers: Sequence[Sequence], below: Mapping) -> int:
             for end in below.get(node, ())
         ]
         count += sum(
-            (a - c) * (b - d) < 0
-            for index, (a, b) in enumerate(ends)
-            for c, d in ends[index + 1 :]
+            (a - c) * (b - d) < 0 for index, (a, b) in enumerate(ends) for c, d in ends[index + 1 :]
         )
     return count
 
@@ -149,7 +148,7 @@ def _columns(layers: Sequence[Sequence], above: Mapping, below: Mapping) -> dict
     offsets = []
     for nodes in layers:
         width = [_LINE if isinstance(node, _Passage) else 1.0 for node in nodes]
-        offsets.append(np.cumsum([0.0, *((a + b) / 2 for a, b in zip(width, width[1:], strict=False))]))
+        offsets.append(np.cumsum([0.0, *((a + b) / 2 for a, b in pairwise(width))]))
         column |= dict(zip(nodes, offsets[-1] - offsets[-1][-1] / 2, strict=True))
     for sweep in range(_SWEEPS):
         down = sweep % 2 == 0

@@ -3,7 +3,7 @@
 import ast
 import re
 import textwrap
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,12 @@ _WIDTH = 100
 #: Reasons of one job that are told; a new template changes dozens of parameters.
 _MAX_REASONS = 6
 _MAX_VALUE = 32
-#: What a parameter says of contents: a path, and a digest that means nothing to a reader.
-_DIGEST = re.compile(r"(?P<path>.+) [0-9a-f]{12,64}")
+#: Changes of one section of the configuration that are told one by one.
+_MAX_OF_SECTION = 4
+#: A parameter that says what it is about.
+_LINE = re.compile(r"(?P<about>[^:]+): (?P<value>.*)", re.DOTALL)
+#: A value that stands for contents, and means nothing to a reader.
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -58,39 +62,49 @@ def summary(jobs: Sequence[Job]) -> str:
 
 
 def text(jobs: Sequence[Job], title: str) -> str:
-    """List the jobs in an order in which they can run, at most 100 columns wide where names allow.
+    """List the jobs in an order in which they can run, 100 columns wide.
 
-    Each has a line of mark (`make` or `ok`), name and files; the reason follows in lines of its own.
+    Each has a line of mark (`make` or `ok`), name, files and the reason, which goes into lines of
+    its own where there is no room for it.
     """
-    depth = depths(jobs)
-    width = max((len(printable(job.name)) for job in jobs), default=0)
+    names = [printable(job.name) for job in jobs]
+    width = max(map(len, names), default=0)
+    room = max(_WIDTH - width - 8, 30)
+    listed = [abridged(job.files, room) for job in jobs]
+    files = max(map(len, listed), default=0)
     lines = [f"{title}: {summary(jobs)}", ""]
-    for index in sorted(range(len(jobs)), key=lambda index: depth[index]):
+    for index in build_order(jobs):
         job = jobs[index]
-        mark = "make" if job.stale else "ok"
-        room = max(_WIDTH - width - 8, 30)
-        lines.append(f"{mark:4}  {printable(job.name):{width}}  {abridged(job.files, room)}")
-        if job.stale:
+        line = f"{'make' if job.stale else 'ok':4}  {names[index]:{width}}  {listed[index]:{files}}"
+        if job.stale and len(line) + 2 + len(job.reason) <= _WIDTH:
+            line = f"{line}  {job.reason}"
+        lines.append(line.rstrip())
+        if job.stale and not line.endswith(job.reason):
+            indent = " " * 6
             lines += textwrap.wrap(
                 job.reason,
                 _WIDTH,
-                initial_indent=" " * 8,
-                subsequent_indent=" " * 10,
+                initial_indent=indent,
+                subsequent_indent=indent,
                 break_on_hyphens=False,
             )
     return "\n".join(lines) + "\n"
 
 
-def depths(jobs: Sequence[Job]) -> list[int]:
-    """For each job, the length of the longest chain of jobs that it needs."""
-    known: dict[int, int] = {}
+def build_order(jobs: Sequence[Job]) -> list[int]:
+    """Indices of the jobs, each after those that it needs and close to them."""
+    order: dict[int, None] = {}
 
-    def depth(index: int) -> int:
-        if index not in known:
-            known[index] = max((depth(need) + 1 for need in jobs[index].needs), default=0)
-        return known[index]
+    def visit(index: int) -> None:
+        if index not in order:
+            for need in jobs[index].needs:
+                visit(need)
+            order[index] = None
 
-    return [depth(index) for index in range(len(jobs))]
+    needed = {need for job in jobs for need in job.needs}
+    for index in sorted(range(len(jobs)), key=lambda index: index in needed):
+        visit(index)
+    return list(order)
 
 
 def abridged(files: Sequence[str], length: int = _WIDTH) -> str:
@@ -118,72 +132,55 @@ def parameter_changes(
 ) -> list[str]:
     """Say which parameters of a job have changed, and how.
 
-    Recorded parameters have no names, so a mapping is compared with the one that shares most keys
-    with it, and any other value with the only one that is left.
+    Parameters that are lines of the form `what: value` are compared by what they are about. Of
+    others the build keeps no names, so that only the present value can be told.
 
     Args:
         before: values that only the last run had, as Python literals.
         now: values that it did not have, as Python literals.
-        named: all present parameters that have a name.
+        named: all present parameters.
 
     Returns:
-        For example `["learning_parameters.seed: 0 → 1", "detmake/metrics.py changed"]`.
+        For example `['learning_parameters.seed: 0 → 1', 'detmake/metrics.py changed']`.
     """
-    changes: list[str] = []
-    old, new = ([_value(literal) for literal in sorted(literals)] for literals in (before, now))
-    contents = {_path(value): None for value in [*old, *new] if _path(value)}
-    changes += [f"{path} changed" for path in contents]
-    old = [value for value in old if not _path(value)]
-    names = {
-        name: value for name, value in named.items() if repr(value) in now and not _path(value)
-    }
-    nested: list[str] = []
-    for name, value in names.items():
-        if isinstance(value, Mapping):
-            known = [other for other in old if isinstance(other, Mapping)]
-            partner = max(known, key=lambda other: len(other.keys() & value.keys()), default=None)
-            if partner is not None and partner.keys() & value.keys():
-                old.remove(partner)
-                nested += _differences(name, partner, value)
-            else:
-                nested.append(f"{name} changed")
-    plain = [name for name, value in names.items() if not isinstance(value, Mapping)]
-    others = [value for value in old if not isinstance(value, Mapping)]
-    for name in plain:
-        was = f"{_shown(others[0])} → " if len(plain) == len(others) == 1 else "now "
-        changes.append(f"{name}: {was}{_shown(names[name])}")
-    changes += nested
-    return changes or ["parameters changed"]
+    old, new = _told(before), _told(now)
+    changes = {about: _change(about, old.get(about), new.get(about)) for about in new | old}
+    sections: dict[str, list[str]] = {}
+    for about in changes:
+        section = about.partition(".")[0]
+        sections.setdefault(section if "/" not in about else about, []).append(about)
+    told = [
+        f"{name}: now {_shown(repr(value))}"
+        for name, value in named.items()
+        if value is not None and repr(value) in now and not _LINE.fullmatch(str(value))
+    ]
+    for section, abouts in sections.items():
+        if len(abouts) > _MAX_OF_SECTION:
+            told.append(f"{section}: {len(abouts)} values changed")
+        else:
+            told += [changes[about] for about in abouts]
+    return told or ["parameters changed"]
 
 
-def _value(literal: str) -> Any:
-    try:
-        return ast.literal_eval(literal)
-    except ValueError:  # not a number, for example
-        return literal
+def _told(literals: Iterable[str]) -> dict[str, str]:
+    """The lines among some literals: what they are about, and the value."""
+    values = map(ast.literal_eval, sorted(literals))
+    matches = (_LINE.fullmatch(value) for value in values if isinstance(value, str))
+    return {match["about"]: match["value"] for match in matches if match}
 
 
-def _path(value: Any) -> str | None:
-    """The path in a parameter that tells of a path's contents."""
-    match = _DIGEST.fullmatch(value) if isinstance(value, str) else None
-    return match["path"] if match else None
+def _change(about: str, before: str | None, now: str | None) -> str:
+    if _DIGEST.fullmatch(now or before or ""):
+        return f"{about} changed"
+    if before is None:
+        return f"{about}: now {_shown(now)}"
+    if now is None:
+        return f"{about}: no longer {_shown(before)}"
+    return f"{about}: {_shown(before)} → {_shown(now)}"
 
 
-def _differences(name: str, before: Mapping, now: Mapping) -> Iterator[str]:
-    for key in dict.fromkeys([*now, *before]):
-        dotted = f"{name}.{key}"
-        if key not in before:
-            yield f"{dotted}: now {_shown(now[key])}"
-        elif key not in now:
-            yield f"{dotted}: no longer set"
-        elif isinstance(before[key], Mapping) and isinstance(now[key], Mapping):
-            yield from _differences(dotted, before[key], now[key])
-        elif before[key] != now[key]:
-            yield f"{dotted}: {_shown(before[key])} → {_shown(now[key])}"
-
-
-def _shown(value: Any) -> str:
-    return shortened(value if isinstance(value, str) and value else repr(value), _MAX_VALUE)
+def _shown(value: str) -> str:
+    return shortened(value, _MAX_VALUE)
 
 
 def file_changes(before: Iterable[str], now: Iterable[str]) -> list[str]:

@@ -7,20 +7,19 @@ from detmake.layered_layout import layered_layout
 from detmake.plan import Job, abridged, printable, shortened, summary
 
 # Lengths in pixels.
-_WIDTH, _HEIGHT = 300, 62
+_WIDTH, _HEIGHT = 320, 62
 _GAP_ACROSS, _GAP_DOWN, _MARGIN, _HEADING = 28, 46, 24, 58
 # Characters of each line that fit into a box, in fonts that are rather wide.
-_NAME_LENGTH, _FILE_LENGTH, _REASON_LENGTH = 40, 41, 44
+_NAME_LENGTH, _FILE_LENGTH, _REASON_LENGTH = 40, 44, 48
 
 # Told apart without colour as well: by the border and by what the last line says.
 _STYLE = """
-text { font: 12px "Helvetica Neue", Arial, "Liberation Sans", "DejaVu Sans", sans-serif; fill: #1f2933 }
+text { font: 12px Helvetica, Arial, "Liberation Sans", sans-serif; fill: #1f2933 }
 .heading { font-size: 17px; font-weight: bold }
 .name { font-weight: bold }
-.file { font: 11px Menlo, Consolas, "Liberation Mono", "DejaVu Sans Mono", monospace; fill: #46525f }
+.file { font: 11px Menlo, Consolas, "Liberation Mono", monospace; fill: #46525f }
 .reason { font-size: 11px; fill: #46525f }
 .stale .reason { fill: #7a2e00 }
-.stale.cause .reason { font-weight: bold }
 .box { fill: #f4f6f8; stroke: #8a97a5; stroke-width: 1 }
 .stale .box { fill: #fdf1da; stroke: #b34700; stroke-width: 2; stroke-dasharray: 7 3 }
 .stale.cause .box { fill: #fbd38a; stroke-width: 3; stroke-dasharray: none }
@@ -81,7 +80,7 @@ def svg(jobs: Sequence[Job], title: str) -> str:
     _element(root, "rect", width="100%", height="100%", rx="8", fill="#ffffff")
     _element(root, "text", printable(title), x=_MARGIN, y=34, class_="heading")
     _element(root, "text", summary(jobs), x=_MARGIN, y=54)
-    _legend(root, width - _MARGIN - 430)
+    _legend(root, width - _MARGIN - 395)
     for (source, target), route in layout.routes.items():
         stale = jobs[source].stale
         _element(
@@ -101,9 +100,7 @@ def svg(jobs: Sequence[Job], title: str) -> str:
 
 def _element(parent, tag: str, text: str | None = None, **attributes: object):
     # class_ and marker_end are class and marker-end.
-    named = {
-        name.rstrip("_").replace("_", "-"): str(value) for name, value in attributes.items()
-    }
+    named = {name.rstrip("_").replace("_", "-"): str(value) for name, value in attributes.items()}
     if parent is None:
         return ElementTree.Element(tag, named)
     element = ElementTree.SubElement(parent, tag, named)
@@ -158,9 +155,9 @@ def _last_line(job: Job) -> str:
 
 def _legend(root, x: float) -> None:
     for index, (kind, words) in enumerate(
-        (("stale cause", "stale by itself"), ("stale", "follows"), ("fresh", "up to date"))
+        (("stale cause", "stale"), ("stale", "follows another job"), ("fresh", "up to date"))
     ):
         group = _element(root, "g", class_=kind)
-        left = x + (0, 170, 290)[index]
+        left = x + (0, 105, 285)[index]
         _element(group, "rect", class_="box", x=f"{left:.1f}", y=22, width=34, height=18, rx=4)
         _element(group, "text", words, x=f"{left + 44:.1f}", y=36)
