@@ -29,6 +29,8 @@ rule all:
                 "pot/performance.json",
             ],
         ),
+    message:
+        "Completing {RESULTS}: snapshot, IR, int8 IR and what they are worth"
 
 
 include: "rules/templates.smk"

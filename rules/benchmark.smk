@@ -20,6 +20,6 @@ rule benchmark:
         **code_of("benchmark"),
         models=[f"{RESULTS}/{model}" for model in ("weights.pth", *EXPORTED)],
     message:
-        "Measuring the models of {RESULTS}"
+        "Measuring how fast the models of {RESULTS} are"
     script:
         "../scripts/benchmark.py"

@@ -112,7 +112,7 @@ def settings(*keys):
 def code_of(script):
     """Parameters, for `**`: a line for each library module that a script imports."""
     digests = provenance.source_digests(ROOT / "scripts" / f"{script}.py")
-    return {f"compared {module}": f"{module}: {digest}" for module, digest in digests.items()}
+    return {f"compared {module}": f"{module}: {digest[:16]}" for module, digest in digests.items()}
 
 
 # Addresses of all runs' pretrained weights, by file name.
@@ -156,7 +156,7 @@ def deployed_code():
 def changed_images(folder):
     """A parameter: the state of an image folder, without a place in the rule's input files."""
     digest = checked(data_source.changed_images, folder, Path(".snakemake/image_digests.json"))
-    return digest and f"images in {folder}: {digest}"
+    return digest and f"images in {folder}: {digest[:16]}"
 
 
 def evaluated_subset(wildcards):

@@ -50,6 +50,6 @@ rule demo:
         source=lambda wildcards: settings_of(wildcards)["demo"]["source"],
         seconds=lambda wildcards: settings_of(wildcards)["demo"]["seconds"],
     message:
-        "Showing what the {wildcards.run} detector finds"
+        "Showing what the detector of {wildcards.run} finds"
     script:
         "../scripts/demonstrate.py"

@@ -28,6 +28,6 @@ rule quantize_nncf:
         **settings("pipeline", "optimizer", "learning_parameters", "nncf_optimization"),
         **code_of("quantize_nncf"),
     message:
-        "Quantizing {wildcards.run} by training"
+        "Quantizing {wildcards.run} by training (NNCF)"
     script:
         "../scripts/quantize_nncf.py"

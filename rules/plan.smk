@@ -21,6 +21,7 @@ rule plan:
         # what is stale.
         config_settings=workflow.config_settings,
         storage_settings=workflow.storage_settings,
+        storage_provider_settings=workflow.storage_provider_settings,
         deployment_settings=workflow.deployment_settings,
         dag_settings=lambda wildcards: workflow.dag_settings,
     message:

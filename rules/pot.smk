@@ -26,6 +26,6 @@ rule quantize_pot:
         **settings("pot_parameters"),
         **code_of("quantize_pot"),
     message:
-        "Quantizing {wildcards.run} after training"
+        "Quantizing {wildcards.run} after training (POT)"
     script:
         "../scripts/quantize_pot.py"

@@ -31,13 +31,13 @@ rule train:
         checkpoints=lambda wildcards: f"{wildcards.run}/checkpoints",
     params:
         **settings(
-            "id", "name", "model", "pipeline", "optimizer", "input_size", "learning_parameters"
+            "name", "id", "model", "pipeline", "optimizer", "input_size", "learning_parameters"
         ),
         **code_of("train"),
         channel_order=lambda wildcards: (settings_of(wildcards)["pretrained"] or {}).get(
             "channel_order"
         ),
     message:
-        "Training {wildcards.run}"
+        "Training {params.name} for {wildcards.run}"
     script:
         "../scripts/train.py"

@@ -41,7 +41,7 @@ rule adopt_weights:
         runtime=60,
         device=lambda wildcards: settings_of(wildcards)["device"],
     params:
-        **settings("id", "name", "model", "input_size"),
+        **settings("name", "id", "model", "input_size"),
         **code_of("adopt_weights"),
     message:
         "Taking {input.weights} for {wildcards.run}"

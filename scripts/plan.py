@@ -57,9 +57,10 @@ def planned(dag) -> list[plan.Job]:
             files=[name_of(file) for file in job.output],
             needs=[jobs.index(other) for other in dag.dependencies[job]],
             reasons=reasons_of(job, dag) if dag.needrun(job) else [],
-            follows=sorted(map(name_of, dag.reason(job).updated_input_run)),
+            follows=[name_of(file) for file in job.input if file in remade],
         )
         for job in jobs
+        for remade in [dag.reason(job).updated_input_run]
     ]
 
 
@@ -69,6 +70,7 @@ with SnakemakeApi(OutputSettings(dryrun=True, log_level_override=logging.WARNING
             resource_settings=ResourceSettings(cores=1),
             config_settings=snakemake.params.config_settings,
             storage_settings=snakemake.params.storage_settings,
+            storage_provider_settings=snakemake.params.storage_provider_settings,
             deployment_settings=snakemake.params.deployment_settings,
             snakefile=Path(snakemake.params.snakefile),
         )

@@ -56,7 +56,7 @@ def layered_layout(needs: Mapping[Node, Sequence[Node]]) -> Layout:
             for upper, lower in pairwise(chain):
                 if upper not in above[lower]:
                     above[lower].append(upper)
-    for passage in {passage for line in passed.values() for passage in line}:
+    for passage in dict.fromkeys(passage for line in passed.values() for passage in line):
         layers[passage.layer].append(passage)
     below: dict[Hashable, list[Hashable]] = defaultdict(list)
     for lower, uppers in above.items():

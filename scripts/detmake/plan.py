@@ -16,7 +16,7 @@ _MAX_OF_SECTION = 4
 #: A parameter that says what it is about.
 _LINE = re.compile(r"(?P<about>[^:]+): (?P<value>.*)", re.DOTALL)
 #: A value that stands for contents, and means nothing to a reader.
-_DIGEST = re.compile(r"[0-9a-f]{64}")
+_DIGEST = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,7 @@ class Job:
 
 def summary(jobs: Sequence[Job]) -> str:
     """Say how many jobs would run."""
-    stale = sum(job.stale for job in jobs)
-    if not stale:
-        return f"Nothing to do: all {len(jobs)} jobs are up to date."
-    return f"{stale} of {len(jobs)} jobs to run."
+    return f"{sum(job.stale for job in jobs)} of {len(jobs)} jobs to run"
 
 
 def text(jobs: Sequence[Job], title: str) -> str:
@@ -144,7 +141,12 @@ def parameter_changes(
         For example `['learning_parameters.seed: 0 → 1', 'detmake/metrics.py changed']`.
     """
     old, new = _told(before), _told(now)
-    changes = {about: _change(about, old.get(about), new.get(about)) for about in new | old}
+    present = [match["about"] for value in named.values() if (match := _line(value))]
+    changes = {
+        about: _change(about, old.get(about), new.get(about))
+        for about in dict.fromkeys([*present, *sorted(old)])
+        if about in old or about in new
+    }
     sections: dict[str, list[str]] = {}
     for about in changes:
         section = about.partition(".")[0]
@@ -152,7 +154,7 @@ def parameter_changes(
     told = [
         f"{name}: now {_shown(repr(value))}"
         for name, value in named.items()
-        if value is not None and repr(value) in now and not _LINE.fullmatch(str(value))
+        if value is not None and repr(value) in now and not _line(value)
     ]
     for section, abouts in sections.items():
         if len(abouts) > _MAX_OF_SECTION:
@@ -164,9 +166,12 @@ def parameter_changes(
 
 def _told(literals: Iterable[str]) -> dict[str, str]:
     """The lines among some literals: what they are about, and the value."""
-    values = map(ast.literal_eval, sorted(literals))
-    matches = (_LINE.fullmatch(value) for value in values if isinstance(value, str))
+    matches = (_line(ast.literal_eval(literal)) for literal in literals)
     return {match["about"]: match["value"] for match in matches if match}
+
+
+def _line(value: Any) -> re.Match | None:
+    return _LINE.fullmatch(value) if isinstance(value, str) else None
 
 
 def _change(about: str, before: str | None, now: str | None) -> str:
@@ -180,7 +185,7 @@ def _change(about: str, before: str | None, now: str | None) -> str:
 
 
 def _shown(value: str) -> str:
-    return shortened(value, _MAX_VALUE)
+    return shortened(value.strip('"') or value, _MAX_VALUE)
 
 
 def file_changes(before: Iterable[str], now: Iterable[str]) -> list[str]:

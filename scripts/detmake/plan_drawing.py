@@ -14,10 +14,10 @@ _NAME_LENGTH, _FILE_LENGTH, _REASON_LENGTH = 40, 44, 48
 
 # Told apart without colour as well: by the border and by what the last line says.
 _STYLE = """
-text { font: 12px Helvetica, Arial, "Liberation Sans", sans-serif; fill: #1f2933 }
+text { fill: #1f2933; font: 12px Helvetica, Arial, "Liberation Sans", "DejaVu Sans", sans-serif }
 .heading { font-size: 17px; font-weight: bold }
 .name { font-weight: bold }
-.file { font: 11px Menlo, Consolas, "Liberation Mono", monospace; fill: #46525f }
+.file { fill: #46525f; font: 11px Menlo, Consolas, "DejaVu Sans Mono", monospace }
 .reason { font-size: 11px; fill: #46525f }
 .stale .reason { fill: #7a2e00 }
 .box { fill: #f4f6f8; stroke: #8a97a5; stroke-width: 1 }
@@ -81,8 +81,9 @@ def svg(jobs: Sequence[Job], title: str) -> str:
     _element(root, "text", printable(title), x=_MARGIN, y=34, class_="heading")
     _element(root, "text", summary(jobs), x=_MARGIN, y=54)
     _legend(root, width - _MARGIN - 395)
-    for (source, target), route in layout.routes.items():
-        stale = jobs[source].stale
+    # Those of stale jobs come last, on top of the others.
+    for source, target in sorted(layout.routes, key=lambda edge: jobs[edge[0]].stale):
+        route, stale = layout.routes[source, target], jobs[source].stale
         _element(
             root,
             "path",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from detmake.provenance import source_digests
+from detmake.provenance import lines, source_digests
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -80,6 +80,33 @@ def test_the_place_of_the_source_does_not_matter(script, tmp_path_factory):
     copy = tmp_path_factory.mktemp("elsewhere") / "scripts"
     shutil.copytree(script.parent, copy)
     assert source_digests(copy / "script.py") == source_digests(script)
+
+
+def test_a_changed_module_is_the_one_whose_digest_changes(script):
+    before = source_digests(script)
+    append_comment(script.parent / "package/member.py")
+    changed = source_digests(script).items() - before.items()
+    assert [name for name, _ in changed] == ["package/member.py"]
+    assert "script.py" not in before
+
+
+def test_lines_of_a_setting():
+    section = {"rate": 0.1, "on": True, "none": None, "deep": {"list": [1, {"a": "ä"}]}, "void": {}}
+    assert lines("section", section) == {
+        "section.rate": "section.rate: 0.1",
+        "section.on": "section.on: true",
+        "section.none": "section.none: null",
+        "section.deep.list": 'section.deep.list: [1, {"a": "ä"}]',
+        "section.void": "section.void: {}",
+    }
+    assert lines("name", "x") == {"name": 'name: "x"'}
+
+
+@pytest.mark.parametrize(
+    "one, other", [("1", 1), (None, "null"), ({}, []), (True, "true"), (1, 1.5)]
+)
+def test_lines_of_different_values_differ(one, other):
+    assert lines("key", one) != lines("key", other)
 
 
 @pytest.fixture
