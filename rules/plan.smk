@@ -1,12 +1,6 @@
 """Plan: what the build would do now, in words and as a picture."""
 
 
-def plan_targets():
-    """Files or rules to look at; of none, the default target."""
-    targets = SETTINGS[""]["plan"]
-    return [targets] if isinstance(targets, str) else targets
-
-
 localrules:
     plan,
 
@@ -15,7 +9,7 @@ localrules:
 rule plan:
     params:
         folder=RESULTS,
-        targets=plan_targets(),
+        targets=SETTINGS[""]["plan"],
         snakefile=workflow.main_snakefile,
         # The plan is of the build as it was called: with its configuration, and all else that decides
         # what is stale.

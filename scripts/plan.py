@@ -75,6 +75,7 @@ with SnakemakeApi(OutputSettings(dryrun=True, log_level_override=logging.WARNING
             snakefile=Path(snakemake.params.snakefile),
         )
         targets = snakemake.params.targets
+        targets = [targets] if isinstance(targets, str) else targets
         workflow.dag(
             dataclasses.replace(snakemake.params.dag_settings, targets=frozenset(targets))
         ).execute_workflow(executor="dryrun", execution_settings=ExecutionSettings(lock=False))

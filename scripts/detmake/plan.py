@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 _WIDTH = 100
+#: Room that files leave to a short reason beside them.
+_ROOM_FOR_REASON = 14
 #: Reasons of one job that are told; a new template changes dozens of parameters.
 _MAX_REASONS = 6
 _MAX_VALUE = 32
@@ -43,6 +45,11 @@ class Job:
         return bool(self.reasons or self.follows)
 
     @property
+    def mark(self) -> str:
+        """What the build does with it, in a word."""
+        return "make" if self.stale else "ok"
+
+    @property
     def reason(self) -> str:
         """Why it is stale, in one line; "up to date" where it is not."""
         told = list(self.reasons[:_MAX_REASONS])
@@ -66,13 +73,13 @@ def text(jobs: Sequence[Job], title: str) -> str:
     """
     names = [printable(job.name) for job in jobs]
     width = max(map(len, names), default=0)
-    room = max(_WIDTH - width - 8, 30)
+    room = max(_WIDTH - width - 8 - _ROOM_FOR_REASON, 24)
     listed = [abridged(job.files, room) for job in jobs]
     files = max(map(len, listed), default=0)
     lines = [f"{title}: {summary(jobs)}", ""]
     for index in build_order(jobs):
         job = jobs[index]
-        line = f"{'make' if job.stale else 'ok':4}  {names[index]:{width}}  {listed[index]:{files}}"
+        line = f"{job.mark:4}  {names[index]:{width}}  {listed[index]:{files}}"
         if job.stale and len(line) + 2 + len(job.reason) <= _WIDTH:
             line = f"{line}  {job.reason}"
         lines.append(line.rstrip())

@@ -7,18 +7,20 @@ from detmake.layered_layout import layered_layout
 from detmake.plan import Job, abridged, printable, shortened, summary
 
 # Lengths in pixels.
-_WIDTH, _HEIGHT = 320, 62
+_WIDTH, _HEIGHT = 340, 62
 _GAP_ACROSS, _GAP_DOWN, _MARGIN, _HEADING = 28, 46, 24, 58
 # Characters of each line that fit into a box, in fonts that are rather wide.
-_NAME_LENGTH, _FILE_LENGTH, _REASON_LENGTH = 40, 44, 48
+_NAME_LENGTH, _FILE_LENGTH, _REASON_LENGTH = 44, 40, 54
 
-# Told apart without colour as well: by the border and by what the last line says.
+# Told apart without colour as well: by the border and by words.
 _STYLE = """
 text { fill: #1f2933; font: 12px Helvetica, Arial, "Liberation Sans", "DejaVu Sans", sans-serif }
 .heading { font-size: 17px; font-weight: bold }
 .name { font-weight: bold }
 .file { fill: #46525f; font: 11px Menlo, Consolas, "DejaVu Sans Mono", monospace }
 .reason { font-size: 11px; fill: #46525f }
+.mark { fill: #46525f; text-anchor: end }
+.stale .mark { fill: #7a2e00; font-weight: bold }
 .stale .reason { fill: #7a2e00 }
 .box { fill: #f4f6f8; stroke: #8a97a5; stroke-width: 1 }
 .stale .box { fill: #fdf1da; stroke: #b34700; stroke-width: 2; stroke-dasharray: 7 3 }
@@ -145,13 +147,10 @@ def _box(root, index: int, job: Job, x: float, y: float) -> None:
     for offset, kind, line in (
         (20, "name", shortened(printable(job.name), _NAME_LENGTH)),
         (36, "file", abridged(job.files, _FILE_LENGTH)),
-        (52, "reason", shortened(_last_line(job), _REASON_LENGTH)),
+        (52, "reason", shortened(job.reason, _REASON_LENGTH)),
     ):
         _element(group, "text", line, class_=kind, x=f"{x + 10:.1f}", y=f"{y + offset:.1f}")
-
-
-def _last_line(job: Job) -> str:
-    return f"make: {job.reason}" if job.stale else job.reason
+    _element(group, "text", job.mark, class_="mark", x=f"{x + _WIDTH - 10:.1f}", y=f"{y + 36:.1f}")
 
 
 def _legend(root, x: float) -> None:

@@ -93,11 +93,11 @@ def read(svg: str) -> tuple[list[ElementTree.Element], set[tuple[int, int]]]:
 def test_the_picture_has_a_box_for_each_job_and_an_edge_for_each_dependency():
     boxes, edges = read(plan_drawing.svg(JOBS, "Plan"))
     assert edges == {(2, 0), (1, 0), (1, 2)}
-    lines = [[text.text for text in box.iter(f"{SVG}text")] for box in boxes]
-    assert lines == [
-        ["Evaluating", "out/performance.json", "make: follows out/weights.pth"],
-        ["Checking the data", "out/train.json +1", "up to date"],
-        ["Training", "out/weights.pth", "make: learning_rate: 0.1 → 0.2"],
+    lines = [{text.get("class"): text.text for text in box.iter(f"{SVG}text")} for box in boxes]
+    assert [tuple(line[kind] for kind in ("mark", "name", "file", "reason")) for line in lines] == [
+        ("make", "Evaluating", "out/performance.json", "follows out/weights.pth"),
+        ("ok", "Checking the data", "out/train.json +1", "up to date"),
+        ("make", "Training", "out/weights.pth", "learning_rate: 0.1 → 0.2"),
     ]
     kinds = [box.get("class") for box in boxes]
     assert kinds == ["job stale", "job fresh", "job stale cause"]
@@ -107,7 +107,7 @@ def test_what_is_too_long_for_a_box_is_in_its_tooltip():
     files = [f"{'long/' * 20}{name}" for name in ("a.xml", "b.xml")]
     job = Job("Training " + "x" * 99, files, reasons=["key: now " + "y" * 99])
     (box,), _ = read(plan_drawing.svg([job], "Plan"))
-    assert all(len(text.text) < 50 for text in box.iter(f"{SVG}text"))
+    assert all(len(text.text) < 60 for text in box.iter(f"{SVG}text"))
     tooltip = box.find(f"{SVG}title").text
     assert all(whole in tooltip for whole in (job.name, *files, *job.reasons))
 
