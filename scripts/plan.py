@@ -38,14 +38,14 @@ def reasons_of(job, dag) -> list[str]:
         before = {file for output in job.output for file in recorded.input(output) or ()}
         reasons += plan.file_changes(before, map(name_of, job.input))
     if reason.code_changed:
-        reasons.append(f"scripts/{Path(job.rule.script).name} changed")
+        reasons.append(f"{(job.rule.script or job.rule.name).removeprefix('../')} changed")
     if change := reason.params_changed:
         reasons += plan.parameter_changes(
             change.only_old, change.only_new, dict(job.params.items())
         )
     if reason.software_stack_changed:
         reasons.append("its software environment changed")
-    return reasons
+    return reasons or ([] if reason.updated_input_run else [str(reason)])
 
 
 def planned(dag) -> list[plan.Job]:
