@@ -13,7 +13,7 @@ rule draw_cells:
     params:
         **code_of("draw_cells"),
     message:
-        "Drawing the {wildcards.subset} subset of the embedded dataset"
+        "Drawing the embedded dataset: {wildcards.subset}"
     script:
         "../scripts/draw_cells.py"
 
