@@ -5,7 +5,8 @@ localrules:
     plan,
 
 
-# Without outputs, since it is never up to date, and without a log file: what it writes is for the reader.
+# Without outputs, since it is never up to date, and without a log file: what it prints is for the
+# terminal.
 rule plan:
     params:
         folder=RESULTS,

@@ -11,7 +11,7 @@ from sklearn.isotonic import isotonic_regression
 
 Node = TypeVar("Node", bound=Hashable)
 
-#: Sweeps over the layers; a few more changed nothing in graphs of 50 nodes.
+#: Sweeps over the layers, down and up in turns.
 _SWEEPS = 12
 #: Width of a line beside a node, in widths of nodes.
 _LINE = 0.1

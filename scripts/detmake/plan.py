@@ -140,8 +140,8 @@ def parameter_changes(
     others the build keeps no names, so that only the present value can be told.
 
     Args:
-        before: values that only the last run had, as Python literals.
-        now: values that it did not have, as Python literals.
+        before: values that only the last run had, as Python writes them (`repr`).
+        now: values that it did not have, likewise.
         named: all present parameters.
 
     Returns:
@@ -173,7 +173,8 @@ def parameter_changes(
 
 def _told(literals: Iterable[str]) -> dict[str, str]:
     """The lines among some literals: what they are about, and the value."""
-    matches = (_line(ast.literal_eval(literal)) for literal in literals)
+    strings = (ast.literal_eval(literal) for literal in literals if literal[0] in "'\"")
+    matches = map(_line, strings)
     return {match["about"]: match["value"] for match in matches if match}
 
 

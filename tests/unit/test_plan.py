@@ -1,5 +1,6 @@
 """Plans in words and pictures, from jobs that are written down here."""
 
+import math
 from xml.etree import ElementTree
 
 import pytest
@@ -65,7 +66,7 @@ PARAMETERS = {
         [f"'model.neck.key{index}: 2'" for index in range(9)],
         ["model: 18 values changed"],
     ),
-    "what is not told in a line": (["'x'"], ["'y'", "2.5"], ["url: now 'y'", "seconds: now 2.5"]),
+    "what is not told in a line": (["'x'"], ["'y'", "inf"], ["url: now 'y'", "seconds: now inf"]),
     "nothing that has a name": (["'x'"], [], ["parameters changed"]),
 }
 
@@ -73,7 +74,7 @@ PARAMETERS = {
 @pytest.mark.parametrize("before, now, told", PARAMETERS.values(), ids=PARAMETERS.keys())
 def test_changed_parameters(before, now, told):
     lines = [literal.strip("'") for literal in now if ": " in literal]
-    named = {"same": 1, "nothing": None, "url": "y", "seconds": 2.5}
+    named = {"same": 1, "nothing": None, "url": "y", "seconds": math.inf}
     named |= {f"line {index}": line for index, line in enumerate(lines)}
     assert plan.parameter_changes(before, now, named) == told
 
