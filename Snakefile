@@ -29,9 +29,12 @@ rule all:
                 "pot/performance.json",
             ],
         ),
+    message:
+        "Completing {RESULTS}: snapshot, IR, int8 IR and what they are worth"
 
 
 include: "rules/templates.smk"
+include: "rules/plan.smk"
 include: "rules/data.smk"
 include: "rules/weights.smk"
 include: "rules/train.smk"

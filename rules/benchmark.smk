@@ -20,9 +20,9 @@ rule benchmark:
         runtime=60,
         slurm_partition=SETTINGS[""]["resources"]["partition"],
     params:
+        **code_of("benchmark"),
         models=[f"{RESULTS}/{model}" for model in ("weights.pth", *EXPORTED)],
-        code=code_of("benchmark"),
     message:
-        "Measuring the models of {RESULTS}"
+        "Measuring how fast the models of {RESULTS} are"
     script:
         "../scripts/benchmark.py"

@@ -72,16 +72,43 @@ def settings_of(wildcards):
     return SETTINGS[wildcards.run.removeprefix(RESULTS).removeprefix("/")]
 
 
+def part_of(run_settings, key):
+    """A part of a run's configuration, without what does not change results."""
+    part = run_settings[key]
+    if isinstance(part, dict):
+        return {name: item for name, item in part.items() if name not in NEUTRAL}
+    return part
+
+
 def setting(key):
-    """A parameter: the part of a run's configuration that a rule depends on."""
+    """A part of the configuration of the run that a job belongs to."""
+    return lambda wildcards: part_of(settings_of(wildcards), key)
 
-    def value(wildcards):
-        part = settings_of(wildcards)[key]
-        if isinstance(part, dict):
-            return {name: item for name, item in part.items() if name not in NEUTRAL}
-        return part
 
-    return value
+def settings(*keys):
+    """Parameters, for `**`: the parts of a run's configuration that a rule depends on.
+
+    A script finds each part under its key, but Snakemake compares none of them: they are functions
+    of `input`. It compares, and prints where they differ, one line for each value in a part.
+    """
+
+    def part(key):
+        return lambda wildcards, input: part_of(settings_of(wildcards), key)
+
+    def line(key, name):
+        def value(wildcards):
+            return provenance.lines(key, part_of(settings_of(wildcards), key)).get(name)
+
+        return value
+
+    parts = {key: part(key) for key in keys}
+    lines = {
+        f"compared {name}": line(key, name)
+        for key in keys
+        for run_settings in SETTINGS.values()
+        for name in provenance.lines(key, part_of(run_settings, key))
+    }
+    return parts | lines
 
 
 # Devices of a run with which a job asks a cluster for a GPU: training wherever it can use one, what is
@@ -113,8 +140,9 @@ def gpus(gpu_devices, count=lambda settings: 1):
 
 @cache
 def code_of(script):
-    """A parameter: digest of the library modules that a script imports."""
-    return provenance.source_digest(ROOT / "scripts" / f"{script}.py")
+    """Parameters, for `**`: a line for each library module that a script imports."""
+    digests = provenance.source_digests(ROOT / "scripts" / f"{script}.py")
+    return {f"compared {module}": f"{module}: {digest[:16]}" for module, digest in digests.items()}
 
 
 # Addresses of all runs' pretrained weights, by file name.
@@ -157,7 +185,12 @@ def deployed_code():
 @cache
 def changed_images(folder):
     """A parameter: the state of an image folder, without a place in the rule's input files."""
+<<<<<<< HEAD
     return checked(data_source.changed_images, folder, Path(".snakemake/image_digests"))
+=======
+    digest = checked(data_source.changed_images, folder, Path(".snakemake/image_digests.json"))
+    return digest and f"images in {folder}: {digest[:16]}"
+>>>>>>> plan
 
 
 def evaluated_subset(wildcards):

@@ -29,8 +29,8 @@ rule compare:
         runtime=60,
         slurm_partition=SETTINGS[""]["resources"]["partition"],
     params:
+        **code_of("compare"),
         models=compared_models(),
-        code=code_of("compare"),
     message:
         "Comparing the models of all runs"
     script:

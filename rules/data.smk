@@ -20,9 +20,9 @@ rule draw_cells:
         mem_mb=1000,
         runtime=5,
     params:
-        code=code_of("draw_cells"),
+        **code_of("draw_cells"),
     message:
-        "Drawing the {wildcards.subset} subset of the embedded dataset"
+        "Drawing the embedded dataset: {wildcards.subset}"
     script:
         "../scripts/draw_cells.py"
 
@@ -40,8 +40,8 @@ rule download_bccd:
         mem_mb=1000,
         runtime=30,
     params:
+        **code_of("download_bccd"),
         url=SETTINGS[""]["bccd_url"],
-        code=code_of("download_bccd"),
     message:
         "Downloading BCCD from {params.url}"
     script:
@@ -63,7 +63,7 @@ rule convert_bccd:
         mem_mb=1000,
         runtime=5,
     params:
-        code=code_of("convert_bccd"),
+        **code_of("convert_bccd"),
     message:
         "Converting the {wildcards.subset} subset of BCCD"
     script:
@@ -91,10 +91,10 @@ rule prepare_dataset:
         runtime=60,
         slurm_partition=partition(),
     params:
+        **code_of("prepare_dataset"),
         image_root=lambda wildcards: str(source_of(wildcards)[1]),
         images=lambda wildcards: changed_images(source_of(wildcards)[1]),
         stand_in=lambda wildcards: wildcards.split == "test" and lacks_test(wildcards),
-        code=code_of("prepare_dataset"),
     message:
         "Checking the {wildcards.split} subset for {wildcards.run}"
     script:

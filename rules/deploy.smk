@@ -30,7 +30,7 @@ rule deploy:
         mem_mb=1000,
         runtime=5,
     params:
-        code=code_of("deploy"),
+        **code_of("deploy"),
     message:
         "Packing the {wildcards.model} model of {wildcards.run}"
     script:
@@ -55,10 +55,10 @@ rule demo:
         runtime=60,
         slurm_partition=partition(),
     params:
+        **code_of("demonstrate"),
         source=lambda wildcards: settings_of(wildcards)["demo"]["source"],
         seconds=lambda wildcards: settings_of(wildcards)["demo"]["seconds"],
-        code=code_of("demonstrate"),
     message:
-        "Showing what the {wildcards.run} detector finds"
+        "Showing what the detector of {wildcards.run} finds"
     script:
         "../scripts/demonstrate.py"

@@ -19,8 +19,8 @@ rule evaluate_snapshot:
         gpu=gpus(EVALUATED_ON_GPU),
         device=lambda wildcards: settings_of(wildcards)["device"],
     params:
-        postprocessing=setting("postprocessing"),
-        code=code_of("evaluate_snapshot"),
+        **settings("postprocessing"),
+        **code_of("evaluate_snapshot"),
     message:
         "Evaluating the snapshot of {wildcards.run}"
     script:
@@ -47,8 +47,8 @@ rule evaluate_ir:
         runtime=60,
         slurm_partition=partition(),
     params:
-        postprocessing=setting("postprocessing"),
-        code=code_of("evaluate_ir"),
+        **settings("postprocessing"),
+        **code_of("evaluate_ir"),
     message:
         "Evaluating the {wildcards.model} model of {wildcards.run}"
     script:

@@ -19,7 +19,7 @@ rule export:
         runtime=10,
         slurm_partition=partition(),
     params:
-        code=code_of("export"),
+        **code_of("export"),
     message:
         "Exporting {wildcards.run} to OpenVINO IR"
     script:

@@ -29,12 +29,9 @@ rule quantize_nncf:
         num_workers=lambda wildcards: settings_of(wildcards)["learning_parameters"]["num_workers"],
         checkpoints=lambda wildcards: f"{wildcards.run}/nncf_checkpoints",
     params:
-        pipeline=setting("pipeline"),
-        optimizer=setting("optimizer"),
-        learning_parameters=setting("learning_parameters"),
-        nncf_optimization=setting("nncf_optimization"),
-        code=code_of("quantize_nncf"),
+        **settings("pipeline", "optimizer", "learning_parameters", "nncf_optimization"),
+        **code_of("quantize_nncf"),
     message:
-        "Quantizing {wildcards.run} by training"
+        "Quantizing {wildcards.run} by training (NNCF)"
     script:
         "../scripts/quantize_nncf.py"

@@ -26,9 +26,9 @@ rule quantize_pot:
         runtime=120,
         slurm_partition=partition(),
     params:
-        pot_parameters=setting("pot_parameters"),
-        code=code_of("quantize_pot"),
+        **settings("pot_parameters"),
+        **code_of("quantize_pot"),
     message:
-        "Quantizing {wildcards.run} after training"
+        "Quantizing {wildcards.run} after training (POT)"
     script:
         "../scripts/quantize_pot.py"

@@ -35,18 +35,14 @@ rule train:
         # What an interrupted training goes on from: no output, or a failure would remove it.
         checkpoints=lambda wildcards: f"{wildcards.run}/checkpoints",
     params:
-        id=setting("id"),
-        name=setting("name"),
-        model=setting("model"),
-        pipeline=setting("pipeline"),
-        optimizer=setting("optimizer"),
+        **settings(
+            "name", "id", "model", "pipeline", "optimizer", "input_size", "learning_parameters"
+        ),
+        **code_of("train"),
         channel_order=lambda wildcards: (settings_of(wildcards)["pretrained"] or {}).get(
             "channel_order"
         ),
-        input_size=setting("input_size"),
-        learning_parameters=setting("learning_parameters"),
-        code=code_of("train"),
     message:
-        "Training {wildcards.run}"
+        "Training {params.name} for {wildcards.run}"
     script:
         "../scripts/train.py"

@@ -18,8 +18,8 @@ rule download_pretrained:
         mem_mb=1000,
         runtime=30,
     params:
+        **code_of("download_pretrained"),
         url=lambda wildcards: PRETRAINED[wildcards.file],
-        code=code_of("download_pretrained"),
     message:
         "Downloading pretrained weights from {params.url}"
     script:
@@ -51,11 +51,8 @@ rule adopt_weights:
         gpu=gpus(EVALUATED_ON_GPU),
         device=lambda wildcards: settings_of(wildcards)["device"],
     params:
-        id=setting("id"),
-        name=setting("name"),
-        model=setting("model"),
-        input_size=setting("input_size"),
-        code=code_of("adopt_weights"),
+        **settings("name", "id", "model", "input_size"),
+        **code_of("adopt_weights"),
     message:
         "Taking {input.weights} for {wildcards.run}"
     script:

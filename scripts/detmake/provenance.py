@@ -1,12 +1,34 @@
-"""What a result depends on besides its input files: the library's source."""
+"""What a result depends on besides its input files: settings, and the library's source."""
 
 import hashlib
+import json
+from collections.abc import Mapping
 from modulefinder import ModuleFinder
 from pathlib import Path
+from typing import Any
 
 
-def source_digest(script: Path) -> str:
-    """Digest of the modules beside a script that it imports, directly or through others.
+def lines(name: str, value: Any) -> dict[str, str]:
+    """Describe a setting in lines of text, one for each value in it, that differ where it differs.
+
+    Args:
+        name: what the setting is called.
+        value: what JSON can hold; mappings are described value by value.
+
+    Returns:
+        The lines, by dotted name: `{"pot_parameters.preset": 'pot_parameters.preset: "mixed"'}`.
+    """
+    if isinstance(value, Mapping) and value:
+        return {
+            dotted: line
+            for key, item in value.items()
+            for dotted, line in lines(f"{name}.{key}", item).items()
+        }
+    return {name: f"{name}: {json.dumps(value, ensure_ascii=False)}"}
+
+
+def source_digests(script: Path) -> dict[str, str]:
+    """Digests of the modules beside a script that it imports, directly or through others.
 
     The script itself is not part of it, nor are installed packages.
 
@@ -14,12 +36,13 @@ def source_digest(script: Path) -> str:
         script: a Python file; only modules below its folder count.
 
     Returns:
-        Hexadecimal SHA-256.
+        Hexadecimal SHA-256 of each file by its path below the script's folder.
     """
-    digest = hashlib.sha256()
-    for name, file in imported_modules(script, script.parent).items():
-        digest.update(f"{name}\0".encode() + file.read_bytes())
-    return digest.hexdigest()
+    folder = script.resolve().parent
+    return {
+        file.resolve().relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in imported_modules(script, folder).values()
+    }
 
 
 def imported_modules(script: Path, folder: Path) -> dict[str, Path]:

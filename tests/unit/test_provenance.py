@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from detmake.provenance import source_digest
+from detmake.provenance import lines, source_digests
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -57,29 +57,56 @@ def append_comment(path):
     ],
 )
 def test_a_changed_module_that_is_imported_changes_the_digest(script, module):
-    before = source_digest(script)
-    assert source_digest(script) == before
+    before = source_digests(script)
+    assert source_digests(script) == before
     append_comment(script.parent / module)
-    assert source_digest(script) != before
+    assert source_digests(script) != before
 
 
 @pytest.mark.parametrize("module", ["package/unrelated.py", "unrelated.py", "script.py"])
 def test_other_changes_do_not(script, module):
-    before = source_digest(script)
+    before = source_digests(script)
     append_comment(script.parent / module)
-    assert source_digest(script) == before
+    assert source_digests(script) == before
 
 
 def test_another_import_changes_the_digest(script):
-    before = source_digest(script)
+    before = source_digests(script)
     script.write_text(script.read_text() + "import package.unrelated\n")
-    assert source_digest(script) != before
+    assert source_digests(script) != before
 
 
 def test_the_place_of_the_source_does_not_matter(script, tmp_path_factory):
     copy = tmp_path_factory.mktemp("elsewhere") / "scripts"
     shutil.copytree(script.parent, copy)
-    assert source_digest(copy / "script.py") == source_digest(script)
+    assert source_digests(copy / "script.py") == source_digests(script)
+
+
+def test_a_changed_module_is_the_one_whose_digest_changes(script):
+    before = source_digests(script)
+    append_comment(script.parent / "package/member.py")
+    changed = source_digests(script).items() - before.items()
+    assert [name for name, _ in changed] == ["package/member.py"]
+    assert "script.py" not in before
+
+
+def test_lines_of_a_setting():
+    section = {"rate": 0.1, "on": True, "none": None, "deep": {"list": [1, {"a": "ä"}]}, "void": {}}
+    assert lines("section", section) == {
+        "section.rate": "section.rate: 0.1",
+        "section.on": "section.on: true",
+        "section.none": "section.none: null",
+        "section.deep.list": 'section.deep.list: [1, {"a": "ä"}]',
+        "section.void": "section.void: {}",
+    }
+    assert lines("name", "x") == {"name": 'name: "x"'}
+
+
+@pytest.mark.parametrize(
+    "one, other", [("1", 1), (None, "null"), ({}, []), (True, "true"), (1, 1.5)]
+)
+def test_lines_of_different_values_differ(one, other):
+    assert lines("key", one) != lines("key", other)
 
 
 @pytest.fixture
@@ -123,12 +150,12 @@ def scripts(tmp_path):
 )
 def test_results_depend_on_the_modules_that_make_them(scripts, name, depends, depends_not):
     script = scripts / f"{name}.py"
-    digest = source_digest(script)
+    digest = source_digests(script)
     for module in depends_not:
         append_comment(scripts / "detmake" / f"{module}.py")
-        assert source_digest(script) == digest, module
+        assert source_digests(script) == digest, module
     for module in depends:
         append_comment(scripts / "detmake" / f"{module}.py")
-        changed = source_digest(script)
+        changed = source_digests(script)
         assert changed != digest, module
         digest = changed

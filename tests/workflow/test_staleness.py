@@ -157,6 +157,9 @@ LIBRARY = {
     "quantization_aware": {},
     "latency": {},
     "bccd": {},
+    "plan": {},
+    "plan_drawing": {},
+    "layered_layout": {},
 }
 
 
