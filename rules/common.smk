@@ -185,12 +185,8 @@ def deployed_code():
 @cache
 def changed_images(folder):
     """A parameter: the state of an image folder, without a place in the rule's input files."""
-<<<<<<< HEAD
-    return checked(data_source.changed_images, folder, Path(".snakemake/image_digests"))
-=======
-    digest = checked(data_source.changed_images, folder, Path(".snakemake/image_digests.json"))
+    digest = checked(data_source.changed_images, folder, Path(".snakemake/image_digests"))
     return digest and f"images in {folder}: {digest[:16]}"
->>>>>>> plan
 
 
 def evaluated_subset(wildcards):

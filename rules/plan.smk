@@ -5,8 +5,8 @@ localrules:
     plan,
 
 
-# Without outputs, since it is never up to date, and without a log file: what it prints is for the
-# terminal.
+# Without outputs, since it is never up to date; without a log file, since what it prints is for the
+# terminal; without an environment, since it asks Snakemake itself.
 rule plan:
     params:
         folder=RESULTS,

@@ -8,13 +8,9 @@ localrules:
 # Without a log file: what it writes is for the terminal.
 rule templates:
     input:
-<<<<<<< HEAD
-        sorted((ROOT / "config/templates").glob("*.yaml")),
+        local(sorted((ROOT / "config/templates").glob("*.yaml"))),
     conda:
         "../envs/reporting.yaml"
-=======
-        local(sorted((ROOT / "config/templates").glob("*.yaml"))),
->>>>>>> cost
     message:
         "Templates in config/templates"
     script:
