@@ -10,10 +10,10 @@ def use(device: str, processes: int = 1) -> None:
 
     Args:
         device: `cpu`; `cuda`; or `auto`, a GPU where there is one.
-        processes: how many processes are to compute, each on a GPU of its own, or on the CPU.
+        processes: how many processes are to compute, each on a GPU of its own or all on the CPU.
 
     Raises:
-        InputError: `cuda`, and torch finds no GPU; or several processes, and it finds fewer GPUs.
+        InputError: `cuda`, and torch finds no GPU; or it finds some, but fewer than processes.
     """
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
@@ -29,9 +29,8 @@ def use(device: str, processes: int = 1) -> None:
         import torch
 
         found = torch.cuda.device_count()
-        if found < processes:
+        if 0 < found < processes:
             raise InputError(
                 f"resources.gpus: found {processes}, but torch {torch.__version__} finds {found} "
-                "on this machine. Expected at most as many as there are, or 1; with device: cpu, "
-                "that number of processes computes on the CPU."
+                "on this machine. Expected at most as many as there are."
             )

@@ -151,6 +151,15 @@ def built_project(template_project, tmp_path_factory) -> Project:
     return project
 
 
+@pytest.fixture(scope="session")
+def default(template_project, tmp_path_factory) -> Project:
+    """The default experiment, built. Not to be changed."""
+    project = template_project.copy(tmp_path_factory.mktemp("default") / "project")
+    shutil.copy(ROOT / "config/config.yaml", project.folder / "config.yaml")
+    project.snakemake()
+    return project
+
+
 @pytest.fixture
 def built(built_project, tmp_path) -> Project:
     """A built project of the test's own."""

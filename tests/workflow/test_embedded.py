@@ -1,17 +1,6 @@
 """The default build: the embedded dataset, from nothing to a measured int8 model."""
 
-import shutil
-
 import pytest
-from conftest import ROOT
-
-
-@pytest.fixture(scope="module")
-def default(template_project, tmp_path_factory):
-    project = template_project.copy(tmp_path_factory.mktemp("default") / "project")
-    shutil.copy(ROOT / "config/config.yaml", project.folder / "config.yaml")
-    project.snakemake()
-    return project
 
 
 def test_accuracy_is_kept_from_the_snapshot_to_int8(default):
