@@ -124,6 +124,15 @@ def test_what_is_touched_but_the_same(built):
     assert built.stale() == {}
 
 
+def test_a_large_annotation_file_that_is_touched(built):
+    path = built.folder / "data/test/_annotations.coco.json"
+    path.write_text(path.read_text() + " " * 3_000_000)
+    assert built.stale() == PREPARE_TEST
+    built.snakemake()
+    os.utime(path)
+    assert built.stale() == {}
+
+
 def test_a_changed_annotation_file(built):
     for subset, expected in (("test", PREPARE_TEST), ("train", PREPARE)):
         path = built.folder / "data" / subset / "_annotations.coco.json"
