@@ -12,7 +12,7 @@ import yaml
 from conftest import CONFIG, ROOT
 from slurm_cluster import Cluster, wait_until
 
-EPOCHS = 16
+EPOCHS = 12
 
 
 @pytest.fixture(scope="module")
