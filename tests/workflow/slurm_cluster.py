@@ -54,8 +54,8 @@ MinJobAge=600
 # CPUs and memory are what stands here, not what the machine has.
 SlurmdParameters=config_overrides
 GresTypes=gpu
-NodeName=cpu0 NodeHostname=localhost NodeAddr=127.0.0.1 Port={cpu_port} CPUs=4 RealMemory=32000
-NodeName=gpu0 NodeHostname=localhost NodeAddr=127.0.0.1 Port={gpu_port} CPUs=4 RealMemory=32000 \
+NodeName=cpu0 NodeHostname=localhost NodeAddr=127.0.0.1 Port={cpu_port} CPUs=8 RealMemory=32000
+NodeName=gpu0 NodeHostname=localhost NodeAddr=127.0.0.1 Port={gpu_port} CPUs=8 RealMemory=32000 \
 Gres=gpu:4
 PartitionName=cpu Nodes=cpu0 Default=YES State=UP
 PartitionName=gpu Nodes=gpu0 State=UP

@@ -12,7 +12,7 @@ import yaml
 from conftest import CONFIG, ROOT
 from slurm_cluster import Cluster, wait_until
 
-EPOCHS = 24
+EPOCHS = 12
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +102,12 @@ def wait_for_checkpoint(project, run: str) -> None:
     wait_until(lambda: log.exists() and saved in log.read_text(), f"{run} is trained", 240)
 
 
+def train_jobs(cluster: Cluster, project) -> dict[str, str]:
+    """Slurm's numbers of the trainings of a project's runs, by the run's name."""
+    jobs = cluster.jobs(project.folder).get("train", [])
+    return {job["Comment"].rpartition("_")[2]: job["JobId"] for job in jobs}
+
+
 def check_resumed(project, run: str) -> None:
     log = (project.folder / run / "logs/train.log").read_text()
     assert int(re.search(r"resumed epoch: (\d+)", log)[1]) >= 3
@@ -121,13 +127,13 @@ def test_jobs_that_the_cluster_kills(long_project, cluster):
     targets = [f"results/{run}/weights.pth" for run in fates]
     little = "train:mem_mb=200 if wildcards.run == 'results/memory' else 8000"
     process = long_project.start(*targets, "--set-resources", little)
-    for run in ("overtime", "cancelled"):
-        wait_for_checkpoint(long_project, f"results/{run}")
-    jobs = {
-        re.search(r"wildcards_results_(\w+)", job["Comment"])[1]: job["JobId"]
-        for job in cluster.jobs(long_project.folder)["train"]
-    }
+    wait_until(lambda: len(train_jobs(cluster, long_project)) == len(fates), "all are submitted")
+    jobs = train_jobs(cluster, long_project)
+    wait_for_checkpoint(long_project, "results/overtime")
+    # It hangs, or it might end before Slurm looks at its time, which is every half a minute.
+    cluster.call("scancel", "--signal=STOP", jobs["overtime"])
     cluster.call("scontrol", "update", f"JobId={jobs['overtime']}", "EndTime=now")
+    wait_for_checkpoint(long_project, "results/cancelled")
     cluster.call("scancel", jobs["cancelled"])
 
     output, _ = process.communicate(timeout=240)
