@@ -13,10 +13,11 @@ FOLDER = Path(__file__).parent
 LOCK = FOLDER.parent / "requirements.txt"
 
 IMAGES = ["numpy", "opencv-python-headless", "pillow", "tqdm"]
-OPENVINO = [*IMAGES, "openvino", "pandas", "pycocotools"]
+# pandas writes tables with tabulate.
+OPENVINO = [*IMAGES, "openvino", "pandas", "pycocotools", "tabulate"]
 TORCH = [*OPENVINO, "onedl-mmcv", "onedl-mmdetection", "onedl-mmengine", "scikit-learn", "torch"]
 
-#: What the scripts of each kind of step import, and how the file is headed.
+#: By environment: how its file is headed, and what the scripts of this kind of step import.
 ENVIRONMENTS = {
     "data": ("Datasets and downloads.", [*IMAGES, "pyyaml", "requests"]),
     "training": (
@@ -28,7 +29,7 @@ ENVIRONMENTS = {
         [*OPENVINO, "nncf"],
     ),
     "nncf": ("Quantization-aware training.", [*TORCH, "nncf"]),
-    "reporting": ("Comparison, benchmark and table of templates.", [*TORCH, "pyyaml", "tabulate"]),
+    "reporting": ("Comparison, benchmark and table of templates.", [*TORCH, "pyyaml"]),
 }
 
 _FILE = """\

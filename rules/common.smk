@@ -18,8 +18,9 @@ from detmake import config as configuration
 from detmake import data_source, media_files, provenance
 from detmake.errors import InputError
 
-# The environments in envs/ list all that they need, but conda has pip look for dependencies, and MMDetection's
-# bring a second OpenCV, which needs system libraries. A conda file cannot say --no-deps; conda's pip reads this.
+# The environments in envs/ are complete, but conda has pip look for dependencies, and those of
+# MMDetection bring a second OpenCV, which needs system libraries. A conda file cannot say --no-deps;
+# the pip that conda starts reads this.
 os.environ.setdefault("PIP_NO_DEPS", "1")
 
 # What is not a result is marked `local`: it stays here where results go to object storage (docs/storage.md).
