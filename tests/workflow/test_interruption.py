@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from conftest import CONFIG
 
-EPOCHS = 30
+EPOCHS = 14
 
 
 @pytest.fixture
