@@ -55,7 +55,11 @@ def main() -> None:
     parser.add_argument("--data", help="folder of BCCD; without it, it is downloaded")
     parser.add_argument("--results", default="results_gpu", help="folder of the results")
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
-    parser.add_argument("options", nargs="*", help="after --: Snakemake's, instead of BCCD's")
+    parser.add_argument(
+        "options",
+        nargs="*",
+        help="after --: Snakemake's for another experiment, which is built without the tests",
+    )
     arguments = parser.parse_args()
     if arguments.device == "cuda" and not torch.cuda.is_available():
         sys.exit(f"torch {torch.__version__} finds no GPU; install its driver and a CUDA build.")
@@ -64,7 +68,8 @@ def main() -> None:
         config["data"] = arguments.data
     options = arguments.options or ["--configfile", "config/bccd.yaml"]
 
-    subprocess.run([sys.executable, "-m", "pytest", "tests/unit"], check=not arguments.options)
+    if not arguments.options:
+        subprocess.run([sys.executable, "-m", "pytest", "tests/unit"], check=True)
     runs = {arguments.results: {}}
     if torch.cuda.device_count() > 1:
         gpus = f"{{gpus: {torch.cuda.device_count()}}}"

@@ -4,6 +4,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -11,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import CONFIG
+from conftest import CONFIG, ROOT
 from test_interruption import process_of, wait_for
 
 FILES = (
@@ -210,6 +212,35 @@ def test_benchmark(quantized, tmp_path):
     assert "| results/nncf " in text
     assert "nan" not in text
     assert "results/dataset/val.json" in text
+
+
+# A GPU
+
+
+def test_the_script_for_a_gpu_reports_every_model(quantized, tmp_path):
+    """On the CPU, of what is built: the table has each model's accuracy."""
+    project = quantized.copy(tmp_path / "project")
+    script = [sys.executable, ROOT / "benchmarks/gpu.py", "--device", "cpu", "--results", "results"]
+    process = subprocess.run(
+        [*script, "--", "--configfile", "config.yaml"],
+        cwd=project.folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name, folder in {"snapshot": "", "IR": "openvino/", "NNCF": "nncf/"}.items():
+        f_measure = project.json(f"results/{folder}performance.json")["f-measure"]
+        row = re.search(rf"\| {name} +\| +([\d.]+)", process.stdout)
+        assert float(row[1]) == pytest.approx(f_measure, abs=1e-4)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_the_script_for_a_gpu_says_that_there_is_none(tmp_path):
+    command = [sys.executable, ROOT / "benchmarks/gpu.py"]
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert process.returncode == 1
+    assert "finds no GPU" in process.stderr
+    assert not list(tmp_path.iterdir())
 
 
 # Interruption

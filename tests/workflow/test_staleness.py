@@ -142,6 +142,7 @@ def test_a_changed_annotation_file(built):
 
 LIBRARY = {
     "training": TRAIN,
+    "distributed": TRAIN,
     "network": TRAIN,
     "anchors": TRAIN,
     "checkpoint": TRAIN,
