@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import slurm_cluster
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +41,22 @@ class Project:
         # Where Snakemake runs the jobs: options of it, and variables of its environment.
         self.executor = ["--cores", "2"]
         self.environment: dict[str, str] = {}
+
+    def submit_to(self, cluster: slurm_cluster.Cluster) -> None:
+        """Let Snakemake submit through the profile, to a cluster without accounting."""
+        self.environment = cluster.environment
+        self.executor = [
+            *("--workflow-profile", "profiles/slurm", "--max-threads", "2"),
+            *("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1"),
+        ]
+
+    def measure_briefly(self) -> None:
+        """Measure speed in one round: that is what takes the time of a tiny benchmark."""
+        for module in ("latency", "benchmark_app"):
+            path = self.folder / f"scripts/detmake/{module}.py"
+            text, changed = re.subn(r"ROUNDS = \d", "ROUNDS = 1", path.read_text())
+            assert changed == 1
+            path.write_text(text)
 
     def configure(self, **changes) -> None:
         """Write `config.yaml`: the tiny configuration with some top-level keys changed."""
@@ -152,10 +170,27 @@ def built_project(template_project, tmp_path_factory) -> Project:
 
 
 @pytest.fixture(scope="session")
-def default(template_project, tmp_path_factory) -> Project:
-    """The default experiment, built. Not to be changed."""
-    project = template_project.copy(tmp_path_factory.mktemp("default") / "project")
-    shutil.copy(ROOT / "config/config.yaml", project.folder / "config.yaml")
+def cluster(tmp_path_factory):
+    """A Slurm cluster."""
+    if obstacle := slurm_cluster.obstacle():
+        pytest.skip(obstacle)
+    slurm_cluster.install()
+    with slurm_cluster.Cluster(tmp_path_factory.mktemp("slurm")) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def embedded(template_project, tmp_path_factory, request) -> Project:
+    """The default experiment, trained in two processes; built on a cluster where there can be one.
+
+    Not to be changed.
+    """
+    project = template_project.copy(tmp_path_factory.mktemp("embedded") / "project")
+    experiment = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+    experiment["resources"] = {"gpus": 2, "partition": "cpu", "gpu_partition": "gpu"}
+    (project.folder / "config.yaml").write_text(yaml.safe_dump(experiment), encoding="utf-8")
+    if not slurm_cluster.obstacle():
+        project.submit_to(request.getfixturevalue("cluster"))
     project.snakemake()
     return project
 

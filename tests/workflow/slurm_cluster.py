@@ -50,7 +50,7 @@ ReturnToService=2
 SchedulerParameters=bf_interval=2,sched_interval=2
 SlurmdTimeout=10
 KillWait=2
-MinJobAge=600
+MinJobAge=7200
 # CPUs and memory are what stands here, not what the machine has.
 SlurmdParameters=config_overrides
 GresTypes=gpu
@@ -62,13 +62,23 @@ PartitionName=gpu Nodes=gpu0 State=UP
 """
 
 
-def missing_programs() -> list[str]:
-    """The programs of Slurm and munge that this machine lacks."""
+def obstacle() -> str | None:
+    """Why there can be no cluster on this machine."""
+    if os.geteuid():
+        return "the daemons of the cluster need root"
+    if (missing := _missing_programs()) and not shutil.which("apt-get"):
+        return f"not installed: {', '.join(missing)} (Debian: slurm-wlm and munge)"
+    return None
+
+
+def _missing_programs() -> list[str]:
     return [program for program in _PROGRAMS if not _path(program)]
 
 
 def install() -> None:
-    """Install Debian's packages; needs root and apt-get."""
+    """Install Debian's packages where they are missing; needs root and apt-get."""
+    if not _missing_programs():
+        return
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     install = ["install", "--yes", "--no-install-recommends", "slurm-wlm", "munge"]
     for arguments in (["update"], install):

