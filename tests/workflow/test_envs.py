@@ -188,6 +188,7 @@ def environments(tmp_path_factory):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_pip_section_alone_runs_the_steps(name, environments, jobs, built):
     python = environments(name)
+    built.measure_briefly()
     assert packages(python) == {canonicalize_name(pin.split("==")[0]) for pin in pip_section(name)}
     for job in STEPS[name]:
         log = Path(json.loads(jobs[job].read_text())["lists"]["log"]["values"][0])

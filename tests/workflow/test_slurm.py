@@ -34,9 +34,10 @@ def test_training_runs_on_a_gpu_node_and_the_rest_on_cpu_nodes(cluster, embedded
         assert job["JOB_GRES"] == "(null)"
 
 
-@pytest.fixture
-def long_project(cluster, project):
-    """Long trainings, one for each fate of a job, whose datasets are ready."""
+@pytest.fixture(scope="module")
+def prepared(template_project, tmp_path_factory):
+    """Long trainings, one for each fate of a job, whose datasets are ready. Not to be changed."""
+    project = template_project.copy(tmp_path_factory.mktemp("long") / "project")
     project.configure(
         learning_parameters=CONFIG["learning_parameters"] | {"num_iters": EPOCHS},
         resources={"partition": "cpu", "gpu_partition": "gpu"},
@@ -45,6 +46,13 @@ def long_project(cluster, project):
     subsets = ("train", "val", "test")
     runs = ("results", "results/cancelled", "results/overtime", "results/memory")
     project.snakemake(*(f"{run}/dataset/{subset}.json" for run in runs for subset in subsets))
+    return project
+
+
+@pytest.fixture
+def long_project(cluster, prepared, tmp_path):
+    """Those of a test of its own, on the cluster."""
+    project = prepared.copy(tmp_path / "project")
     project.submit_to(cluster)
     return project
 
