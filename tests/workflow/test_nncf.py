@@ -109,9 +109,10 @@ CONFIGURATION = {
 
 
 @pytest.mark.parametrize("changes, expected", CONFIGURATION.values(), ids=CONFIGURATION.keys())
-def test_a_changed_key(quantized, changes, expected):
-    quantized.configure(**{"nncf_optimization": WIDE, "evaluation": {"subset": "val"}, **changes})
-    assert quantized.stale(TARGET) == expected
+def test_a_changed_key(quantized, tmp_path, changes, expected):
+    project = quantized.copy(tmp_path / "project")
+    project.configure(**{"nncf_optimization": WIDE, "evaluation": {"subset": "val"}, **changes})
+    assert project.stale(TARGET) == expected
 
 
 # Far out of budget
