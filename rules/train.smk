@@ -24,7 +24,7 @@ rule train:
         "../envs/training.yaml"
     threads: 16
     resources:
-        mem_mb=8000,
+        mem_mb=lambda wildcards: 8000 * settings_of(wildcards)["resources"]["gpus"],
         runtime=24 * 60,
         slurm_partition=partition(TRAINED_ON_GPU),
         gpu=gpus(TRAINED_ON_GPU, lambda settings: settings["resources"]["gpus"]),

@@ -25,7 +25,7 @@ def test_training_runs_on_a_gpu_node_and_the_rest_on_cpu_nodes(cluster, embedded
     assert train["JobState"] == "COMPLETED"
     assert (train["Partition"], train["NodeList"]) == ("gpu", "gpu0")
     assert train["JOB_GRES"] == "gpu:2"
-    assert "mem=8000M" in train["TRES"]
+    assert "mem=16000M" in train["TRES"]  # 8000 for each process
     assert train["TimeLimit"] == "1-00:00:00"
     assert train["NumCPUs"] == "2"  # the rule's 16, but no more than the profile allows
     for job in itertools.chain(*jobs.values()):
