@@ -190,7 +190,8 @@ def fit(
         model=detector,
         work_dir=str(checkpoints),
         resume=True,
-        randomness={"seed": parameters["seed"], "diff_rank_seed": True},
+        # Processes that share a batch augment it in different ways.
+        randomness={"seed": parameters["seed"], "diff_rank_seed": several},
         train_dataloader=_dataloader(
             train_file, train_coco, _train_pipeline(settings), True, batch_size, num_workers
         ),
