@@ -81,11 +81,6 @@ def part_of(run_settings, key):
     return part
 
 
-def setting(key):
-    """A part of the configuration of the run that a job belongs to."""
-    return lambda wildcards: part_of(settings_of(wildcards), key)
-
-
 def settings(*keys):
     """Parameters, for `**`: the parts of a run's configuration that a rule depends on.
 

@@ -106,7 +106,7 @@ def resolve(
 
     defaults = _defaults(root, root)
     loaded: dict[str, dict[str, Any]] = {}
-    missing_in_base: list[tuple[str, str]] = []
+    mistakes_in_base: list[tuple[str, str]] = []
     effective = {}
     for run in dict.fromkeys(["", *given_runs[0], *given_runs[1]]):
         prefix = f"runs.{run}." if run else ""
@@ -143,13 +143,14 @@ def resolve(
             if error.validator == "required"
             for line in _explain(error, root)
         ]
+        mistakes = missing + _unshared_batch(own)
         errors += [
             f"{prefix}{key}: {problem}"
-            for key, problem in missing
-            if not run or (key, problem) not in missing_in_base
+            for key, problem in mistakes
+            if not run or (key, problem) not in mistakes_in_base
         ]
         if not run:
-            missing_in_base = missing
+            mistakes_in_base = mistakes
         effective[run] = settings
 
     if errors:
@@ -160,6 +161,19 @@ def resolve(
         count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
         raise InputError("\n  ".join([f"The configuration has {count}:", *lines]))
     return effective
+
+
+def _unshared_batch(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return key and problem where the GPUs of a training cannot share its batches evenly."""
+    batch_size = _mapping(settings.get("learning_parameters")).get("batch_size")
+    gpus = _mapping(settings.get("resources")).get("gpus")
+    # Values of other types, and numbers below 1, are reported elsewhere.
+    if not (isinstance(batch_size, int) and isinstance(gpus, int) and gpus > 0):
+        return []
+    if batch_size % gpus == 0:
+        return []
+    expected = f"a multiple of resources.gpus, {gpus}, which share each batch evenly"
+    return [("learning_parameters.batch_size", f"found {_show(batch_size)}, expected {expected}")]
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -28,7 +28,6 @@ from torch import distributed as dist
 
 from detmake import checkpoint, dataset, distributed, logs
 from detmake.detections import Detections
-from detmake.errors import InputError
 from detmake.metrics import Evaluation
 from detmake.network import build_detector, model_config
 from detmake.snapshot import Snapshot, test_pipeline, validated
@@ -81,20 +80,14 @@ def train(
             other data is removed. The caller removes the folder when the result is safe.
         num_workers: processes that load images; 0 loads them in this process.
         pretrained: weights to start from (`detmake.checkpoint`); None starts from scratch.
-        processes: how many train, each on a GPU of its own or, without GPUs, on the CPU.
+        processes: how many train, each on a GPU of its own or, without GPUs, on the CPU; the batch
+            size is a multiple of it.
 
     Raises:
-        InputError: the model cannot be built, or the pretrained weights are of another one, or
-            a batch cannot be shared evenly.
+        InputError: the model cannot be built, or the pretrained weights are of another one.
         torch.distributed.elastic.multiprocessing.errors.ChildFailedError: one of several
             processes ended early; the others were ended, too.
     """
-    batch_size = settings["learning_parameters"]["batch_size"]
-    if batch_size % processes:
-        raise InputError(
-            f"learning_parameters.batch_size: found {batch_size}, expected a multiple of "
-            f"resources.gpus, {processes}: they share each batch evenly."
-        )
     train_coco, val_coco = dataset.read(train_file), dataset.read(val_file)
     labels = dataset.class_names(train_coco)
     config = model_config(
@@ -125,6 +118,7 @@ def train(
             "model": config,
             "state_dict": detector.state_dict(),
             "settings": dict(settings),
+            "num_images": len(train_coco["images"]),
             "files": (train_file, val_file, checkpoints),
             "num_workers": math.ceil(num_workers / processes),
             "threads": max(torch.get_num_threads() // processes, 1),
@@ -488,8 +482,8 @@ def _join(job_file: Path) -> None:
         detector = build_detector(job["model"])
         detector.load_state_dict(job["state_dict"])
         settings = job["settings"]
-        images = len(dataset.read(job["files"][0])["images"])
-        fit(detector, settings, schedule(settings, images), *job["files"], job["num_workers"])
+        how = schedule(settings, job["num_images"])
+        fit(detector, settings, how, *job["files"], job["num_workers"])
 
 
 if __name__ == "__main__":

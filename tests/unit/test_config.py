@@ -634,6 +634,26 @@ def test_unknown_key_names_the_allowed_ones_and_a_close_match(problems):
     )
 
 
+def test_a_batch_that_gpus_cannot_share_evenly(problems, resolve):
+    """Each place of the mistake is told once, before anything runs."""
+    found = problems(
+        {
+            "resources": {"gpus": 3},
+            "runs": {
+                "alike": {},
+                "even": {"resources": {"gpus": 2}},
+                "own": {"resources": {"gpus": 5}},
+            },
+        }
+    )
+    assert found == [
+        f"{place}learning_parameters.batch_size: found 8 (integer), expected a multiple of "
+        f"resources.gpus, {gpus}, which share each batch evenly"
+        for place, gpus in (("", 3), ("runs.own.", 5))
+    ]
+    assert resolve({"data": DATA, "resources": {"gpus": 4}})[""]["resources"]["gpus"] == 4
+
+
 @pytest.mark.parametrize(
     ("given", "start"),
     [

@@ -28,6 +28,7 @@ def test_what_a_cluster_is_asked_for(project):
     """GPUs where the device needs them, partitions where the configuration names them."""
     partitions = {"partition": "long", "gpu_partition": "gpu"}
     project.configure(
+        learning_parameters=CONFIG["learning_parameters"] | {"batch_size": 6},
         resources={"gpus": 3},
         runs={
             "auto": {"resources": partitions},
