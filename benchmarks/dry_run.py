@@ -67,9 +67,9 @@ def write_weights(file: Path) -> None:
     sys.path.insert(0, str(ROOT / "scripts"))
     import torch
 
-    from detmake.network import build_detector, model_config
+    from detmake.model.network import build_detector, model_config
 
-    template = yaml.safe_load((ROOT / "config/templates/atss_mobilenetv2.yaml").read_text())
+    template = yaml.safe_load((ROOT / "templates/atss_mobilenetv2.yaml").read_text())
     torch.manual_seed(0)
     detector = build_detector(model_config(template["model"], num_classes=1))
     torch.save({"state_dict": detector.state_dict()}, file)

@@ -22,17 +22,17 @@ def measure(side: str, width: int, height: int, iterations: int) -> float:
     import torch
     import yaml
 
-    from detmake import training
-    from detmake.network import MODELS, build_detector, model_config
+    from detmake.model.network import MODELS, build_detector, model_config
+    from detmake.training import train
 
-    template = yaml.safe_load((ROOT / "config/templates/atss_mobilenetv2.yaml").read_text())
+    template = yaml.safe_load((ROOT / "templates/atss_mobilenetv2.yaml").read_text())
     config = model_config(template["model"], num_classes=3)
     if side == "shipped":
         detector, precision = MODELS.build(config), contextlib.nullcontext
     else:
-        training.keep_freed_memory()
+        train.keep_freed_memory()
         detector = build_detector(config)
-        precision = training.mixed_precision
+        precision = train.mixed_precision
     from mmdet.structures import DetDataSample
     from mmengine.structures import InstanceData
 

@@ -14,8 +14,10 @@ from snakemake.utils import update_config
 ROOT = Path(os.path.relpath(workflow.basedir))
 sys.path.insert(0, str(ROOT.resolve() / "scripts"))
 
-from detmake import config as configuration
-from detmake import data_source, media_files, provenance
+from detmake.build import configuration
+from detmake.data import image_digests, sources
+from detmake.runtime import demo_files as demo_file_names
+from detmake.build import dependencies
 from detmake.errors import InputError
 
 # The environments in envs/ are complete, but conda has pip look for dependencies, and those of
@@ -47,8 +49,8 @@ SETTINGS = checked(
     configuration.resolve,
     FILE_CONFIG,
     workflow.config_settings.config,
-    ROOT / "config/schema.yaml",
-    ROOT / "config/templates",
+    ROOT / "rules/schema.yaml",
+    ROOT / "templates",
 )
 RESULTS = SETTINGS[""]["results"]
 # Folders of a run's exported models: the IR, the int8 one after training and the one by training.
@@ -93,7 +95,7 @@ def settings(*keys):
 
     def line(key, name):
         def value(wildcards):
-            return provenance.lines(key, part_of(settings_of(wildcards), key)).get(name)
+            return dependencies.lines(key, part_of(settings_of(wildcards), key)).get(name)
 
         return value
 
@@ -102,7 +104,7 @@ def settings(*keys):
         f"compared {name}": line(key, name)
         for key in keys
         for run_settings in SETTINGS.values()
-        for name in provenance.lines(key, part_of(run_settings, key))
+        for name in dependencies.lines(key, part_of(run_settings, key))
     }
     return parts | lines
 
@@ -137,7 +139,7 @@ def gpus(gpu_devices, count=lambda settings: 1):
 @cache
 def code_of(script):
     """Parameters, for `**`: a line for each library module that a script imports."""
-    digests = provenance.source_digests(ROOT / "scripts" / f"{script}.py")
+    digests = dependencies.source_digests(ROOT / "scripts" / f"{script}.py")
     return {f"compared {module}": f"{module}: {digest[:16]}" for module, digest in digests.items()}
 
 
@@ -162,7 +164,7 @@ def pretrained_weights(wildcards):
 
 def sources_of(wildcards):
     """Annotation file and image folder of each subset of a run's data."""
-    return checked(data_source.locate, settings_of(wildcards)["data"])
+    return checked(sources.locate, settings_of(wildcards)["data"])
 
 
 def source_of(wildcards):
@@ -174,14 +176,14 @@ def source_of(wildcards):
 def deployed_code():
     """The modules of the library that a deployed model needs."""
     scripts = ROOT / "scripts"
-    modules = provenance.imported_modules(scripts / "deployed/demo.py", scripts)
+    modules = dependencies.imported_modules(scripts / "deployed/demo.py", scripts)
     return [os.path.relpath(file) for file in modules.values()]
 
 
 @cache
 def changed_images(folder):
     """A parameter: the state of an image folder, without a place in the rule's input files."""
-    digest = checked(data_source.changed_images, folder, Path(".snakemake/image_digests"))
+    digest = checked(image_digests.changed_images, folder, Path(".snakemake/image_digests"))
     return digest and f"images in {folder}: {digest[:16]}"
 
 
@@ -200,9 +202,9 @@ def demo_files(wildcards):
     source = settings_of(wildcards)["demo"]["source"]
     if source is None:
         return {"subset": evaluated_subset(wildcards)}
-    if media_files.is_camera(source):
+    if demo_file_names.is_camera(source):
         return {}
-    return {"files": local(checked(media_files.files_of, source))}
+    return {"files": local(checked(demo_file_names.files_of, source))}
 
 
 def lacks_test(wildcards):

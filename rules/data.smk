@@ -29,7 +29,7 @@ rule draw_cells:
 
 rule download_bccd:
     input:
-        manifest=local(ROOT / "config/bccd.csv"),
+        manifest=local(ROOT / "rules/bccd.csv"),
     output:
         archive=local("resources/bccd/archive.zip"),
     log:
@@ -51,7 +51,7 @@ rule download_bccd:
 rule convert_bccd:
     input:
         archive=local("resources/bccd/archive.zip"),
-        manifest=local(ROOT / "config/bccd.csv"),
+        manifest=local(ROOT / "rules/bccd.csv"),
     output:
         annotations=local("resources/bccd/{subset}/_annotations.coco.json"),
         pristine=local("resources/bccd/{subset}/images.sha256"),

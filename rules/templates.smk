@@ -8,10 +8,10 @@ localrules:
 # Without a log file: what it writes is for the terminal.
 rule templates:
     input:
-        local(sorted((ROOT / "config/templates").glob("*.yaml"))),
+        local(sorted((ROOT / "templates").glob("*.yaml"))),
     conda:
         "../envs/reporting.yaml"
     message:
-        "Templates in config/templates"
+        "Templates in templates"
     script:
         "../scripts/templates.py"

@@ -2,23 +2,25 @@
 
 from pathlib import Path
 
-from detmake import device, logs
+from detmake import logs
 from detmake.artifacts import write_confidence_threshold, write_label_schema
+from detmake.model import device
 
 with logs.job(snakemake.log[0]):
     device.use(snakemake.resources.device)
 
     import torch
 
-    from detmake import adoption, dataset, snapshot
+    from detmake.data import subsets
+    from detmake.model import finished_weights, snapshot
 
     torch.set_num_threads(snakemake.threads)
-    found = adoption.adopt(
+    found = finished_weights.adopt(
         Path(snakemake.input.weights),
         dict(snakemake.params.items()),
-        dataset.read(Path(snakemake.input.train)),
+        subsets.read(Path(snakemake.input.train)),
     )
-    adopted, _ = snapshot.validated(found, dataset.read(Path(snakemake.input.val)))
+    adopted, _ = snapshot.validated(found, subsets.read(Path(snakemake.input.val)))
     output = snakemake.output
     write_label_schema(Path(output.label_schema), adopted.labels)
     write_confidence_threshold(Path(output.confidence_threshold), adopted.confidence_threshold)

@@ -4,8 +4,12 @@ from pathlib import Path
 
 import openvino as ov
 
-from detmake import benchmark_app, dataset, device, inference, latency, logs
+from detmake import logs
 from detmake.artifacts import write_text
+from detmake.data import subsets
+from detmake.evaluation import benchmark_app, speed
+from detmake.model import device
+from detmake.runtime import inference
 
 COLUMNS = {
     "latency_ms": "latency [ms]",
@@ -21,24 +25,24 @@ with logs.job(snakemake.log[0]) as log:
     threads, output = snakemake.threads, snakemake.output
     models = [Path(path) for path in snakemake.params.models]
     subset = snakemake.input.subset
-    files = dataset.evenly_spread(dataset.image_paths(dataset.read(Path(subset))), 16)
+    files = subsets.evenly_spread(subsets.image_paths(subsets.read(Path(subset))), 16)
     images = [inference.read_image(path) for path in files]
     height, width = images[0].shape[:2]
-    speed = latency.measure({str(path): latency.load(path, threads) for path in models}, images)
+    table = speed.measure({str(path): speed.load(path, threads) for path in models}, images)
     exported = [path for path in models if path.is_dir()]
-    speed = speed.join(benchmark_app.measure(exported, (width, height), files[0], threads))
-    speed["share"] = speed["images_per_second"] / speed["app_images_per_second"]
+    table = table.join(benchmark_app.measure(exported, (width, height), files[0], threads))
+    table["share"] = table["images_per_second"] / table["app_images_per_second"]
 
     cpu = ov.Core().get_property("CPU", "FULL_DEVICE_NAME").strip()
     conditions = (
         f"{cpu}, {threads} threads, {len(images)} images of `{subset}`, decoded in memory; "
         f"benchmark_app on the first one, {width}×{height}"
     )
-    readable = speed[[*COLUMNS]].rename(columns=COLUMNS).rename_axis("model")
+    readable = table[[*COLUMNS]].rename(columns=COLUMNS).rename_axis("model")
     readable = readable.astype(object).where(readable.notna(), None)
     text = readable.to_markdown(
         missingval="", floatfmt=("", ".1f", ".1f", ".1f", ".1f", ".1f", ".2f")
     )
-    write_text(Path(output.csv), speed.to_csv(float_format="%.6g"))
+    write_text(Path(output.csv), table.to_csv(float_format="%.6g"))
     write_text(Path(output.md), f"{text}\n\nMedians, models in turns, on {conditions}.\n")
     log.info("Measured %d models on %s\n%s", len(models), conditions, text)

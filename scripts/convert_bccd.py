@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from detmake import bccd, data_source, logs
+from detmake import logs
+from detmake.data import bccd, image_digests
 
 with logs.job(snakemake.log[0]):
     folder = Path(snakemake.output.annotations).parent
@@ -12,4 +13,4 @@ with logs.job(snakemake.log[0]):
         snakemake.wildcards.subset,
         folder,
     )
-    data_source.record_pristine(folder)
+    image_digests.record_generated(folder)

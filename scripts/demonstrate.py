@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
-from detmake import dataset, demo, logs, media
-from detmake.inference import Detector
+from detmake import logs
+from detmake.data import subsets
+from detmake.runtime import demo, media
+from detmake.runtime.inference import Detector
 
 with logs.job(snakemake.log[0]) as log:
     source, ids = snakemake.params.source, None
     if source is None:
-        coco = dataset.read(Path(snakemake.input.subset))
-        files = dataset.image_paths(coco)
+        coco = subsets.read(Path(snakemake.input.subset))
+        files = subsets.image_paths(coco)
         ids = dict(zip(files, (image["id"] for image in coco["images"]), strict=True))
         opened = media.Images(files)
     else:

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from detmake import deployment, logs
+from detmake import logs
+from detmake.build import deployment
 
 source = snakemake.input
 with logs.job(snakemake.log[0]) as log:

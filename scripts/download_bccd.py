@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from detmake import bccd, logs
-from detmake.download import download
+from detmake import logs
+from detmake.data import bccd
+from detmake.data.download import download
 
 with logs.job(snakemake.log[0]):
     target = Path(snakemake.output.archive)

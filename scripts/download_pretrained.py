@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from detmake import logs
-from detmake.download import download, verify_digest
+from detmake.data.download import download, verify_digest
 
 with logs.job(snakemake.log[0]):
     target = Path(snakemake.output[0])

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from detmake import data_source, logs, synthetic
+from detmake import logs
+from detmake.data import cells, image_digests
 
 with logs.job(snakemake.log[0]):
     folder = Path(snakemake.output.annotations).parent
-    synthetic.write_subset(folder, snakemake.wildcards.subset)
-    data_source.record_pristine(folder)
+    cells.write_subset(folder, snakemake.wildcards.subset)
+    image_digests.record_generated(folder)

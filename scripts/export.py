@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from detmake import ir, logs
-from detmake.snapshot import Snapshot
+from detmake import logs
+from detmake.model import ir
+from detmake.model.snapshot import Snapshot
 
 with logs.job(snakemake.log[0]) as log:
     folder = Path(snakemake.output.xml).parent

@@ -9,8 +9,9 @@ from pathlib import Path
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import ExecutionSettings, OutputSettings, ResourceSettings
 
-from detmake import plan, plan_drawing
 from detmake.artifacts import write_text
+from detmake.build import plan
+from detmake.report import plan_drawing
 
 
 def name_of(file) -> str:

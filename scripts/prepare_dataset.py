@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
-from detmake import dataset, logs
+from detmake import logs
 from detmake.artifacts import write_json
+from detmake.data import checking, subsets
 
 with logs.job(snakemake.log[0]) as log:
     train = snakemake.input.get("train")
-    classes = dataset.class_names(dataset.read(Path(train))) if train else None
+    classes = subsets.class_names(subsets.read(Path(train))) if train else None
     if snakemake.params.stand_in:
         log.warning("`data` names no test subset: val serves as test")
-    coco = dataset.prepare(
+    coco = checking.prepare(
         Path(snakemake.input.annotations), Path(snakemake.params.image_root), classes
     )
     write_json(Path(snakemake.output[0]), coco)

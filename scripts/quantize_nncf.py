@@ -3,14 +3,16 @@
 import shutil
 from pathlib import Path
 
-from detmake import device, logs
+from detmake import logs
+from detmake.model import device
 
 with logs.job(snakemake.log[0]) as log:
     device.use(snakemake.resources.device)
 
     import torch
 
-    from detmake import ir, quantization_aware
+    from detmake.model import ir
+    from detmake.training import quantization_aware
 
     torch.set_num_threads(snakemake.threads)
     checkpoints = Path(snakemake.resources.checkpoints)

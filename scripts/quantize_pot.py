@@ -2,20 +2,22 @@
 
 from pathlib import Path
 
-from detmake import dataset, logs, quantization
+from detmake import logs
+from detmake.data import subsets
+from detmake.quantization import post_training
 
 with logs.job(snakemake.log[0]) as log:
     parameters = snakemake.params.pot_parameters
-    images = dataset.evenly_spread(
-        dataset.image_paths(dataset.read(Path(snakemake.input.train))),
+    images = subsets.evenly_spread(
+        subsets.image_paths(subsets.read(Path(snakemake.input.train))),
         parameters["stat_subset_size"],
     )
     log.info("Quantizing with %d images, preset %s", len(images), parameters["preset"])
     folder = Path(snakemake.output.xml).parent
-    quantization.quantize_folder(
+    post_training.quantize_folder(
         Path(snakemake.input.xml).parent,
         images,
-        dataset.read(Path(snakemake.input.val)),
+        subsets.read(Path(snakemake.input.val)),
         parameters,
         folder,
     )

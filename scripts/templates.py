@@ -2,6 +2,6 @@
 
 from pathlib import Path
 
-from detmake import template_table
+from detmake.model import template_table
 
 print(template_table.table([Path(file) for file in snakemake.input]).to_string(index=False))

@@ -3,16 +3,17 @@
 import shutil
 from pathlib import Path
 
-from detmake import device, logs
+from detmake import logs
 from detmake.artifacts import write_confidence_threshold, write_label_schema, write_text
-from detmake.download import verify_digest
+from detmake.data.download import verify_digest
+from detmake.model import device
 
 with logs.job(snakemake.log[0]):
     device.use(snakemake.resources.device, snakemake.resources.processes)
 
     import torch
 
-    from detmake import training
+    from detmake.training import train
 
     torch.set_num_threads(snakemake.threads)
     pretrained = snakemake.input.get("pretrained")
@@ -20,7 +21,7 @@ with logs.job(snakemake.log[0]):
         verify_digest(Path(downloaded))  # it may have been put there by hand
         pretrained = downloaded
     checkpoints = Path(snakemake.resources.checkpoints)
-    result = training.train(
+    result = train.train(
         dict(snakemake.params.items()),
         Path(snakemake.input.train),
         Path(snakemake.input.val),

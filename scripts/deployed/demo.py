@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 from threading import Event
 
-from detmake import demo, media
 from detmake.errors import InputError
-from detmake.inference import Detector
-from detmake.window import Window
+from detmake.runtime import demo, media
+from detmake.runtime.inference import Detector
+from detmake.runtime.window import Window
 
 
 def main() -> int:

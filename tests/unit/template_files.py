@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-FOLDER = Path(__file__).parents[2] / "config/templates"
+FOLDER = Path(__file__).parents[2] / "templates"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from detmake.anchors import fit
 from detmake.errors import InputError
+from detmake.model.anchors import fit
 
 CLUSTERS = np.array([[12, 15], [40, 20], [30, 70], [90, 80], [60, 200], [250, 180]], float)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from detmake.archive import read_members
+from detmake.data.archive import read_members
 from detmake.errors import InputError
 
 MEMBERS = {f"BCCD/x/{i}.txt": f"blood cell {i} ".encode() * 20 for i in range(3)}

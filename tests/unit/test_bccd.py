@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from detmake.bccd import verify, write_subset
-from detmake.data_source import ANNOTATION_FILE
-from detmake.download import download
+from detmake.data.bccd import verify, write_subset
+from detmake.data.download import download
+from detmake.data.sources import ANNOTATION_FILE
 from detmake.errors import InputError
 
-MANIFEST = Path(__file__).parents[2] / "config" / "bccd.csv"
+MANIFEST = Path(__file__).parents[2] / "rules/bccd.csv"
 SIZES = {"train": 255, "valid": 73, "test": 36}
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from detmake.budget import Budget
 from detmake.errors import InputError
+from detmake.quantization.budget import Budget
 
 
 @pytest.mark.parametrize(

@@ -24,11 +24,11 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
 
-from detmake.checkpoint import load_pretrained, read, require_fit
 from detmake.errors import InputError
-from detmake.network import MODELS, build_detector
+from detmake.model.checkpoint import load_pretrained, read, require_fit
+from detmake.model.network import MODELS, build_detector
 
-TEMPLATE = Path(__file__).parents[2] / "config/templates/atss_mobilenetv2.yaml"
+TEMPLATE = Path(__file__).parents[2] / "templates/atss_mobilenetv2.yaml"
 
 
 def atss(num_classes=3, **preprocessor):

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from detmake import comparison
+from detmake.report import comparison
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import pytest
 import template_files
 import torch
 
-from detmake.decoder import AnchorDecoder, build_decoder
 from detmake.errors import InputError
-from detmake.network import Core, build_detector, model_config
+from detmake.model.decoder import AnchorDecoder, build_decoder
+from detmake.model.network import Core, build_detector, model_config
 
 STRIDES = (8, 16, 32, 64, 128)  # of ATSS
 CLASSES = 3

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from detmake import demo, media
 from detmake.errors import InputError
-from detmake.inference import Detector
+from detmake.runtime import demo, media
+from detmake.runtime.inference import Detector
 
 SIZE = (64, 48)
 

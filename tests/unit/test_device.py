@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from detmake import device
 from detmake.errors import InputError
+from detmake.model import device
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -36,7 +36,7 @@ def test_several_processes_may_share_the_cpu():
 @pytest.mark.parametrize("name", ["cpu", "auto"])
 def test_mmengine_follows(name):
     code = (
-        f"from detmake import device; device.use('{name}')\n"
+        f"from detmake.model import device; device.use('{name}')\n"
         "import torch; from mmengine.device import get_device\n"
         "print(get_device(), torch.cuda.is_available())"
     )

@@ -16,7 +16,7 @@ import torch
 import training_step
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-from detmake import distributed, training
+from detmake.training import distributed, train
 
 PROCESSES = 2
 HERE = Path(__file__).parent
@@ -125,7 +125,7 @@ def trained(tmp_path_factory):
     files = write_subset(folder, "train", 10), write_subset(folder, "val", 5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(observer))
-        result = training.train(settings, *files, folder / "checkpoints", processes=PROCESSES)
+        result = train.train(settings, *files, folder / "checkpoints", processes=PROCESSES)
     return folder, result
 
 
@@ -175,7 +175,7 @@ def test_the_killing_of_one_ends_the_other(tmp_path):
     code = (
         "import os, signal, sys, time\n"
         "from pathlib import Path\n"
-        "from detmake import distributed\n"
+        "from detmake.training import distributed\n"
         "with distributed.member() as number:\n"
         f"    Path({str(tmp_path)!r}, str(number)).write_text(str(os.getpid()))\n"
         f"    while not Path({str(tmp_path)!r}, '0').exists(): time.sleep(0.1)\n"
@@ -192,14 +192,15 @@ def test_the_killing_of_one_ends_the_other(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_the_end_of_the_launcher_ends_all(number):
     member = (
-        "import os, time; from detmake import distributed\n"
+        "import os, time; from detmake.training import distributed\n"
         r"with distributed.member(): os.write(1, b'%d\n' % os.getpid()); time.sleep(600)"
     )
     launcher = subprocess.Popen(
         [
             sys.executable,
             "-c",
-            f"from detmake import distributed; distributed.launch(['-c', {member!r}], {PROCESSES})",
+            "from detmake.training import distributed; "
+            f"distributed.launch(['-c', {member!r}], {PROCESSES})",
         ],
         env={**os.environ, "PYTHONPATH": str(HERE.parents[1] / "scripts")},
         stdout=subprocess.PIPE,

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from detmake import download as download_module
-from detmake.download import download, verify_digest
+from detmake.data import download as download_module
+from detmake.data.download import download, verify_digest
 from detmake.errors import InputError
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"

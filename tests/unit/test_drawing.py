@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from detmake import drawing
 from detmake.detections import Detections
+from detmake.runtime import drawing
 
 GREY = 128
 

@@ -9,7 +9,7 @@ import known_model
 import numpy as np
 import pytest
 
-from detmake.inference import Detector
+from detmake.runtime.inference import Detector
 
 HINTS = pytest.mark.parametrize("hint", ["LATENCY", "THROUGHPUT"])
 

@@ -18,10 +18,12 @@ from model_api.adapters import OpenvinoAdapter, create_core
 from model_api.models import Model
 from torch import nn
 
-from detmake import inference, ir, quantization, snapshot
 from detmake.detections import Detections
-from detmake.network import Core, build_detector, model_config
-from detmake.snapshot import Snapshot
+from detmake.model import ir, snapshot
+from detmake.model.network import Core, build_detector, model_config
+from detmake.model.snapshot import Snapshot
+from detmake.quantization import post_training
+from detmake.runtime import inference
 
 LABELS = ["red cell", "platelet", "white cell"]
 INPUT_SIZE = [224, 160]
@@ -319,7 +321,7 @@ def test_weights_are_stored_in_half_precision(exported, folder):
 
 def test_only_the_core_is_quantized(exported, template_name, images):
     *_, folder = exported(template_name)
-    model = quantization.quantize(
+    model = post_training.quantize(
         ov.Core().read_model(folder / "openvino.xml"), images, "performance"
     )
     quantizers = [node for node in model.get_ops() if node.get_type_name() == "FakeQuantize"]

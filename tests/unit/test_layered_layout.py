@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from detmake.layered_layout import layered_layout
+from detmake.report.layered_layout import layered_layout
 
 CHAIN = {0: [], 1: [0], 2: [1]}
 DIAMOND = {0: [], 1: [0], 2: [0], 3: [1, 2, 0]}

@@ -10,7 +10,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from detmake.detections import Detections
-from detmake.metrics import CONFIDENCE_THRESHOLDS, Counts, Evaluation
+from detmake.evaluation.metrics import CONFIDENCE_THRESHOLDS, Counts, Evaluation
 
 RED, WHITE = 0, 1
 

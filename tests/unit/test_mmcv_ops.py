@@ -12,7 +12,7 @@ import pytest
 import torch
 from openvino import opset9 as opset
 
-from detmake import mmcv_ops
+from detmake.model import mmcv_ops
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -53,7 +53,7 @@ def run(code, *arguments):
 def test_mmcv_and_mmdetection_import_with_the_python_operators():
     run(
         """
-        from detmake import mmcv_ops
+        from detmake.model import mmcv_ops
 
         assert mmcv_ops.install() is True
         assert mmcv_ops.install() is True, "a second time"
@@ -75,7 +75,7 @@ def test_compiled_operators_are_left_in_place(tmp_path):
 
         import mmcv
 
-        from detmake import mmcv_ops
+        from detmake.model import mmcv_ops
 
         mmcv.__path__.append(sys.argv[1])
         assert mmcv_ops.install() is False, "not imported yet"

@@ -11,7 +11,7 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
 from detmake.errors import InputError
-from detmake.network import Core, build_detector, model_config
+from detmake.model.network import Core, build_detector, model_config
 
 CLASSES = 3
 RESNET = {"type": "ResNet", "depth": 18}

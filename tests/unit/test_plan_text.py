@@ -5,8 +5,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from detmake import plan, plan_drawing
-from detmake.plan import Job
+from detmake.build import plan
+from detmake.build.plan import Job
+from detmake.report import plan_drawing
 
 SVG = "{http://www.w3.org/2000/svg}"
 

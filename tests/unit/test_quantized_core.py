@@ -12,11 +12,11 @@ import pytest
 import torch
 import yaml
 
-from detmake import ir, quantized_core
-from detmake.network import CoreDetector, build_detector, model_config
-from detmake.snapshot import Snapshot
+from detmake.model import ir, quantized_core
+from detmake.model.network import CoreDetector, build_detector, model_config
+from detmake.model.snapshot import Snapshot
 
-TEMPLATE = Path(__file__).parents[2] / "config/templates/ssd_mobilenetv2.yaml"
+TEMPLATE = Path(__file__).parents[2] / "templates/ssd_mobilenetv2.yaml"
 SIZE = (160, 96)  # width, height
 
 
@@ -71,7 +71,7 @@ def test_a_new_process_restores_it_bit_for_bit_without_a_compiler(quantized, tmp
     code = """
 import sys, torch
 from pathlib import Path
-from detmake.snapshot import Snapshot
+from detmake.model.snapshot import Snapshot
 folder = Path(sys.argv[1])
 snapshot = Snapshot.load(folder / "weights.pth")
 with torch.inference_mode():

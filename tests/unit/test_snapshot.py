@@ -10,10 +10,10 @@ import yaml
 from mmdet.structures import DetDataSample
 
 from detmake.errors import InputError
-from detmake.network import build_detector, model_config
-from detmake.snapshot import Snapshot, predict
+from detmake.model.network import build_detector, model_config
+from detmake.model.snapshot import Snapshot, predict
 
-TEMPLATE = Path(__file__).parents[2] / "config/templates/atss_mobilenetv2.yaml"
+TEMPLATE = Path(__file__).parents[2] / "templates/atss_mobilenetv2.yaml"
 INPUT_SIZE = (160, 96)  # width, height
 
 

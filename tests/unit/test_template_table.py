@@ -14,8 +14,8 @@ import yaml
 from mmengine.config import Config
 from torch import nn
 
-from detmake.network import MODELS, Core, build_detector, model_config
-from detmake.template_table import table
+from detmake.model.network import MODELS, Core, build_detector, model_config
+from detmake.model.template_table import table
 
 CONFIGS = Path(mmdet.__file__).parent / ".mim/configs"
 # MMDetection's configuration of the model whose published weights a template starts from.
@@ -59,7 +59,7 @@ def shapes(module):
 def rows(tmp_path_factory):
     """The rows of the table by the name of the template's file."""
     working_directory = tmp_path_factory.mktemp("project")
-    folder = shutil.copytree(template_files.FOLDER, working_directory / "config/templates")
+    folder = shutil.copytree(template_files.FOLDER, working_directory / "templates")
     paths = sorted(folder.glob("*.yaml"), reverse=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(working_directory)
@@ -74,7 +74,7 @@ def rows(tmp_path_factory):
         "parameters",
         "path",
     ]
-    assert list(found["path"]) == [f"config/templates/{path.name}" for path in paths]
+    assert list(found["path"]) == [f"templates/{path.name}" for path in paths]
     return {Path(row["path"]).stem: row for _, row in found.iterrows()}
 
 

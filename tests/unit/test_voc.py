@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
+from detmake.data.formats.voc import coco_from_voc
 from detmake.errors import InputError
-from detmake.voc import coco_from_voc
 
 
 def voc(*objects: tuple[str, int, int, int, int]) -> bytes:

@@ -9,8 +9,8 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import nn
 
-from detmake import distributed
-from detmake.network import build_detector, model_config
+from detmake.model.network import build_detector, model_config
+from detmake.training import distributed
 
 IMAGES = 4
 BOXES = [(5, 1), (0, 2), (1, 3), (3, 0)]  # number of boxes of each class

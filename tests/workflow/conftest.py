@@ -52,8 +52,8 @@ class Project:
 
     def measure_briefly(self) -> None:
         """Measure speed in one round: that is what takes the time of a tiny benchmark."""
-        for module in ("latency", "benchmark_app"):
-            path = self.folder / f"scripts/detmake/{module}.py"
+        for module in ("speed", "benchmark_app"):
+            path = self.folder / f"scripts/detmake/evaluation/{module}.py"
             text, changed = re.subn(r"ROUNDS = \d", "ROUNDS = 1", path.read_text())
             assert changed == 1
             path.write_text(text)
@@ -146,7 +146,7 @@ def template_project(tmp_path_factory) -> Project:
     folder = tmp_path_factory.mktemp("project")
     for file in ("Snakefile", "LICENSE", "requirements.txt"):
         shutil.copy(ROOT / file, folder)
-    for part in ("rules", "scripts", "config", "profiles", "envs"):
+    for part in ("rules", "scripts", "config", "templates", "profiles", "envs"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     for index, (subset, images) in enumerate({"train": 16, "valid": 6, "test": 6}.items()):
         write_subset(folder / "data" / subset, images, 1000 * index)

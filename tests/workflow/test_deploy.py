@@ -84,8 +84,8 @@ def test_the_archive_is_whole(deployed, unpacked):
     names = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
     assert {"README.md", "LICENSE", "demo.py", "requirements.txt", "model/openvino.bin"} <= names
     modules = {path.removeprefix("detmake/") for path in names if path.startswith("detmake/")}
-    assert {"inference.py", "demo.py"} <= modules
-    assert not {"network.py", "training.py", "dataset.py", "deployment.py"} & modules
+    assert {"runtime/inference.py", "runtime/demo.py"} <= modules
+    assert {module.split("/")[0] for module in modules if "/" in module} == {"runtime"}
     assert (unpacked / "model/performance.json").read_bytes() == (
         deployed.folder / "results/pot/performance.json"
     ).read_bytes()
@@ -220,8 +220,8 @@ def test_a_changed_key(deployed, tmp_path, changes, stale):
 @pytest.mark.parametrize(
     "edited, stale",
     [
-        ("scripts/detmake/drawing.py", {"deploy": 1, "demo": 1}),
-        ("scripts/detmake/deployment.py", {"deploy": 1}),
+        ("scripts/detmake/runtime/drawing.py", {"deploy": 1, "demo": 1}),
+        ("scripts/detmake/build/deployment.py", {"deploy": 1}),
         ("scripts/deployed/demo.py", {"deploy": 1}),
         ("LICENSE", {"deploy": 1}),
     ],

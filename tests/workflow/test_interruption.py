@@ -77,7 +77,10 @@ def members(project) -> list[int]:
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             command = (folder / "cmdline").read_bytes().split(b"\0")
-            if b"detmake.training" in command and (folder / "cwd").resolve() == project.folder:
+            if (
+                b"detmake.training.train" in command
+                and (folder / "cwd").resolve() == project.folder
+            ):
                 found.append(int(folder.name))
         except OSError:  # it has ended
             continue

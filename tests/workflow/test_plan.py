@@ -86,9 +86,11 @@ CHANGES = {
         "data/test/_annotations.coco.json changed",
     ),
     "library": (
-        lambda project: edit(project.folder / "scripts/detmake/quantization.py", "# edited\n"),
+        lambda project: edit(
+            project.folder / "scripts/detmake/quantization/post_training.py", "# edited\n"
+        ),
         "Quantizing results after training (POT)",
-        "detmake/quantization.py changed",
+        "detmake/quantization/post_training.py changed",
     ),
     "script": (
         lambda project: edit(project.folder / "scripts/export.py", "# edited\n"),

@@ -82,7 +82,7 @@ def test_more_cores(built):
 
 
 def test_the_template(built):
-    template = built.folder / "config/templates/atss_mobilenetv2.yaml"
+    template = built.folder / "templates/atss_mobilenetv2.yaml"
     text = template.read_text()
     template.write_text("# A comment.\n" + text)
     assert built.stale() == {}
@@ -141,35 +141,38 @@ def test_a_changed_annotation_file(built):
 
 
 LIBRARY = {
-    "training": TRAIN,
-    "distributed": TRAIN,
-    "network": TRAIN,
-    "anchors": TRAIN,
-    "checkpoint": TRAIN,
-    "adoption": {},
-    "decoder": EXPORT,
-    "ir": EXPORT,
-    "quantization": POT,
-    "model_folder": EXPORT,
-    "inference": POT | {"evaluate_ir": 2},
-    "evaluation": EVALUATE,
-    "metrics": TRAIN,
-    "snapshot": TRAIN,
-    "dataset": PREPARE,
+    "training/train": TRAIN,
+    "training/distributed": TRAIN,
+    "model/network": TRAIN,
+    "model/anchors": TRAIN,
+    "model/checkpoint": TRAIN,
+    "model/finished_weights": {},
+    "model/decoder": EXPORT,
+    "model/ir": EXPORT,
+    "quantization/post_training": POT,
+    "runtime/model_folder": EXPORT,
+    "runtime/inference": POT | {"evaluate_ir": 2},
+    "evaluation/performance": EVALUATE,
+    "evaluation/metrics": TRAIN,
+    "model/snapshot": TRAIN,
+    "data/checking": PREPARE,
+    "data/subsets": PREPARE,
+    "data/sources": {},
+    "data/image_digests": {},
     "errors": PREPARE,
-    "config": {},
-    "provenance": {},
-    "synthetic": {},
-    "template_table": {},
-    "comparison": {},
-    "quantized_core": TRAIN,  # a snapshot restores its quantizers
-    "budget": POT,
-    "quantization_aware": {},
-    "latency": {},
-    "bccd": {},
-    "plan": {},
-    "plan_drawing": {},
-    "layered_layout": {},
+    "build/configuration": {},
+    "build/dependencies": {},
+    "data/cells": {},
+    "model/template_table": {},
+    "report/comparison": {},
+    "model/quantized_core": TRAIN,  # a snapshot restores its quantizers
+    "quantization/budget": POT,
+    "training/quantization_aware": {},
+    "evaluation/speed": {},
+    "data/bccd": {},
+    "build/plan": {},
+    "report/plan_drawing": {},
+    "report/layered_layout": {},
 }
 
 

@@ -88,7 +88,7 @@ def test_the_table_of_templates(project):
     output = project.snakemake("templates")
     table = [line.split() for line in output.splitlines() if line.startswith("DETECTION")]
     assert [row[-1] for row in table] == [
-        f"config/templates/{name}.yaml"
+        f"templates/{name}.yaml"
         for name in ("atss_mobilenetv2", "rtmdet_tiny", "ssd_mobilenetv2", "yolox_tiny")
     ]
     assert "Custom_Object_Detection_Gen3_ATSS" in table[0]

@@ -17,10 +17,10 @@ ONE_EPOCH = {"learning_parameters": CONFIG["learning_parameters"] | {"num_iters"
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
     """A checkpoint of the template's detector for 80 classes, named as OpenMMLab names its own."""
-    from detmake.network import build_detector, model_config
+    from detmake.model.network import build_detector, model_config
 
     folder = tmp_path_factory.mktemp("published")
-    template = yaml.safe_load((ROOT / "config/templates/atss_mobilenetv2.yaml").read_text())
+    template = yaml.safe_load((ROOT / "templates/atss_mobilenetv2.yaml").read_text())
     torch.manual_seed(7)
     detector = build_detector(model_config(template["model"], 80))
     file = folder / "checkpoint.pth"

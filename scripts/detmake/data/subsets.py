@@ -1,0 +1,49 @@
+"""Prepared subsets: what every later step reads of them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Load what `prepare` returned from a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def class_names(coco: Mapping[str, Any]) -> list[str]:
+    """Return the class names of a prepared subset; that at index k has category id k + 1."""
+    return [category["name"] for category in coco["categories"]]
+
+
+def image_paths(coco: Mapping[str, Any]) -> list[Path]:
+    """Return the paths of a prepared subset's images, in its order."""
+    root = Path(coco["info"]["image_root"])
+    return [root / image["file_name"] for image in coco["images"]]
+
+
+def evenly_spread(images: Sequence[Path], size: int) -> list[Path]:
+    """At most `size` images, spread evenly over the sequence."""
+    step = max(len(images) / size, 1.0)
+    return [images[int(i * step)] for i in range(min(size, len(images)))]
+
+
+def box_sizes(coco: Mapping[str, Any], input_size: Sequence[int]) -> np.ndarray:
+    """Return widths and heights of a prepared subset's boxes in resized images.
+
+    Args:
+        coco: content of the prepared annotation file.
+        input_size: width and height in pixels that images are resized to.
+
+    Returns:
+        (N, 2) float, pixels of the resized images.
+    """
+    images = {image["id"]: (image["width"], image["height"]) for image in coco["images"]}
+    return np.array(
+        [
+            np.divide(annotation["bbox"][2:], images[annotation["image_id"]])
+            for annotation in coco["annotations"]
+        ]
+    ) * np.array(input_size)

@@ -1,0 +1,76 @@
+"""What OpenVINO's own benchmark_app gets from an exported model."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+_MAIN = "from openvino.tools.benchmark.main import main; main()"
+_ROUNDS = 3
+_SECONDS = 2
+
+
+def measure(
+    models: Iterable[Path], image_size: Sequence[int], images: Path, threads: int
+) -> pd.DataFrame:
+    """Latency and throughput by benchmark_app, of models that take turns.
+
+    Args:
+        models: model folders (`detmake.runtime.model_folder`).
+        image_size: width and height in pixels of the images, which the model's input is fixed to.
+        images: an image file, or a folder of them, that is inferred.
+        threads: CPU threads.
+
+    Returns:
+        Indexed by the folder as text: `app_latency_ms`, the median of one image when it is alone,
+        and `app_images_per_second`, of many; each the median over the rounds.
+
+    Raises:
+        RuntimeError: benchmark_app failed.
+    """
+    turns = [folder for _ in range(_ROUNDS) for folder in models]
+    rows = []
+    for folder in tqdm(turns, desc="benchmark_app", unit="turn", mininterval=2):
+        alone = _run(folder, "latency", image_size, images, threads)
+        many = _run(folder, "throughput", image_size, images, threads)
+        rows.append(
+            {
+                "model": str(folder),
+                "app_latency_ms": float(alone["latency (ms)"]),
+                "app_images_per_second": float(many["throughput"]),
+            }
+        )
+    return pd.DataFrame(rows).groupby("model", sort=False).median()
+
+
+def _run(
+    folder: Path, hint: str, image_size: Sequence[int], images: Path, threads: int
+) -> dict[str, str]:
+    width, height = image_size
+    with tempfile.TemporaryDirectory() as report:
+        settings = Path(report) / "settings.json"  # it refuses -nthreads beside -hint
+        settings.write_text(json.dumps({"CPU": {"INFERENCE_NUM_THREADS": threads}}))
+        options = {
+            "-m": folder / "openvino.xml",
+            "-i": images,
+            "-d": "CPU",
+            "-hint": hint,
+            "-shape": f"[1,{height},{width},3]",
+            "-infer_precision": "f32",  # as `detmake.runtime.inference` asks for
+            "-load_config": settings,
+            "-t": _SECONDS,
+            "-report_type": "no_counters",
+            "-report_folder": report,
+            "-json_stats": "true",
+        }
+        command = [sys.executable, "-c", _MAIN, *(str(x) for item in options.items() for x in item)]
+        process = subprocess.run(command, capture_output=True, text=True)
+        if process.returncode:
+            raise RuntimeError(f"benchmark_app failed:\n{process.stdout}\n{process.stderr}")
+        content = json.loads((Path(report) / "benchmark_report.json").read_text())
+    return content["execution_results"]

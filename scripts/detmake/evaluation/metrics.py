@@ -1,0 +1,183 @@
+"""Detection metrics: F-measure at IoU 0.5 and COCO's average precision, both from one matching."""
+
+import contextlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from detmake.detections import MAX_DETECTIONS, Detections
+
+#: Confidence thresholds that a result-based choice tries, as in OTX: 0.025, 0.05 … 0.975.
+CONFIDENCE_THRESHOLDS = np.linspace(0.025, 0.975, 39)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """True positives, detections and ground truths at one confidence threshold.
+
+    Crowd annotations, and the detections that match them only, are in none of the three.
+    """
+
+    true_positives: int
+    detections: int
+    ground_truths: int
+
+    @property
+    def precision(self) -> float:
+        """Share of the detections that are true positives; 0 without detections."""
+        return self.true_positives / self.detections if self.detections else 0.0
+
+    @property
+    def recall(self) -> float:
+        """Share of the ground truths that were found; 0 without ground truths."""
+        return self.true_positives / self.ground_truths if self.ground_truths else 0.0
+
+    @property
+    def f_measure(self) -> float:
+        """Harmonic mean of precision and recall; 0 where there is nothing to count."""
+        total = self.detections + self.ground_truths
+        return 2 * self.true_positives / total if total else 0.0
+
+    def as_dict(self) -> dict[str, float]:
+        """The three figures under their names in `performance.json`."""
+        return {
+            "f-measure": self.f_measure,
+            "precision": self.precision,
+            "recall": self.recall,
+        }
+
+
+class Evaluation:
+    """Detections of a subset matched with its annotations, and the metrics of that matching.
+
+    A detection is matched one-to-one, in order of score, with the free ground truth of its class
+    that it overlaps most (pycocotools). Since lower scored detections never take a match away, one
+    matching serves every confidence threshold.
+
+    Args:
+        coco: a prepared subset (`detmake.data.checking`), category ids 1..K in the order of labels.
+        detections: for each image id what was found; an image that is missing counts as empty.
+    """
+
+    def __init__(self, coco: Mapping, detections: Mapping[int, Detections]) -> None:
+        self.classes = [category["name"] for category in coco["categories"]]
+        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
+            truth = COCO()
+            # pycocotools adds keys to the annotations.
+            truth.dataset = {**coco, "annotations": [dict(entry) for entry in coco["annotations"]]}
+            truth.createIndex()
+            results = _as_coco_results(detections)
+            found = truth.loadRes(results) if len(results) else COCO()
+            self._coco_eval = COCOeval(truth, found, iouType="bbox")
+            self._coco_eval.params.maxDets = [1, 10, MAX_DETECTIONS]
+            self._coco_eval.evaluate()
+            self._coco_eval.accumulate()
+        self._match()
+
+    def _match(self) -> None:
+        """Keep, of pycocotools' matches at IoU 0.5, score, class and outcome of every detection."""
+        scores, labels, hits = [], [], []
+        self._ground_truths = np.zeros(len(self.classes), dtype=int)
+        everything = self._coco_eval.params.areaRng[0]
+        for result in self._coco_eval.evalImgs:
+            if result is None or result["aRng"] != everything:
+                continue
+            label = result["category_id"] - 1
+            counted = ~np.asarray(result["dtIgnore"][0], dtype=bool)
+            self._ground_truths[label] += np.count_nonzero(np.asarray(result["gtIgnore"]) == 0)
+            scores.append(np.asarray(result["dtScores"], dtype=float)[counted])
+            hits.append(np.asarray(result["dtMatches"][0])[counted] > 0)
+            labels.append(np.full(np.count_nonzero(counted), label))
+        self._scores = np.concatenate([*scores, np.empty(0)])
+        self._labels = np.concatenate([*labels, np.empty(0, dtype=int)])
+        self._hits = np.concatenate([*hits, np.empty(0, dtype=bool)])
+
+    def counts(self, confidence_threshold: float, label: int | None = None) -> Counts:
+        """Counts at IoU 0.5 of the detections with at least that confidence.
+
+        Args:
+            confidence_threshold: in [0, 1].
+            label: index of a class; None for all classes together.
+        """
+        selected = self._scores >= confidence_threshold
+        if label is not None:
+            selected &= self._labels == label
+        truths = self._ground_truths if label is None else self._ground_truths[label]
+        return Counts(
+            int(np.count_nonzero(self._hits & selected)),
+            int(np.count_nonzero(selected)),
+            int(truths.sum()),
+        )
+
+    def best_confidence_threshold(
+        self, candidates: Sequence[float] = CONFIDENCE_THRESHOLDS
+    ) -> float:
+        """The candidate with the highest F-measure over all classes; the lowest of equal ones."""
+        measures = [self.counts(candidate).f_measure for candidate in candidates]
+        return round(float(candidates[int(np.argmax(measures))]), 6)
+
+    def average_precision(
+        self, iou_threshold: float | None = None, label: int | None = None
+    ) -> float:
+        """COCO's average precision (101 recall points), averaged over classes with ground truths.
+
+        Args:
+            iou_threshold: 0.5, 0.55 … 0.95, or None for the mean over all ten.
+            label: index of a class; None for the mean over the classes.
+
+        Returns:
+            In [0, 1]; nan where no such class has ground truths.
+        """
+        precision = self._coco_eval.eval["precision"][:, :, :, 0, -1]  # IoU, recall, class
+        if iou_threshold is not None:
+            precision = precision[np.isclose(self._coco_eval.params.iouThrs, iou_threshold)]
+        if label is not None:
+            precision = precision[:, :, label : label + 1]
+        known = precision[precision > -1]
+        return float(known.mean()) if known.size else float("nan")
+
+    def per_class(self, confidence_threshold: float = 0.0) -> pd.DataFrame:
+        """A row for each class: counts and figures at a confidence threshold, AP at IoU 0.5."""
+        rows = []
+        for label, name in enumerate(self.classes):
+            counts = self.counts(confidence_threshold, label)
+            rows.append(
+                {
+                    "class": name,
+                    "ground_truths": counts.ground_truths,
+                    "detections": counts.detections,
+                    **counts.as_dict(),
+                    "ap50": self.average_precision(0.5, label),
+                }
+            )
+        return pd.DataFrame(rows).set_index("class")
+
+    def table(self) -> str:
+        """The tutorial's table: ground truths, all detections, recall and AP at IoU 0.5."""
+        table = self.per_class()[["ground_truths", "detections", "recall", "ap50"]]
+        table = table.astype(object)
+        table.columns = ["gts", "dets", "recall", "ap"]
+        table.loc["mAP"] = ["", "", "", self.average_precision(0.5)]
+        return table.to_markdown(tablefmt="outline", floatfmt=".3f")
+
+
+def _as_coco_results(detections: Mapping[int, Detections]) -> np.ndarray:
+    """(N, 7) of image id, xywh in pixels, score, category id: the array that `loadRes` takes."""
+    rows = [
+        np.column_stack(
+            [
+                np.full(len(found.scores), image_id),
+                found.boxes[:, :2],
+                found.boxes[:, 2:] - found.boxes[:, :2],
+                found.scores,
+                np.asarray(found.labels) + 1,
+            ]
+        )
+        for image_id, found in detections.items()
+    ]
+    return np.concatenate([np.empty((0, 7)), *rows])

@@ -1,0 +1,133 @@
+"""Export of a snapshot to one self-contained OpenVINO IR, from any image to final boxes."""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+import torch
+from openvino import opset9 as opset
+from openvino.preprocess import PrePostProcessor, ResizeAlgorithm
+from torch import Tensor, nn
+
+from detmake.detections import MAX_DETECTIONS
+from detmake.model.decoder import build_decoder
+from detmake.model.snapshot import Snapshot
+from detmake.runtime.model_folder import write_model_folder
+
+
+class _Exported(nn.Module):
+    """Core and decoder; the decoder's scope in the graph keeps its operations apart."""
+
+    def __init__(self, core: nn.Module, decoder: nn.Module) -> None:
+        super().__init__()
+        self.core = core
+        self.decoder = decoder
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return self.decoder(*self.core(images))
+
+
+def convert(snapshot: Snapshot) -> ov.Model:
+    """The snapshot's network with pre- and postprocessing as an OpenVINO model in float32.
+
+    Input `image`: (1, H, W, 3) uint8, BGR, any size. Outputs, K detections by descending score:
+    `bboxes` (1, K, 4) float32, xyxy normalized to [0, 1]; `scores` (1, K) float32;
+    `labels` (1, K) int32.
+    """
+    core = snapshot.core()
+    width, height = snapshot.input_size
+    network = _Exported(core, build_decoder(core.bbox_head, snapshot.input_size))
+    with torch.inference_mode(), warnings.catch_warnings():
+        # Of quantizers: that their levels are constants, and that a rounding came out otherwise.
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        model = ov.convert_model(
+            network.eval(),
+            example_input=torch.zeros(1, 3, height, width),
+            input=[ov.PartialShape([1, 3, height, width])],
+        )
+    return _with_preprocessing(_with_nms(model, snapshot.model["test_cfg"]), snapshot)
+
+
+def export(snapshot: Snapshot, folder: Path, quantization: Mapping[str, Any] | None = None) -> None:
+    """Write the snapshot's IR, weights compressed to float16, with metadata and side files.
+
+    Args:
+        snapshot: the snapshot.
+        folder: receives `openvino.xml`, `openvino.bin`, `config.json`, `label_schema.json` and
+            `confidence_threshold`.
+        quantization: how the snapshot was quantized, for `config.json`; None: it was not.
+    """
+    write_model_folder(convert(snapshot), folder, _description(snapshot, quantization))
+
+
+def _description(snapshot: Snapshot, quantization: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {
+        "template": dict(snapshot.template),
+        "labels": list(snapshot.labels),
+        "input_size": list(snapshot.input_size),
+        "confidence_threshold": snapshot.confidence_threshold,
+        "iou_threshold": snapshot.model["test_cfg"]["nms"]["iou_threshold"],
+        **({"quantization": dict(quantization)} if quantization else {}),
+    }
+
+
+def _with_nms(model: ov.Model, test_cfg: Mapping[str, Any]) -> ov.Model:
+    """Replace boxes and scores of all anchors by those that MMDetection's postprocessing keeps."""
+    boxes, scores = (output.get_node().input_value(0) for output in model.outputs)
+    kept = opset.multiclass_nms(
+        boxes,
+        _rounded(scores),
+        sort_result_type="score",
+        output_type="i32",
+        iou_threshold=test_cfg["nms"]["iou_threshold"],
+        score_threshold=test_cfg["score_thr"],
+        nms_top_k=test_cfg.get("nms_pre", -1),
+        keep_top_k=min(test_cfg.get("max_per_img", MAX_DETECTIONS), MAX_DETECTIONS),
+    ).output(0)  # (K, 6): label, score, x1, y1, x2, y2
+    label, score, corners = opset.variadic_split(
+        opset.unsqueeze(kept, np.int64(0)), np.int64(2), np.int64([1, 1, 4])
+    ).outputs()
+    outputs = {
+        "bboxes": opset.clamp(corners, 0.0, 1.0).output(0),
+        "scores": opset.squeeze(score, np.int64(2)).output(0),
+        "labels": opset.convert(opset.squeeze(label, np.int64(2)), "i32").output(0),
+    }
+    results = []
+    for name, output in outputs.items():
+        output.get_tensor().set_names({name})
+        results.append(opset.result(output))
+    return ov.Model(results, model.get_parameters(), "detector")
+
+
+def _rounded(scores: ov.Output) -> ov.Output:
+    """Scores in steps of 2⁻¹⁶.
+
+    The CPU plugin sorts by a comparison that contradicts itself where scores differ by less than
+    1e-6, as those of a uniform image's anchors do: it then writes beyond its buffer and the process
+    dies (OpenVINO 2026.4).
+    """
+    steps = np.float32(2**16)
+    rounded = opset.divide(opset.round(opset.multiply(scores, steps)), steps)
+    rounded.set_friendly_name("decoder/rounded")
+    return rounded.output(0)
+
+
+def _with_preprocessing(model: ov.Model, snapshot: Snapshot) -> ov.Model:
+    """Put decoding of uint8 BGR images of any size before the network."""
+    preprocessor = snapshot.model["data_preprocessor"]
+    steps = PrePostProcessor(model)
+    image = steps.input()
+    image.tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+    image.tensor().set_spatial_dynamic_shape()
+    image.model().set_layout(ov.Layout("NCHW"))
+    image.preprocess().convert_element_type(ov.Type.f32).resize(ResizeAlgorithm.RESIZE_LINEAR)
+    if preprocessor.get("bgr_to_rgb"):
+        image.preprocess().reverse_channels()
+    if "mean" in preprocessor:
+        image.preprocess().mean(list(preprocessor["mean"])).scale(list(preprocessor["std"]))
+    model = steps.build()
+    model.input().get_tensor().set_names({"image"})
+    return model

@@ -1,0 +1,151 @@
+"""Post-training quantization of an exported model with NNCF, within a budget of accuracy."""
+
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import nncf
+import numpy as np
+import openvino as ov
+from tqdm import tqdm
+
+from detmake.data import subsets
+from detmake.evaluation.metrics import Evaluation
+from detmake.quantization.budget import Budget
+from detmake.runtime import inference
+from detmake.runtime.model_folder import write_model_folder
+
+log = logging.getLogger("detmake")
+
+# Only the network's core is quantized: decoding, NMS and preprocessing stay in floating point.
+_IGNORED = nncf.IgnoredScope(patterns=[".*decoder.*"], validate=False)
+
+nncf.set_log_level(logging.WARNING)  # not every node that stays in floating point
+
+
+def quantize(model: ov.Model, images: Sequence[Path], preset: str) -> ov.Model:
+    """An int8 model from a floating-point one and calibration images.
+
+    Args:
+        model: a detector as `detmake.model.ir.convert` describes it.
+        images: calibration images; all of them are used.
+        preset: `performance` (symmetric quantization) or `mixed` (asymmetric activations).
+    """
+    return nncf.quantize(
+        model,
+        nncf.Dataset(images, _tensor),
+        preset=nncf.QuantizationPreset(preset),
+        subset_size=len(images),
+        ignored_scope=_IGNORED,
+    )
+
+
+def quantize_folder(
+    source: Path,
+    images: Sequence[Path],
+    val_coco: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    folder: Path,
+) -> None:
+    """Quantize the model of one model folder into another (`detmake.runtime.model_folder`).
+
+    Where the int8 model is beyond its budget, the layers that cost most accuracy go back to
+    floating point until it is within.
+
+    Args:
+        source: folder of the floating-point model.
+        images: calibration images.
+        val_coco: the prepared validation subset, which accuracy is measured on.
+        parameters: `pot_parameters` of an effective configuration (`detmake.build.configuration`).
+        folder: receives the int8 model; `quantization` in its `config.json` says how it was made.
+
+    Raises:
+        InputError: no way was found into the budget, and `on_degradation` is `fail`.
+    """
+    description = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    model = ov.Core().read_model(source / "openvino.xml")
+    budget = Budget(f_measure(model, val_coco), parameters["maximal_accuracy_degradation"])
+    quantized = quantize(model, images, parameters["preset"])
+    measured = f_measure(quantized, val_coco)
+    log.info("After quantization: %s", budget.report(measured))
+    result = {"method": "post-training quantization", "reverted_layers": 0}
+    if not budget.allows(measured):
+        log.warning("Beyond the budget: layers go back to floating point, the worst first")
+        in_int8 = _quantized_layers(quantized)
+        quantized = _quantize_with_accuracy_control(model, images, val_coco, parameters)
+        measured = f_measure(quantized, val_coco)
+        log.info("After accuracy control: %s", budget.report(measured))
+        back = sorted(in_int8 - _quantized_layers(quantized))
+        log.info("%d layers went back to floating point: %s", len(back), ", ".join(back))
+        result = {"method": "post-training quantization with accuracy control"}
+        result["reverted_layers"] = len(back)
+    budget.enforce(measured, parameters["on_degradation"], "pot_parameters")
+    write_model_folder(
+        quantized,
+        folder,
+        {**description, "quantization": {**result, **budget.describe(measured)}},
+    )
+
+
+def f_measure(
+    model: ov.Model | ov.CompiledModel, coco: Mapping[str, Any], *, quiet: bool = False
+) -> float:
+    """F-measure of a model on a prepared subset at its best confidence threshold, in [0, 1]."""
+    if isinstance(model, ov.Model):
+        model = inference.compile_model(model)
+    ids = [image["id"] for image in coco["images"]]
+    paths = subsets.image_paths(coco)
+    paths = tqdm(paths, desc="accuracy", unit="image", mininterval=2, disable=quiet)
+    found = [inference.detect(model, inference.read_image(path)) for path in paths]
+    evaluation = Evaluation(coco, dict(zip(ids, found, strict=True)))
+    return evaluation.counts(evaluation.best_confidence_threshold()).f_measure
+
+
+def _quantize_with_accuracy_control(
+    model: ov.Model,
+    images: Sequence[Path],
+    val_coco: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+) -> ov.Model:
+    """Quantize all layers but those without which the budget is exceeded."""
+    positions = range(len(val_coco["images"]))
+    progress = tqdm(desc="accuracy control", unit="model", mininterval=2)
+
+    def validate(compiled: ov.CompiledModel, chosen: Iterable[int]) -> float:
+        progress.update()
+        # NNCF ranks layers by subsets of the validation data.
+        entries = [val_coco["images"][position] for position in chosen]
+        ids = {image["id"] for image in entries}
+        annotations = [a for a in val_coco["annotations"] if a["image_id"] in ids]
+        chosen_coco = {**val_coco, "images": entries, "annotations": annotations}
+        return f_measure(compiled, chosen_coco, quiet=True)
+
+    with progress:
+        return nncf.quantize_with_accuracy_control(
+            model,
+            calibration_dataset=nncf.Dataset(images, _tensor),
+            validation_dataset=nncf.Dataset(positions),
+            validation_fn=validate,
+            max_drop=parameters["maximal_accuracy_degradation"] / 100,
+            drop_type=nncf.DropType.ABSOLUTE,
+            preset=nncf.QuantizationPreset(parameters["preset"]),
+            subset_size=len(images),
+            ignored_scope=_IGNORED,
+        )
+
+
+def _tensor(path: Path) -> np.ndarray:
+    return inference.read_image(path)[np.newaxis]
+
+
+def _quantized_layers(model: ov.Model) -> set[str]:
+    """Names of the layers that compute in int8: those that read what a FakeQuantize gives."""
+    return {
+        reader.get_node().get_friendly_name()
+        for node in model.get_ops()
+        if node.get_type_name() == "FakeQuantize"
+        for reader in node.output(0).get_target_inputs()
+        if reader.get_node().get_type_name() != "ShapeOf"
+    }

@@ -1,0 +1,163 @@
+"""The picture of a plan: an SVG that needs no program and no font of its own."""
+
+from collections.abc import Sequence
+from xml.etree import ElementTree
+
+from detmake.build.plan import Job, abridged, printable, shortened, summary
+from detmake.report.layered_layout import layered_layout
+
+# Lengths in pixels.
+_WIDTH, _HEIGHT = 340, 62
+_GAP_ACROSS, _GAP_DOWN, _MARGIN, _HEADING = 28, 46, 24, 58
+# Characters of each line that fit into a box, in fonts that are rather wide.
+_NAME_LENGTH, _FILE_LENGTH, _REASON_LENGTH = 44, 40, 54
+
+# Told apart without colour as well: by the border and by words.
+_STYLE = """
+text { fill: #1f2933; font: 12px Helvetica, Arial, "Liberation Sans", "DejaVu Sans", sans-serif }
+.heading { font-size: 17px; font-weight: bold }
+.name { font-weight: bold }
+.file { fill: #46525f; font: 11px Menlo, Consolas, "DejaVu Sans Mono", monospace }
+.reason { font-size: 11px; fill: #46525f }
+.mark { fill: #46525f; text-anchor: end }
+.stale .mark { fill: #7a2e00; font-weight: bold }
+.stale .reason { fill: #7a2e00 }
+.box { fill: #f4f6f8; stroke: #8a97a5; stroke-width: 1 }
+.stale .box { fill: #fdf1da; stroke: #b34700; stroke-width: 2; stroke-dasharray: 7 3 }
+.stale.cause .box { fill: #fbd38a; stroke-width: 3; stroke-dasharray: none }
+.edge { fill: none; stroke: #8a97a5; stroke-width: 1.2 }
+.edge.stale { stroke: #b34700; stroke-width: 2 }
+"""
+
+
+def svg(jobs: Sequence[Job], title: str) -> str:
+    """Draw the jobs as boxes, from those that come first down to the targets.
+
+    A box has the job's name, its files and the reason why it is stale; the whole of these is its
+    tooltip. Jobs that are stale by themselves, jobs that follow from others, and jobs that are up
+    to date differ by colour, border and words.
+
+    Args:
+        jobs: the jobs, with `needs` as indices into this sequence.
+        title: heading.
+
+    Returns:
+        An SVG document with a group of class `job` for each job and a path of class `edge` for
+        each of its `needs`; they carry the indices of the jobs as `id`, `data-from` and `data-to`.
+    """
+    layout = layered_layout({index: job.needs for index, job in enumerate(jobs)})
+    columns = [column for route in layout.routes.values() for column, _ in route]
+    columns += [column for column, _ in layout.places.values()]
+    layers = [layer for _, layer in layout.places.values()]
+    width = max(columns, default=0) * (_WIDTH + _GAP_ACROSS) + _WIDTH + 2 * _MARGIN
+    width = max(width, 2 * _MARGIN + 640)  # of the legend
+    height = _HEADING + max(layers, default=0) * (_HEIGHT + _GAP_DOWN) + _HEIGHT + 2 * _MARGIN
+    root = _element(
+        None,
+        "svg",
+        xmlns="http://www.w3.org/2000/svg",
+        viewBox=f"0 0 {width:.0f} {height:.0f}",
+        width=f"{width:.0f}",
+        height=f"{height:.0f}",
+        role="img",
+    )
+    _element(root, "title", printable(f"{title}: {summary(jobs)}"))
+    _element(root, "style", _STYLE)
+    defs = _element(root, "defs")
+    for kind, colour in (("fresh", "#8a97a5"), ("stale", "#b34700")):
+        marker = _element(
+            defs,
+            "marker",
+            id=f"arrow-{kind}",
+            viewBox="0 0 10 10",
+            refX="9",
+            refY="5",
+            markerWidth="9",
+            markerHeight="9",
+            markerUnits="userSpaceOnUse",
+            orient="auto",
+        )
+        _element(marker, "path", d="M0 1 L10 5 L0 9 Z", fill=colour)
+    # White under all of it, or a dark page would swallow the lines.
+    _element(root, "rect", width="100%", height="100%", rx="8", fill="#ffffff")
+    _element(root, "text", printable(title), x=_MARGIN, y=34, class_="heading")
+    _element(root, "text", summary(jobs), x=_MARGIN, y=54)
+    _legend(root, width - _MARGIN - 395)
+    # Those of stale jobs come last, on top of the others.
+    for source, target in sorted(layout.routes, key=lambda edge: jobs[edge[0]].stale):
+        route, stale = layout.routes[source, target], jobs[source].stale
+        _element(
+            root,
+            "path",
+            d=_path(route),
+            class_="edge stale" if stale else "edge",
+            marker_end=f"url(#arrow-{'stale' if stale else 'fresh'})",
+            data_from=source,
+            data_to=target,
+        )
+    for index, job in enumerate(jobs):
+        _box(root, index, job, *_corner(layout.places[index]))
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _element(parent, tag: str, text: str | None = None, **attributes: object):
+    # class_ and marker_end are class and marker-end.
+    named = {name.rstrip("_").replace("_", "-"): str(value) for name, value in attributes.items()}
+    if parent is None:
+        return ElementTree.Element(tag, named)
+    element = ElementTree.SubElement(parent, tag, named)
+    element.text = text
+    return element
+
+
+def _corner(place: tuple[float, int]) -> tuple[float, float]:
+    """Upper left corner of a box."""
+    column, layer = place
+    x = _MARGIN + column * (_WIDTH + _GAP_ACROSS)
+    return x, _HEADING + _MARGIN + layer * (_HEIGHT + _GAP_DOWN)
+
+
+def _path(route: Sequence[tuple[float, int]]) -> str:
+    """A line that is straight beside boxes and bends between layers."""
+    (x, y), *others = [(x + _WIDTH / 2, y) for x, y in map(_corner, route)]
+    y += _HEIGHT
+    parts = [f"M{x:.1f} {y:.1f}"]
+    for index, (to_x, to_y) in enumerate(others):
+        middle = (y + to_y) / 2
+        parts.append(f"C{x:.1f} {middle:.1f} {to_x:.1f} {middle:.1f} {to_x:.1f} {to_y:.1f}")
+        x, y = to_x, to_y
+        if index < len(others) - 1:
+            y += _HEIGHT
+            parts.append(f"V{y:.1f}")
+    return " ".join(parts)
+
+
+def _kind(job: Job) -> str:
+    return "stale cause" if job.reasons else "stale" if job.stale else "fresh"
+
+
+def _box(root, index: int, job: Job, x: float, y: float) -> None:
+    group = _element(root, "g", id=f"job{index}", class_=f"job {_kind(job)}")
+    files = "\n".join(map(printable, job.files))
+    _element(group, "title", f"{printable(job.name)}\n{job.reason}\n{files}".strip())
+    _element(
+        group, "rect", class_="box", x=f"{x:.1f}", y=f"{y:.1f}", width=_WIDTH, height=_HEIGHT, rx=6
+    )
+    for offset, kind, line in (
+        (20, "name", shortened(printable(job.name), _NAME_LENGTH)),
+        (36, "file", abridged(job.files, _FILE_LENGTH)),
+        (52, "reason", shortened(job.reason, _REASON_LENGTH)),
+    ):
+        _element(group, "text", line, class_=kind, x=f"{x + 10:.1f}", y=f"{y + offset:.1f}")
+    _element(group, "text", job.mark, class_="mark", x=f"{x + _WIDTH - 10:.1f}", y=f"{y + 36:.1f}")
+
+
+def _legend(root, x: float) -> None:
+    for index, (kind, words) in enumerate(
+        (("stale cause", "stale"), ("stale", "follows another job"), ("fresh", "up to date"))
+    ):
+        group = _element(root, "g", class_=kind)
+        left = x + (0, 105, 285)[index]
+        _element(group, "rect", class_="box", x=f"{left:.1f}", y=22, width=34, height=18, rx=4)
+        _element(group, "text", words, x=f"{left + 44:.1f}", y=36)

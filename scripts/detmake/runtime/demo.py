@@ -1,0 +1,205 @@
+"""A detector shown at work: annotated pictures, a contact sheet, predictions, a video."""
+
+import json
+import sys
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from time import perf_counter
+from typing import Any
+
+import cv2
+import numpy as np
+
+from detmake.artifacts import staged, write_json
+from detmake.detections import Detections
+from detmake.runtime import drawing
+from detmake.runtime.inference import Detector
+from detmake.runtime.media import Images, Video, VideoWriter
+
+_SHEET_TILES = 24
+_RATE_FRAMES = 30  # the rate is that of the last so many frames
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a demo did.
+
+    Attributes:
+        frames: number of images or frames in which was detected.
+        images_per_second: of the whole demo, reading, drawing and writing included.
+        skipped: what could not be read, and why.
+        interrupted: whether it was stopped; what was done until then is written.
+    """
+
+    frames: int
+    images_per_second: float
+    skipped: list[str]
+    interrupted: bool
+
+
+def run(
+    detector: Detector,
+    source: Images | Video,
+    folder: Path,
+    confidence_threshold: float,
+    ids: Mapping[Path, int] | None = None,
+    show: Callable[[np.ndarray], None] | None = None,
+    stop: Event | None = None,
+) -> Outcome:
+    """Detect in all frames of a source, and write what was found.
+
+    Of images: a picture of each with boxes, labels and scores, `contact_sheet.jpg` of several;
+    `predictions.json`, all detections in COCO's format of results, and `images.json`, the COCO
+    annotation file without annotations that they refer to. Of a video: `video.mp4`.
+
+    Args:
+        detector: the detector; it should be compiled for throughput.
+        source: what to look at.
+        folder: receives the files, all of them at the end.
+        confidence_threshold: detections below it are not drawn, in [0, 1].
+        ids: COCO ids of the image files; None: they are numbered from 1 on.
+        show: is called with each picture, (H, W, 3) uint8, BGR.
+        stop: ends the demo before the next frame once it is set.
+    """
+    started, frames, stop = perf_counter(), 0, stop or Event()
+    progress = _Progress(len(source))
+    with staged(folder) as scratch:
+        if isinstance(source, Video):
+            output: _Pictures | _Recording = _Recording(scratch, source.rate, progress)
+        else:
+            output = _Pictures(scratch, source, detector.labels, ids)
+        try:
+            for position, image, found in _detections(detector, source):
+                if stop.is_set():
+                    break
+                confident = found.scores >= confidence_threshold
+                drawn = Detections(
+                    found.boxes[confident], found.scores[confident], found.labels[confident]
+                )
+                frames += 1
+                progress.update(frames)
+                picture = drawing.draw(image, drawn, detector.labels)
+                output.add(position, image, found, picture)
+                if show is not None:
+                    show(picture)
+        finally:
+            progress.close()
+            output.close()
+    return Outcome(frames, frames / (perf_counter() - started), source.skipped, stop.is_set())
+
+
+def _detections(
+    detector: Detector, source: Images | Video
+) -> Iterator[tuple[int, np.ndarray, Detections]]:
+    """Position, image and detections of each frame; the next ones are in work meanwhile."""
+    waiting: deque[tuple[int, np.ndarray]] = deque()
+
+    def images() -> Iterator[np.ndarray]:
+        for position, image in source:
+            waiting.append((position, image))
+            yield image
+
+    for found in detector.stream(images()):
+        yield *waiting.popleft(), found
+
+
+class _Pictures:
+    """Output for images."""
+
+    def __init__(
+        self, folder: Path, source: Images, labels: list[str], ids: Mapping[Path, int] | None
+    ) -> None:
+        self._folder, self._source, self._labels = folder, source, labels
+        self._ids = ids or {file: number for number, file in enumerate(source.files, start=1)}
+        self._every = max(1, -(-len(source) // _SHEET_TILES))
+        self._tiles: list[np.ndarray] = []
+        self._images: list[dict[str, Any]] = []
+        self._predictions: list[dict[str, Any]] = []
+        self._stems: Counter[str] = Counter()
+
+    def add(self, position: int, image: np.ndarray, found: Detections, picture: np.ndarray) -> None:
+        file = self._source.files[position]
+        self._stems[file.stem] += 1
+        number = self._stems[file.stem]  # files of several folders may share a name
+        name = file.stem if number == 1 else f"{file.stem}_{number}"
+        cv2.imencode(".jpg", picture)[1].tofile(self._folder / f"{name}.jpg")
+        if position % self._every == 0:
+            self._tiles.append(drawing.tile(picture, file.name))
+        image_id = self._ids[file]
+        height, width = image.shape[:2]
+        self._images.append(
+            {"id": image_id, "file_name": file.name, "width": width, "height": height}
+        )
+        self._predictions += coco_results(found, image_id)
+
+    def close(self) -> None:
+        if len(self._images) > 1:
+            sheet = drawing.contact_sheet(self._tiles)
+            cv2.imencode(".jpg", sheet)[1].tofile(self._folder / "contact_sheet.jpg")
+        categories = [{"id": k, "name": name} for k, name in enumerate(self._labels, start=1)]
+        content = {"images": self._images, "annotations": [], "categories": categories}
+        write_json(self._folder / "images.json", content)
+        (self._folder / "predictions.json").write_text(json.dumps(self._predictions))
+
+
+class _Recording:
+    """Output for a video or a camera."""
+
+    def __init__(self, folder: Path, rate: float, progress: "_Progress") -> None:
+        self._writer, self._progress = VideoWriter(folder / "video.mp4", rate), progress
+
+    def add(self, position: int, image: np.ndarray, found: Detections, picture: np.ndarray) -> None:
+        drawing.write_rate(picture, self._progress.rate)
+        self._writer.write(picture)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def coco_results(found: Detections, image_id: int) -> list[dict[str, Any]]:
+    """Detections of one image in COCO's format of results; class k has category id k + 1."""
+    corners, sizes = found.boxes[:, :2], found.boxes[:, 2:] - found.boxes[:, :2]
+    return [
+        {"image_id": image_id, "category_id": label + 1, "bbox": box, "score": score}
+        for box, score, label in zip(
+            np.hstack([corners, sizes]).tolist(),
+            found.scores.tolist(),
+            found.labels.tolist(),
+            strict=True,
+        )
+    ]
+
+
+class _Progress:
+    """Frames done and frames per second: one line that changes, or a line now and then in a log."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._is_terminal = total, sys.stderr.isatty()
+        self._interval = 0.2 if self._is_terminal else 10.0  # seconds
+        self._times: deque[float] = deque([perf_counter()], maxlen=_RATE_FRAMES)
+        self._printed, self._frames = perf_counter(), 0
+
+    @property
+    def rate(self) -> float:
+        """Frames per second, lately."""
+        return (len(self._times) - 1) / max(self._times[-1] - self._times[0], 1e-9)
+
+    def update(self, frames: int) -> None:
+        self._frames = frames
+        self._times.append(perf_counter())
+        if self._times[-1] - self._printed >= self._interval:
+            self._print("\r" if self._is_terminal else "\n")
+
+    def close(self) -> None:
+        if self._frames:
+            self._print("\n")
+
+    def _print(self, end: str) -> None:
+        of = f" of {self._total}" if self._total else ""
+        start = "\r" if self._is_terminal else ""
+        line = f"{start}{self._frames}{of} frames, {self.rate:.1f} frames/s"
+        print(line, end=end, file=sys.stderr, flush=True)
+        self._printed = perf_counter()

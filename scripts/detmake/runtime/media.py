@@ -1,0 +1,141 @@
+"""Images, videos and cameras that frames are read from, and the video that is written."""
+
+from collections.abc import Iterator, Sequence
+from itertools import count
+from pathlib import Path
+from time import perf_counter
+
+import cv2
+import numpy as np
+
+from detmake.errors import InputError
+from detmake.image_files import is_image
+from detmake.runtime import demo_files, inference
+
+#: Frames a second of a written video whose source does not tell its own.
+_USUAL_RATE = 25.0
+
+
+def open_source(source: str, seconds: float | None = None) -> "Images | Video":
+    """Images or a video, by what a source names (`demo_files.files_of`), or a camera.
+
+    Args:
+        source: the path of an image, a video or a folder, a pattern, or the index of a camera.
+        seconds: a camera is read for so long; None: until the iteration is given up.
+
+    Raises:
+        InputError: there is nothing of that name, or it cannot be opened.
+    """
+    if demo_files.is_camera(source):
+        return Video(int(source), seconds)
+    files = demo_files.files_of(source)
+    return Images(files) if is_image(files[0]) else Video(files[0])
+
+
+class Images:
+    """Image files, read one after the other.
+
+    Args:
+        files: the files.
+
+    Attributes:
+        skipped: what could not be read so far, and why.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self.files = files
+        self.skipped: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Position and image, (H, W, 3) uint8, BGR, of each file that can be read."""
+        for position, file in enumerate(self.files):
+            try:
+                yield position, inference.read_image(file)
+            except InputError as error:
+                self.skipped.append(str(error))
+
+
+class Video:
+    """Frames of a video file or of a camera.
+
+    Args:
+        source: the file, or the index of a camera.
+        seconds: a camera is read for so long; None: until the iteration is given up.
+
+    Attributes:
+        rate: frames a second.
+        skipped: what could not be read so far, and why.
+
+    Raises:
+        InputError: it cannot be opened.
+    """
+
+    def __init__(self, source: Path | int, seconds: float | None = None) -> None:
+        self._name, self._is_file = str(source), isinstance(source, Path)
+        self._seconds = None if self._is_file else seconds
+        if self._is_file and not source.is_file():
+            raise InputError(f"{source}: expected a video, found no such file.")
+        self._capture = cv2.VideoCapture(str(source) if self._is_file else source)
+        if not self._capture.isOpened():
+            what = f"{source}: expected a video" if self._is_file else f"camera {source}"
+            remedy = "Is it whole?" if self._is_file else "Is it connected, and free?"
+            raise InputError(f"{what}: OpenCV cannot open it. {remedy}")
+        self.rate = self._capture.get(cv2.CAP_PROP_FPS) or _USUAL_RATE
+        self.skipped: list[str] = []
+
+    def __len__(self) -> int:
+        """Number of frames that a file declares; 0: unknown."""
+        return max(int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0) if self._is_file else 0
+
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Position and frame, (H, W, 3) uint8, BGR, of each frame that can be read."""
+        declared, started = len(self), perf_counter()
+        for position in count():
+            if self._seconds is not None and perf_counter() - started >= self._seconds:
+                return
+            if not self._capture.grab():
+                # Of a damaged file the rest; its declared length may be off by a frame or two.
+                if position < declared - 2 or not self._is_file:
+                    missing = f"{declared - position} frames" if self._is_file else "the stream"
+                    self.skipped.append(f"{self._name}: {missing} from frame {position} on")
+                return
+            decoded, frame = self._capture.retrieve()
+            if decoded:
+                yield position, frame
+            else:
+                self.skipped.append(f"{self._name}: frame {position} cannot be decoded")
+
+
+class VideoWriter:
+    """An MP4 video, playable as soon as it is closed.
+
+    Args:
+        path: the file.
+        rate: frames a second.
+    """
+
+    def __init__(self, path: Path, rate: float) -> None:
+        self._path, self._rate = path, rate
+        self._writer: cv2.VideoWriter | None = None
+
+    def write(self, frame: np.ndarray) -> None:
+        """Append a frame, (H, W, 3) uint8, BGR, of the size of the first one.
+
+        Raises:
+            InputError: OpenCV cannot write videos here.
+        """
+        if self._writer is None:
+            size = frame.shape[1::-1]
+            codec = cv2.VideoWriter_fourcc(*"mp4v")
+            self._writer = cv2.VideoWriter(str(self._path), codec, self._rate, size)
+            if not self._writer.isOpened():
+                raise InputError(f"{self._path}: this build of OpenCV cannot write MP4 videos.")
+        self._writer.write(frame)
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._writer is not None:
+            self._writer.release()

@@ -1,0 +1,62 @@
+"""The folder of an exported model: the IR with its metadata, and the files beside it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import openvino as ov
+
+from detmake.artifacts import (
+    staged,
+    write_confidence_threshold,
+    write_json,
+    write_label_schema,
+)
+
+#: Files of a model folder, in the order in which they are written.
+FILES = (
+    "openvino.xml",
+    "openvino.bin",
+    "config.json",
+    "label_schema.json",
+    "confidence_threshold",
+)
+
+
+def write_model_folder(model: ov.Model, folder: Path, description: Mapping[str, Any]) -> None:
+    """Write a model folder, whole or not at all, floating-point weights in half precision.
+
+    Args:
+        model: a detector as `detmake.model.ir.convert` describes it.
+        folder: receives the files named in `FILES`.
+        description: content of `config.json`: `template`, `labels`, `input_size` (width, height),
+            `confidence_threshold`, `iou_threshold`; of a quantized model, `quantization`: by which
+            method, and its F-measure on the validation subset beside the original one.
+    """
+    for key, value in _model_api_metadata(description).items():
+        model.set_rt_info(value, ["model_info", key])
+    with staged(folder) as scratch:
+        ov.save_model(model, scratch / "openvino.xml", compress_to_fp16=True)
+        write_json(scratch / "config.json", dict(description))
+        write_label_schema(scratch / "label_schema.json", description["labels"])
+        write_confidence_threshold(
+            scratch / "confidence_threshold", description["confidence_threshold"]
+        )
+
+
+def _model_api_metadata(description: Mapping[str, Any]) -> dict[str, str]:
+    """What OpenVINO Model API reads from an IR; its lists are separated by spaces."""
+    width, height = description["input_size"]
+    return {
+        "model_type": "ssd",
+        "task_type": "detection",
+        "labels": " ".join(label.replace(" ", "_") for label in description["labels"]),
+        "confidence_threshold": str(description["confidence_threshold"]),
+        "iou_threshold": str(description["iou_threshold"]),
+        # The graph does all preprocessing; the sizes serve to turn normalized boxes into pixels.
+        "embedded_processing": "True",
+        "resize_type": "standard",
+        "orig_width": str(width),
+        "orig_height": str(height),
+        "model_name": description["template"]["name"],
+    }

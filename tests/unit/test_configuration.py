@@ -1,0 +1,942 @@
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from detmake.build import configuration
+from detmake.errors import InputError
+
+CONFIG = Path(__file__).parents[2] / "config"
+SCHEMA = CONFIG.parent / "rules/schema.yaml"
+TEMPLATES = CONFIG.parent / "templates"
+EXPERIMENTS = sorted(set(CONFIG.glob("*.yaml")) - {SCHEMA})
+
+DATA = {
+    "train": {"ann-files": "train/_annotations.coco.json", "data-roots": "train"},
+    "val": {"ann-files": "valid/_annotations.coco.json"},
+}
+TEMPLATE = """\
+name: Small
+task: DETECTION
+id: Small_Detector
+model: {type: ATSS, backbone: {type: MobileNetV2, out_indices: [2, 4]}}
+pipeline: [{type: RandomFlip, prob: 0.5}]
+optimizer: {type: AdamW, weight_decay: 5e-2}
+"""
+
+
+@pytest.fixture
+def templates(tmp_path):
+    folder = tmp_path / "templates"
+    folder.mkdir()
+    (folder / "atss_mobilenetv2.yaml").write_text(
+        TEMPLATE + "input_size: [512, 384]\nlearning_parameters: {learning_rate: 2e-3}\n"
+    )
+    (folder / "ssd_mobilenetv2.yaml").write_text(
+        TEMPLATE.replace("Small", "Other") + "learning_parameters: {batch_size: 16}\n"
+    )
+    return folder
+
+
+@pytest.fixture
+def resolve(templates):
+    def call(file_config=None, command_line=None):
+        file_config = {"data": DATA} if file_config is None else file_config
+        return configuration.resolve(file_config, command_line or {}, SCHEMA, templates)
+
+    return call
+
+
+@pytest.fixture
+def problems(resolve):
+    """Return the lines of the error, which there must be."""
+
+    def call(file_config, command_line=None, with_data=True):
+        file_config = {"data": DATA, **file_config} if with_data else file_config
+        with pytest.raises(InputError) as caught:
+            resolve(file_config, command_line)
+        header, *lines = str(caught.value).splitlines()
+        assert header.startswith("The configuration has ")
+        return [line.strip() for line in lines]
+
+    return call
+
+
+def write_template(templates, text):
+    path = templates / "bad.yaml"
+    path.write_text(text)
+    return path
+
+
+# The schema
+
+
+def test_schema_is_valid_and_its_defaults_satisfy_it():
+    schema = yaml.safe_load(SCHEMA.read_text())
+    Draft202012Validator.check_schema(schema)
+
+    def defaults(part):
+        if "default" in part:
+            yield part, part["default"]
+        for nested in part.get("properties", {}).values():
+            yield from defaults(nested)
+
+    found = list(defaults(schema))
+    assert len(found) > 15
+    for part, default in found:
+        Draft202012Validator(part).validate(default)
+
+
+def test_every_key_but_the_shared_ones_may_differ_between_runs():
+    schema = yaml.safe_load(SCHEMA.read_text())
+    shared = {"runs", "results", "bccd_url", "plan"}
+    assert set(schema["$defs"]["run"]["properties"]) == set(schema["properties"]) - shared
+
+
+def test_defaults_of_the_schema_fill_what_nobody_gives(resolve):
+    (settings,) = resolve().values()
+    assert settings["learning_parameters"] == {
+        "batch_size": 8,
+        "learning_rate": 0.002,  # the template's
+        "learning_rate_warmup_iters": 200,
+        "learning_rate_schedule": "plateau",
+        "learning_rate_patience": 3,
+        "num_iters": 200,
+        "enable_early_stopping": True,
+        "early_stop_patience": 5,
+        "use_adaptive_interval": True,
+        "num_workers": 0,
+        "seed": 0,
+    }
+    assert settings["postprocessing"] == {
+        "confidence_threshold": 0.35,
+        "result_based_confidence_threshold": True,
+    }
+    assert settings["evaluation"] == {"subset": "test"}
+    assert settings["pot_parameters"] == {
+        "preset": "performance",
+        "stat_subset_size": 300,
+        "maximal_accuracy_degradation": 1.0,
+        "on_degradation": "fail",
+    }
+    assert settings["resources"] == {"gpus": 1, "partition": None, "gpu_partition": None}
+    assert settings["template"] == "atss_mobilenetv2"
+    assert settings["device"] == "auto"
+    assert settings["results"] == "results"
+    assert settings["pretrained"] is settings["weights"] is None
+    assert settings["bccd_url"].startswith("https://github.com/Shenggan/BCCD_Dataset/archive/d272f")
+    assert "runs" not in settings
+
+
+def test_generic_learning_rate_is_the_tutorials(resolve):
+    settings = resolve({"data": DATA, "template": "ssd_mobilenetv2"})[""]
+    assert settings["learning_parameters"]["learning_rate"] == 0.004
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.name)
+def test_experiments_of_the_project_resolve(path):
+    experiment = yaml.safe_load(path.read_text())
+    runs = configuration.resolve(experiment, {}, SCHEMA, TEMPLATES)
+    assert set(runs) == {"", *(experiment.get("runs") or {})}
+    assert all(settings["model"]["type"] for settings in runs.values())
+
+
+@pytest.mark.parametrize("path", sorted((TEMPLATES).glob("*.yaml")), ids=lambda path: path.stem)
+def test_templates_of_the_project_resolve(path):
+    file_config = {"data": DATA, "template": path.stem}
+    settings = configuration.resolve(file_config, {}, SCHEMA, TEMPLATES)[""]
+    assert settings["name"] == yaml.safe_load(path.read_text())["name"]
+
+
+# Precedence
+
+
+def test_precedence_of_the_five_layers(resolve):
+    # Each layer sets what the stronger ones leave alone and one thing that the next overrides.
+    runs = resolve(
+        {
+            "data": DATA,
+            "template": "ssd_mobilenetv2",  # batch_size 16
+            "learning_parameters": {"num_iters": 20, "seed": 20, "num_workers": 2},
+            "runs": {"other": {"learning_parameters": {"seed": 30, "num_workers": 3}}},
+        },
+        {"learning_parameters": {"num_workers": "4"}},
+    )
+    parameters = runs["other"]["learning_parameters"]
+    assert parameters["early_stop_patience"] == 5  # schema
+    assert parameters["batch_size"] == 16  # template
+    assert parameters["num_iters"] == 20  # file
+    assert parameters["seed"] == 30  # run
+    assert parameters["num_workers"] == 4  # command line
+    base = runs[""]["learning_parameters"]
+    assert (base["seed"], base["num_workers"]) == (20, 4)
+
+
+def test_a_run_may_choose_another_template(resolve):
+    runs = resolve({"data": DATA, "runs": {"ssd": {"template": "ssd_mobilenetv2"}}})
+    assert runs[""]["name"] == "Small"
+    assert runs["ssd"]["name"] == "Other"
+    assert runs["ssd"]["learning_parameters"]["learning_rate"] == 0.004  # not the base template's
+    assert runs["ssd"]["input_size"] == [416, 320]
+
+
+def test_template_of_the_command_line_is_that_of_every_run(resolve):
+    runs = resolve(
+        {"data": DATA, "runs": {"a": {"template": "atss_mobilenetv2"}}},
+        {"template": "ssd_mobilenetv2"},
+    )
+    assert [settings["name"] for settings in runs.values()] == ["Other", "Other"]
+
+
+def test_lists_are_replaced_and_data_is_merged(resolve):
+    run = {"input_size": [64, 96], "data": {"test": {"ann-files": "test.json"}}}
+    runs = resolve({"data": DATA, "input_size": [128, 128], "runs": {"small": run}})
+    assert runs["small"]["input_size"] == [64, 96]
+    assert runs["small"]["data"] == {**DATA, "test": {"ann-files": "test.json"}}
+    assert runs[""]["data"] == DATA
+
+
+def test_data_as_a_path_replaces_a_mapping_and_the_other_way(resolve):
+    assert resolve({"data": DATA, "runs": {"a": {"data": "d.yaml"}}})["a"]["data"] == "d.yaml"
+    assert resolve({"data": "d.yaml", "runs": {"a": {"data": DATA}}})["a"]["data"] == DATA
+
+
+def test_command_line_may_give_data_and_declare_a_run(resolve):
+    runs = resolve(
+        {"data": DATA, "learning_parameters": {"seed": 1}},
+        {"data": "BCCD", "runs": {"s": {"learning_parameters": {"seed": "2"}}}},
+    )
+    assert runs[""]["data"] == runs["s"]["data"] == "BCCD"
+    assert [settings["learning_parameters"]["seed"] for settings in runs.values()] == [1, 2]
+
+
+def test_run_of_the_command_line_beats_its_base(resolve):
+    runs = resolve(
+        {"data": DATA, "runs": {"s": {"device": "auto"}}},
+        {"device": "cpu", "runs": {"s": {"device": "cuda"}}},
+    )
+    assert (runs[""]["device"], runs["s"]["device"]) == ("cpu", "cuda")
+
+
+def test_sections_without_content_count_as_absent(resolve):
+    runs = resolve(
+        {
+            "data": {**DATA, "test": None},
+            "learning_parameters": None,
+            "runs": {"same": None, "also": {"evaluation": None, "data": None}},
+        },
+        {"postprocessing": "null"},
+    )
+    assert runs["same"] == runs["also"] == runs[""]
+    assert runs[""]["data"] == DATA
+    assert runs[""]["postprocessing"]["confidence_threshold"] == 0.35
+    assert set(resolve({"data": DATA, "runs": None})) == {""}
+
+
+def test_what_is_given_is_not_changed_and_runs_share_nothing(resolve):
+    given = {"data": copy.deepcopy(DATA), "runs": {"a": {"device": "CPU"}, "b": None}}
+    before = copy.deepcopy(given)
+    runs = resolve(given)
+    runs["a"]["model"]["backbone"].clear()
+    runs["a"]["data"]["train"].clear()
+    runs["a"]["input_size"].clear()
+    assert given == before
+    assert runs["b"] == resolve(before)["b"]
+
+
+# Coercion
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "text", "value"),
+    [
+        ("learning_parameters", "batch_size", "4", 4),
+        ("learning_parameters", "num_iters", "1e2", 100),
+        ("learning_parameters", "learning_rate", "1e-3", 0.001),
+        ("learning_parameters", "learning_rate", "2.5E-4", 0.00025),
+        ("learning_parameters", "learning_rate", ".5", 0.5),
+        ("learning_parameters", "learning_rate", "1", 1.0),
+        ("learning_parameters", "learning_rate", 1, 1.0),
+        ("learning_parameters", "batch_size", 4.0, 4),
+        ("learning_parameters", "enable_early_stopping", "false", False),
+        ("learning_parameters", "enable_early_stopping", "True", True),
+        ("learning_parameters", "learning_rate_schedule", "Cosine", "cosine"),
+        ("pot_parameters", "preset", "Mixed", "mixed"),
+        ("pot_parameters", "preset", "PERFORMANCE", "performance"),
+        ("resources", "gpus", "2", 2),
+        ("resources", "gpu_partition", "12", "12"),
+    ],
+)
+@pytest.mark.parametrize("source", ["file", "line", "run"])
+def test_values_take_the_type_of_the_schema(resolve, source, section, key, text, value):
+    part = {section: {key: text}}
+    if source == "line":
+        settings = resolve(None, part)[""]
+    elif source == "file":
+        settings = resolve({"data": DATA, **part})[""]
+    else:
+        settings = resolve({"data": DATA, "runs": {"r": part}})["r"]
+    assert settings[section][key] == value
+    assert type(settings[section][key]) is type(value)
+
+
+@pytest.mark.parametrize("size", ["[96, 64]", ["96", "64"], [96.0, 64]])
+def test_input_size_of_the_command_line(resolve, size):
+    found = resolve(None, {"input_size": size})[""]["input_size"]
+    assert found == [96, 64]
+    assert all(type(side) is int for side in found)
+
+
+def test_text_stays_text(resolve):
+    settings = resolve(None, {"results": "4", "data": "null"})[""]
+    assert (settings["results"], settings["data"]) == ("4", "null")
+
+
+# Backbone
+
+
+NETWORK = {"type": "MobileNetV2", "out_indices": [2, 4]}  # the template's
+RESNET = {"type": "ResNet", "depth": 18}
+HALF = {"widen_factor": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("file", "run", "line", "expected"),
+    [
+        (None, None, None, NETWORK),
+        (HALF, None, None, {**NETWORK, **HALF}),
+        ({"type": "MobileNetV2", **HALF}, None, None, {**NETWORK, **HALF}),
+        ({"out_indices": [1]}, None, None, {**NETWORK, "out_indices": [1]}),
+        (RESNET, None, None, RESNET),
+        (HALF, RESNET, None, RESNET),
+        (HALF, None, {"frozen_stages": 1}, {**NETWORK, **HALF, "frozen_stages": 1}),
+        (RESNET, {"depth": 50}, {"style": "caffe"}, {**RESNET, "depth": 50, "style": "caffe"}),
+        (RESNET, None, {"type": "SSDVGG"}, {"type": "SSDVGG"}),
+        (RESNET, {"type": "MobileNetV2", **HALF}, None, {**NETWORK, **HALF}),
+        (RESNET, {"type": "ResNet", "base_channels": 32}, None, {**RESNET, "base_channels": 32}),
+        (
+            {"norm_cfg": {"type": "BN", "eps": 1e-3}},
+            {"norm_cfg": {"type": "GN"}},
+            {"norm_cfg": {"num_groups": 8}},
+            {**NETWORK, "norm_cfg": {"type": "GN", "num_groups": 8}},
+        ),
+    ],
+)
+def test_backbone_is_merged_into_one_of_its_type_and_replaces_another(
+    resolve, file, run, line, expected
+):
+    given = {"data": DATA, "backbone": file, "runs": {"r": {"backbone": run}}}
+    settings = resolve(given, {"backbone": line})["r"]
+    assert settings["model"] == {"type": "ATSS", "backbone": expected}
+    assert "backbone" not in settings
+
+
+def test_backbone_is_merged_into_that_of_the_runs_own_template(resolve, templates):
+    (templates / "resnet.yaml").write_text(
+        TEMPLATE.replace("MobileNetV2, out_indices: [2, 4]", "ResNet, depth: 101, style: caffe")
+    )
+    runs = resolve({"data": DATA, "backbone": RESNET, "runs": {"r": {"template": "resnet"}}})
+    assert runs[""]["model"]["backbone"] == RESNET
+    assert runs["r"]["model"]["backbone"] == {**RESNET, "style": "caffe"}
+
+
+def test_backbone_of_the_command_line_has_numbers_again(resolve):
+    text = {
+        "type": "ResNet",
+        "depth": "18",
+        "widen_factor": "1.0",
+        "out_indices": ["1", "2"],
+        "norm_eval": "false",
+        "style": "pytorch",
+        "norm_cfg": {"type": "BN", "eps": "1e-3", "requires_grad": "True"},
+        "plugins": [{"position": "after_conv1", "stages": ["false", "true"]}],
+        "init_cfg": "null",
+        "dcn": "None",
+    }
+    expected = {
+        "type": "ResNet",
+        "depth": 18,
+        "widen_factor": 1.0,
+        "out_indices": [1, 2],
+        "norm_eval": False,
+        "style": "pytorch",
+        "norm_cfg": {"type": "BN", "eps": 0.001, "requires_grad": True},
+        "plugins": [{"position": "after_conv1", "stages": [False, True]}],
+        "init_cfg": None,
+        "dcn": None,
+    }
+    base = resolve(None, {"backbone": text})[""]["model"]["backbone"]
+    run = resolve(None, {"runs": {"r": {"backbone": text}}})["r"]["model"]["backbone"]
+    assert repr(base) == repr(run) == repr(expected)  # 1 == 1.0 == True
+    whole = resolve(None, {"backbone": "{type: ResNet, depth: 18}"})[""]
+    assert whole["model"]["backbone"] == RESNET
+
+
+def test_values_of_a_backbone_in_the_file_stay(resolve):
+    given = {**RESNET, "depth": 18.0, "strides": [1, 2], "deep_stem": True, "init_cfg": None}
+    found = resolve({"data": DATA, "backbone": given})[""]["model"]["backbone"]
+    assert repr(found) == repr(given)
+
+
+@pytest.mark.parametrize("value", [None, "null", {}])
+def test_empty_backbone_counts_as_absent(resolve, value):
+    runs = resolve({"data": DATA, "backbone": HALF}, {"backbone": value})
+    assert runs[""]["model"]["backbone"] == {**NETWORK, **HALF}
+
+
+# Pretrained weights
+
+
+URL = "https://example.org/v3.0/atss/atss_r50-ff34753d.pth"
+OTHER = "http://example.org/other-0123abcd.pth"
+
+
+@pytest.fixture
+def with_pretrained(templates):
+    """Give the default template weights of its own."""
+
+    def call(value="{source: own.pth, channel_order: bgr}"):
+        (templates / "atss_mobilenetv2.yaml").write_text(f"{TEMPLATE}pretrained: {value}\n")
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (URL, {"source": URL, "channel_order": None}),
+        ("weights/resnet.pth", {"source": "weights/resnet.pth", "channel_order": None}),
+        ({"source": OTHER}, {"source": OTHER, "channel_order": None}),
+        ({"source": URL, "channel_order": "RGB"}, {"source": URL, "channel_order": "rgb"}),
+        (None, None),
+        ("null", None),
+        ("NULL", None),
+        ("None", None),
+    ],
+)
+@pytest.mark.parametrize("layer", ["template", "file", "run", "line"])
+def test_pretrained_has_one_form_and_the_strongest_layer_counts(
+    resolve, with_pretrained, layer, value, expected
+):
+    if layer == "template":
+        with_pretrained(json.dumps(value))
+        assert resolve()[""]["pretrained"] == expected
+        return
+    with_pretrained()
+    run = {"pretrained": {"source": "run.pth", "channel_order": "bgr"}}
+    given = {"data": DATA, "pretrained": "file.pth", "runs": {"r": {} if layer == "file" else run}}
+    line = {}
+    {"file": given, "run": run, "line": line}[layer]["pretrained"] = value
+    assert resolve(given, line)["r"]["pretrained"] == expected
+
+
+def test_template_says_null_or_nothing(resolve, with_pretrained):
+    with_pretrained("")
+    assert resolve()[""]["pretrained"] is None
+    with_pretrained("old.pth")
+    assert resolve({"data": DATA, "pretrained": None})[""]["pretrained"] is None
+
+
+def test_pretrained_of_the_template_is_that_of_its_own_backbone(resolve, with_pretrained):
+    with_pretrained()
+    own = {"source": "own.pth", "channel_order": "bgr"}
+    runs = {
+        "half": {"backbone": HALF},
+        "same": {"backbone": {"type": "MobileNetV2"}},
+        "resnet": {"backbone": RESNET},
+        "given": {"backbone": RESNET, "pretrained": "resnet.pth"},
+    }
+    found = resolve({"data": DATA, "runs": runs})
+    assert found["half"]["pretrained"] == found["same"]["pretrained"] == own
+    assert found["resnet"]["pretrained"] is None
+    assert found["given"]["pretrained"] == {"source": "resnet.pth", "channel_order": None}
+    found = resolve({"data": DATA, "pretrained": "file.pth", "runs": runs})
+    assert found["resnet"]["pretrained"] == {"source": "file.pth", "channel_order": None}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "https://example.org/cspnext_rsb-600e.pth",
+        "https://example.org/model.pth",
+        "https://example.org/model-ff34753d.pt",
+        "https://example.org/modelff34753d.pth",
+        "https://example.org/model-ff34753.pth",
+        "https://example.org/model-ff34753g.pth",
+        "https://example.org/model-ff34753d.pth?download=1",
+        "https://example.org/?file=model-ff34753d.pth",
+        "https://model-ff34753d.pth",
+        "ftp://example.org/model-ff34753d.pth",
+        "torchvision://resnet18",
+    ],
+)
+def test_a_download_must_name_its_digest(problems, templates, source):
+    for key, given in (("pretrained", source), ("pretrained.source", {"source": source})):
+        (line,) = problems({"pretrained": given})
+        assert line.startswith(f'{key}: found "')
+        assert "whose file name ends in '-', the first 8 digits of the file's SHA-256" in line
+        assert "download it and give its path" in line
+    path = write_template(templates, f"{TEMPLATE}pretrained: '{source}'\n")
+    (line,) = problems({"template": "bad"})
+    assert line.startswith(f"{path}: pretrained: found ")
+
+
+def test_a_path_may_look_like_anything(resolve):
+    for path in ("http.pth", "a b/model.pt", "./none", "/data/x:y.pth"):
+        settings = resolve({"data": DATA, "pretrained": path, "weights": path})[""]
+        assert settings["pretrained"]["source"] == settings["weights"] == path
+
+
+# Weights of one's own
+
+
+@pytest.mark.parametrize("value", [None, "null", "NONE"])
+def test_weights_of_the_strongest_layer(resolve, value):
+    runs = {"r": {"weights": "run.pth"}, "s": {"weights": value}}
+    found = resolve({"data": DATA, "weights": "file.pth", "runs": runs})
+    assert {name: run["weights"] for name, run in found.items()} == {
+        "": "file.pth",
+        "r": "run.pth",
+        "s": None,
+    }
+    found = resolve({"data": DATA, "weights": "file.pth", "runs": runs}, {"weights": value})
+    assert {run["weights"] for run in found.values()} == {None}
+
+
+# Templates
+
+
+def test_settings_hold_the_template(resolve):
+    settings = resolve()[""]
+    assert (settings["name"], settings["task"], settings["id"]) == (
+        "Small",
+        "DETECTION",
+        "Small_Detector",
+    )
+    assert settings["model"]["backbone"] == {"type": "MobileNetV2", "out_indices": [2, 4]}
+    assert settings["pipeline"] == [{"type": "RandomFlip", "prob": 0.5}]
+    assert settings["optimizer"] == {"type": "AdamW", "weight_decay": 0.05}  # written as 5e-2
+    assert settings["input_size"] == [512, 384]
+
+
+def test_template_by_path(resolve, tmp_path, monkeypatch):
+    own = tmp_path / "own" / "mine.yaml"
+    own.parent.mkdir()
+    own.write_text(TEMPLATE.replace("Small", "Mine"))
+    assert resolve({"data": DATA, "template": str(own)})[""]["name"] == "Mine"
+    monkeypatch.chdir(own.parent)
+    assert resolve({"data": DATA, "template": "mine.yaml"})[""]["name"] == "Mine"
+
+
+@pytest.mark.parametrize(
+    "name", ["atss_mobilnetv2", "missing/file.yaml", "../templates/ssd_mobilenetv2"]
+)
+def test_unknown_template_lists_the_names(problems, templates, name):
+    (line,) = problems({"template": name})
+    assert line.startswith(f'template: found "{name}" (string)')
+    assert line.endswith(f"in {templates}: atss_mobilenetv2, ssd_mobilenetv2")
+
+
+def test_unknown_template_suggests_a_close_name(problems):
+    (line,) = problems({"template": "atss_mobilnetv2"})
+    assert " (did you mean atss_mobilenetv2?), expected " in line
+
+
+def test_template_path_must_be_of_a_yaml_file(problems, tmp_path):
+    path = tmp_path / "template.txt"
+    path.write_text(TEMPLATE)
+    (line,) = problems({"template": str(path)})
+    assert "expected the path of a .yaml file" in line
+
+
+def test_unknown_template_says_who_asked_for_it(problems):
+    (line,) = problems({"runs": {"x": {"template": "ssd"}, "y": None}})
+    assert line.startswith('runs.x.template: found "ss')
+    (line,) = problems({"runs": {"x": None}}, {"template": "ssd"})
+    assert line.startswith('template (command line): found "ssd"')
+
+
+def test_template_names_its_file(problems, templates):
+    path = write_template(
+        templates,
+        TEMPLATE.replace("DETECTION", "SEGMENTATION").replace("optimizer", "optimiser")
+        + "input_size: [512]\nlearning_parameters: {batch_size: 0}\n",
+    )
+    lines = problems({"template": "bad", "runs": {"a": {"device": "cpu"}}})
+    assert all(line.startswith(f"{path}: ") for line in lines)
+    text = [line.removeprefix(f"{path}: ") for line in lines]
+    assert "optimizer: missing, expected MMEngine's dict of the optimizer" in text
+    assert any(line.startswith("optimiser: unknown key (did you mean optimizer?)") for line in text)
+    assert 'task: found "SEGMENTATION" (string), expected one of DETECTION' in text
+    assert any(
+        line.startswith("input_size: found [512] (list), expected a list of 2") for line in text
+    )
+    assert (
+        "learning_parameters.batch_size: found 0 (integer), expected an integer, at least 1" in text
+    )
+    assert len(text) == 5
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("name", "task", "id", "model", "pipeline", "optimizer"),
+        *("model.type", "model.backbone", "model.backbone.type"),
+    ],
+)
+def test_template_must_be_complete(problems, templates, key):
+    content = yaml.safe_load(TEMPLATE)
+    *sections, last = key.split(".")
+    part = content
+    for section in sections:
+        part = part[section]
+    del part[last]
+    path = write_template(templates, yaml.safe_dump(content))
+    (line,) = problems({"template": "bad"})
+    assert line.startswith(f"{path}: {key}: missing, expected ")
+
+
+def test_learning_rate_has_one_place(problems, templates):
+    path = write_template(templates, TEMPLATE.replace("AdamW,", "AdamW, lr: 1e-3,"))
+    (line,) = problems({"template": "bad"})
+    assert line.startswith(f"{path}: optimizer.lr: found 0.001 (number), expected nothing")
+    assert "learning_parameters.learning_rate" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("model: [1", "cannot be read as YAML: "),
+        ("", "found null, expected a mapping"),
+        ("- a\n- b", 'found ["a", "b"] (list), expected a mapping'),
+    ],
+)
+def test_template_that_is_none(problems, templates, text, found):
+    path = write_template(templates, text)
+    (line,) = problems({"template": str(path)})
+    assert line.startswith(f"{path}: {found}")
+
+
+# Errors
+
+
+def test_unknown_key_names_the_allowed_ones_and_a_close_match(problems):
+    (line,) = problems({"learning_parameters": {"batchsize": 4}})
+    assert line == (
+        "learning_parameters.batchsize: unknown key (did you mean batch_size?); allowed: "
+        "batch_size, learning_rate, learning_rate_warmup_iters, learning_rate_schedule, "
+        "learning_rate_patience, num_iters, enable_early_stopping, early_stop_patience, "
+        "use_adaptive_interval, num_workers, seed"
+    )
+
+
+def test_a_batch_that_gpus_cannot_share_evenly(problems, resolve):
+    """Each place of the mistake is told once, before anything runs."""
+    found = problems(
+        {
+            "resources": {"gpus": 3},
+            "runs": {
+                "alike": {},
+                "even": {"resources": {"gpus": 2}},
+                "own": {"resources": {"gpus": 5}},
+            },
+        }
+    )
+    assert found == [
+        f"{place}learning_parameters.batch_size: found 8 (integer), expected a multiple of "
+        f"resources.gpus, {gpus}, which share each batch evenly"
+        for place, gpus in (("", 3), ("runs.own.", 5))
+    ]
+    assert resolve({"data": DATA, "resources": {"gpus": 4}})[""]["resources"]["gpus"] == 4
+
+
+@pytest.mark.parametrize(
+    ("given", "start"),
+    [
+        ({"tempalte": "x"}, "tempalte: unknown key (did you mean template?); allowed: template, "),
+        (
+            {"batch_size": 4},
+            "batch_size: unknown key (did you mean learning_parameters.batch_size?)",
+        ),
+        ({"zzz": 4}, "zzz: unknown key; allowed: template, "),
+        ({1: 4}, "1: unknown key; allowed: template, "),
+        ({"model": {"type": "SSD"}}, "model: unknown key"),
+        ({"name": "mine"}, "name: unknown key"),
+        ({"runs": {"a": {"results": "x"}}}, "runs.a.results: unknown key; allowed: template, "),
+        ({"runs": {"a": {"runs": {}}}}, "runs.a.runs: unknown key"),
+        ({"pot_parameters": {"num_iters": 1}}, "pot_parameters.num_iters: unknown key"),
+    ],
+)
+def test_unknown_keys(problems, given, start):
+    (line,) = problems(given)
+    assert line.startswith(start)
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (
+            {"learning_parameters": {"batch_size": "four"}},
+            'learning_parameters.batch_size: found "four" (string), '
+            "expected an integer, at least 1",
+        ),
+        (
+            {"learning_parameters": {"batch_size": True}},
+            "learning_parameters.batch_size: found true (boolean), expected an integer, at least 1",
+        ),
+        (
+            {"learning_parameters": {"num_iters": 2.5}},
+            "learning_parameters.num_iters: found 2.5 (number), expected an integer, at least 1",
+        ),
+        (
+            {"learning_parameters": {"seed": None}},
+            "learning_parameters.seed: found null, expected an integer, at least 0, "
+            "at most 4294967295",
+        ),
+        (
+            {"learning_parameters": {"learning_rate": 0}},
+            "learning_parameters.learning_rate: found 0.0 (number), "
+            "expected a finite number, above 0",
+        ),
+        (
+            {"learning_parameters": {"learning_rate": ".nan"}},
+            "learning_parameters.learning_rate: found NaN (number), "
+            "expected a finite number, above 0",
+        ),
+        (
+            {"learning_parameters": {"learning_rate": float("inf")}},
+            "learning_parameters.learning_rate: found Infinity (number), expected a finite number, "
+            "above 0",
+        ),
+        (
+            {"learning_parameters": {"learning_rate": True}},
+            "learning_parameters.learning_rate: found true (boolean), "
+            "expected a finite number, above 0",
+        ),
+        (
+            {"learning_parameters": {"batch_size": "[4"}},
+            'learning_parameters.batch_size: found "[4" (string), expected an integer, at least 1',
+        ),
+        (
+            {"template": ""},
+            'template: found "" (string), expected a string, not empty',
+        ),
+        (
+            {"template": 5},
+            "template: found 5 (integer), expected a string, not empty",
+        ),
+        (
+            {"learning_parameters": {"enable_early_stopping": 1}},
+            "learning_parameters.enable_early_stopping: found 1 (integer), expected true or false",
+        ),
+        (
+            {"learning_parameters": {"learning_rate_schedule": "step"}},
+            'learning_parameters.learning_rate_schedule: found "step" (string), '
+            "expected one of plateau, cosine",
+        ),
+        (
+            {"learning_parameters": [1]},
+            "learning_parameters: found [1] (list), expected a mapping",
+        ),
+        (
+            {"postprocessing": {"confidence_threshold": 1.5}},
+            "postprocessing.confidence_threshold: found 1.5 (number), "
+            "expected a finite number, at least 0, at most 1",
+        ),
+        (
+            {"evaluation": {"subset": "train"}},
+            'evaluation.subset: found "train" (string), expected one of val, test',
+        ),
+        (
+            {"input_size": [416, 300]},
+            "input_size[1]: found 300 (integer), "
+            "expected an integer, at least 64, at most 2048, a multiple of 32",
+        ),
+        (
+            {"input_size": [32, 64]},
+            "input_size[0]: found 32 (integer), "
+            "expected an integer, at least 64, at most 2048, a multiple of 32",
+        ),
+        (
+            {"input_size": 416},
+            "input_size: found 416 (integer), expected a list of 2, each an integer, at least 64, "
+            "at most 2048, a multiple of 32",
+        ),
+        (
+            {"data": {**DATA, "val": {"data-roots": "val"}}},
+            "data.val.ann-files: missing, expected the path of a COCO annotation file",
+        ),
+        (
+            {"runs": {"slow": {"learning_parameters": {"seed": -1}}}},
+            "runs.slow.learning_parameters.seed: found -1 (integer), "
+            "expected an integer, at least 0, at most 4294967295",
+        ),
+        (
+            {"runs": {"slow": 5}},
+            "runs.slow: found 5 (integer), expected a mapping",
+        ),
+        ({"backbone": "ResNet"}, 'backbone: found "ResNet" (string), expected a mapping'),
+        (
+            {"backbone": [RESNET]},
+            'backbone: found [{"type": "ResNet", "depth": 18}] (list), expected a mapping',
+        ),
+        (
+            {"runs": {"r": {"backbone": {"type": 18}}}},
+            "runs.r.backbone.type: found 18 (integer), expected a string, not empty",
+        ),
+        (
+            {"backbone": {"norm_cfg": {"eps": [".nan"]}}},
+            "backbone.norm_cfg.eps[0]: found NaN (number), "
+            "expected a value as MMDetection takes it, numbers finite",
+        ),
+        (
+            {"pretrained": {"source": "x.pth", "channel_order": "gbr"}},
+            'pretrained.channel_order: found "gbr" (string), expected one of rgb, bgr',
+        ),
+        (
+            {"pretrained": {"source": "x.pth", "channels": "rgb"}},
+            "pretrained.channels: unknown key; allowed: source, channel_order",
+        ),
+        (
+            {"weights": ""},
+            'weights: found "" (string), expected the path of a finished snapshot or '
+            "checkpoint, or null",
+        ),
+        (
+            {"weights": 4},
+            "weights: found 4 (integer), expected the path of a finished snapshot or "
+            "checkpoint, or null",
+        ),
+        (
+            {"resources": {"gpus": 0}},
+            "resources.gpus: found 0 (integer), expected an integer, at least 1",
+        ),
+        (
+            {"resources": {"partition": ""}},
+            'resources.partition: found "" (string), expected partition of a Slurm cluster '
+            "for jobs without a GPU, or null, the cluster's default",
+        ),
+    ],
+)
+def test_wrong_values(problems, given, line):
+    assert problems(given) == [line]
+
+
+@pytest.mark.parametrize(
+    "path", ["/tmp/x", "results/", "../x", "a/./b", "a//b", "", ".", "a{b}", 4]
+)
+def test_results_is_a_plain_relative_folder(problems, path):
+    (line,) = problems({"results": path})
+    assert line.startswith("results: found ")
+    assert ", expected the relative path of a folder, " in line
+
+
+def test_long_values_are_shortened(problems):
+    (line,) = problems({"device": "x" * 500})
+    assert line.endswith("... (string), expected one of auto, cpu, cuda")
+    assert len(line) < 150
+
+
+def test_data_is_required(problems):
+    (line,) = problems({"runs": {"a": None, "b": {"device": "cpu"}}}, with_data=False)
+    assert line.startswith("data: missing, expected the path of a data.yaml")
+    lines = problems({"data": {}}, with_data=False)
+    assert [line.split(":")[0] for line in lines] == ["data.train", "data.val"]
+
+
+def test_pretrained_is_never_pieced_together(problems, resolve):
+    with_order = {"source": "x.pth", "channel_order": "rgb"}
+    (line,) = problems(
+        {"pretrained": with_order, "runs": {"r": {"pretrained": {"channel_order": "bgr"}}}}
+    )
+    assert line.startswith("runs.r.pretrained.source: missing, expected a path, or an http")
+    runs = {"r": {"pretrained": {"source": "x.pth"}}}
+    found = resolve({"data": DATA, "pretrained": with_order, "runs": runs})
+    assert found["r"]["pretrained"]["channel_order"] is None
+
+
+@pytest.mark.parametrize("value", ["", 4, True, [URL]])
+def test_pretrained_of_a_wrong_type(problems, value):
+    (line,) = problems({"pretrained": value})
+    assert line.startswith("pretrained: found ")
+    assert ", expected null, a path, an http or https address whose file name ends in" in line
+
+
+def test_what_is_missing_in_a_run_alone_is_said_of_the_run(problems):
+    (line,) = problems({"data": "d.yaml", "runs": {"a": {"data": {"train": DATA["train"]}}}})
+    assert line == "runs.a.data.val: missing, expected a mapping with the key ann-files"
+
+
+def test_command_line_is_named(problems):
+    (line,) = problems({}, {"learning_parameters": {"batch_size": "0"}})
+    assert line == (
+        "learning_parameters.batch_size (command line): found 0 (integer), "
+        "expected an integer, at least 1"
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dataset",
+        "logs",
+        "openvino",
+        "pot",
+        "nncf",
+        "deploy",
+        "demo",
+        "checkpoints",
+        "benchmarks",
+        "confidence_threshold",
+    ],
+)
+def test_reserved_names_of_runs(problems, resolve, name):
+    (line,) = problems({"runs": {name: None}})
+    assert line.startswith(
+        f"runs.{name}: the build writes a file or folder of that name; reserved:"
+    )
+    assert {"dataset", "pot", "benchmarks"} <= set(line.split("reserved: ")[1].split(", "))
+    assert f"{name}2" in resolve({"data": DATA, "runs": {f"{name}2": None}})
+
+
+@pytest.mark.parametrize("name", ["a b", "-a", "_a", "a.b", "a/b", "", "é"])
+def test_names_of_runs(problems, name):
+    (line,) = problems({"runs": {name: None}})
+    assert f'found "{name}" (string) as a name, expected a name of letters, digits' in line
+
+
+def test_names_of_runs_that_yaml_does_not_read_as_text(problems):
+    (line,) = problems({"runs": {8: None}})
+    assert line.startswith("runs.8: found 8 (integer) as a name, expected a name of letters")
+
+
+def test_all_sources_are_reported_at_once(problems, templates):
+    path = write_template(templates, TEMPLATE + "bogus: 1\n")
+    lines = problems(
+        {
+            "template": "bad",
+            "device": "tpu",
+            "runs": {"pot": None, "a": {"evaluation": {"subset": "x"}, "template": "nowhere"}},
+        },
+        {"input_size": "wide"},
+        with_data=False,
+    )
+    assert {line.split(": ")[0] for line in lines} == {
+        "device",
+        "runs.pot",
+        "runs.a.evaluation.subset",
+        "input_size (command line)",
+        str(path),
+        "data",
+        "runs.a.template",
+    }
+    assert len(lines) == 7
+
+
+def test_many_errors_fit_on_a_screen(problems):
+    lines = problems({f"key{i}": i for i in range(40)})
+    assert len(lines) == 11
+    assert lines[-1] == "... and 30 more"

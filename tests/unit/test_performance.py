@@ -1,0 +1,151 @@
+"""The content of `performance.json`, by hand."""
+
+import json
+
+import numpy as np
+import pytest
+
+from detmake.detections import Detections
+from detmake.evaluation.performance import evaluate
+
+GIVEN = {"result_based_confidence_threshold": False, "confidence_threshold": 0.5}
+RESULT_BASED = {"result_based_confidence_threshold": True, "confidence_threshold": 0.5}
+
+
+def box(x, y):
+    return [x, y, x + 10, y + 20]
+
+
+def truth(number, image_id, category_id, x, y):
+    return {
+        "id": number,
+        "image_id": image_id,
+        "category_id": category_id,
+        "bbox": [x, y, 10, 20],
+        "area": 200,
+        "iscrowd": 0,
+    }
+
+
+@pytest.fixture
+def coco():
+    """Two images, whose ids are not in order, with three ground truths of two classes."""
+    return {
+        "info": {"annotation_file": "data/test/coco.json"},
+        "categories": [{"id": 1, "name": "red"}, {"id": 2, "name": "white"}],
+        "images": [{"id": 9, "width": 100, "height": 100}, {"id": 4, "width": 100, "height": 100}],
+        "annotations": [
+            truth(1, 9, 1, 0, 0),
+            truth(2, 9, 2, 50, 50),
+            truth(3, 4, 1, 30, 30),
+        ],
+    }
+
+
+@pytest.fixture
+def predictions():
+    """In the order of the images: right at 0.9, 0.8 and 0.4, wrong at 0.6 and 0.2."""
+    return [
+        Detections(
+            np.float32([box(0, 0), box(50, 50), box(70, 0)]),
+            np.float32([0.9, 0.8, 0.2]),
+            np.int64([0, 1, 0]),
+        ),
+        Detections(np.float32([box(0, 0), box(30, 30)]), np.float32([0.6, 0.4]), np.int64([1, 0])),
+    ]
+
+
+def test_a_given_threshold(coco, predictions):
+    performance = evaluate(coco, iter(predictions), GIVEN, 0.7)
+    assert performance["confidence_threshold"] == 0.5
+    assert performance["precision"] == pytest.approx(2 / 3)
+    assert performance["recall"] == pytest.approx(2 / 3)
+    assert performance["f-measure"] == pytest.approx(2 / 3)
+    assert (performance["detections"], performance["ground_truths"]) == (3, 3)
+
+
+def test_a_threshold_from_the_results(coco, predictions):
+    performance = evaluate(coco, iter(predictions), RESULT_BASED, 0.7)
+    # F-measure: 6/8 from 0.2 on, 6/7 from 0.225, 4/6 from 0.425, 4/5 from 0.625.
+    assert performance["confidence_threshold"] == 0.225
+    assert performance["f-measure"] == pytest.approx(6 / 7)
+    assert performance["detections"] == 4
+
+
+@pytest.mark.parametrize("postprocessing", [GIVEN, RESULT_BASED])
+def test_the_validated_threshold_is_reported_whichever_is_used(coco, predictions, postprocessing):
+    performance = evaluate(coco, iter(predictions), postprocessing, 0.7)
+    assert performance["at_validated_threshold"] == {
+        "confidence_threshold": 0.7,
+        "precision": 1,
+        "recall": pytest.approx(2 / 3),
+        "f-measure": pytest.approx(4 / 5),
+    }
+
+
+def test_what_is_in_a_performance(coco, predictions):
+    performance = evaluate(coco, iter(predictions), GIVEN, 0.7)
+    assert set(performance) == {
+        "f-measure",
+        "precision",
+        "recall",
+        "confidence_threshold",
+        "at_validated_threshold",
+        "mAP50",
+        "mAP",
+        "per_class",
+        "ground_truths",
+        "detections",
+        "images",
+        "images_per_second",
+        "annotations",
+    }
+    assert performance["images"] == 2
+    assert performance["annotations"] == "data/test/coco.json"
+    assert performance["images_per_second"] > 0
+    # What is wrong has a lower score than all that is right of its class.
+    assert (performance["mAP50"], performance["mAP"]) == pytest.approx((1, 1))
+    assert performance["per_class"] == {
+        "red": {
+            "ground_truths": 2,
+            "detections": 1,
+            "precision": 1,
+            "recall": 0.5,
+            "f-measure": pytest.approx(2 / 3),
+            "ap50": pytest.approx(1),
+        },
+        "white": {
+            "ground_truths": 1,
+            "detections": 2,
+            "precision": 0.5,
+            "recall": 1,
+            "f-measure": pytest.approx(2 / 3),
+            "ap50": pytest.approx(1),
+        },
+    }
+
+
+def test_a_performance_is_json(coco, predictions):
+    performance = evaluate(coco, iter(predictions), RESULT_BASED, 0.7)
+    assert json.loads(json.dumps(performance, allow_nan=False)) == performance
+
+
+def test_a_class_without_ground_truths_is_json_too(coco, predictions):
+    coco["annotations"] = [entry for entry in coco["annotations"] if entry["category_id"] == 1]
+    performance = evaluate(coco, iter(predictions), GIVEN, 0.7)
+    stored = json.loads(json.dumps(performance, allow_nan=False))
+    assert stored["per_class"]["white"]["ap50"] is None
+    assert stored["per_class"]["red"]["ap50"] == pytest.approx(stored["mAP50"])
+
+
+def test_images_without_detections_are_json_too(coco):
+    nothing = Detections(np.empty((0, 4)), np.empty(0), np.empty(0, dtype=int))
+    performance = evaluate(coco, iter([nothing, nothing]), RESULT_BASED, 0.7)
+    stored = json.loads(json.dumps(performance, allow_nan=False))
+    assert (stored["f-measure"], stored["mAP"], stored["detections"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_predictions_that_do_not_fit_the_images_are_no_result(coco, predictions, count):
+    with pytest.raises(ValueError, match=r"zip\(\)"):
+        evaluate(coco, iter((predictions * 2)[:count]), GIVEN, 0.7)

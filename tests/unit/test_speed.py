@@ -1,0 +1,183 @@
+"""Speed, with a clock that only the measured models move."""
+
+import subprocess
+import sys
+from itertools import groupby
+from pathlib import Path
+from time import sleep
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from detmake.evaluation import speed
+from detmake.evaluation.speed import Model, measure
+
+IMAGES = [np.full((2, 3, 3), value, dtype=np.uint8) for value in range(4)]
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(speed, "perf_counter", clock)
+    return clock
+
+
+class Fake:
+    """A detector that takes given times, in ms, and remembers what it was asked for."""
+
+    def __init__(self, clock, infer, streamed=None):
+        self.clock, self.infer_ms, self.streamed_ms = clock, infer, streamed
+        self.inferred, self.asked = [], 0
+
+    def infer(self, image):
+        self.clock.now += self.infer_ms / 1000
+        self.inferred.append(int(image[0, 0, 0]))
+
+    def stream(self, images):
+        self.asked += 1
+        for image in images:
+            self.clock.now += self.streamed_ms / 1000
+            yield image
+
+    def model(self):
+        return Model(self.infer, None if self.streamed_ms is None else self.stream)
+
+
+def test_latency_and_throughput_by_hand(clock):
+    models = {"slow": Fake(clock, 20, 10).model(), "fast": Fake(clock, 5, 4).model()}
+    pd.testing.assert_frame_equal(
+        measure(models, IMAGES),
+        pd.DataFrame(
+            {
+                "latency_ms": [20.0, 5.0],
+                "latency_p95_ms": [20.0, 5.0],
+                "images_per_second": [100.0, 250.0],
+            },
+            index=pd.Index(["slow", "fast"], name="model"),
+        ),
+    )
+
+
+def test_without_a_stream_throughput_is_that_of_the_calls(clock):
+    figures = measure({"snapshot": Fake(clock, 8).model()}, IMAGES)
+    assert figures.loc["snapshot", "latency_ms"] == pytest.approx(8)
+    assert figures.loc["snapshot", "images_per_second"] == pytest.approx(125)
+
+
+def test_latency_is_the_median_and_throughput_counts_all_the_time(clock):
+    fake = Fake(clock, 0)
+
+    def infer(image):  # 2, 2, 2 and 10 ms: 4 ms on average
+        clock.now += 0.010 if image[0, 0, 0] == 3 else 0.002
+
+    fake.infer = infer
+    figures = measure({"uneven": fake.model()}, IMAGES)
+    assert figures.loc["uneven", "latency_ms"] == pytest.approx(2)
+    assert figures.loc["uneven", "images_per_second"] == pytest.approx(250, rel=0.03)
+
+
+def test_throughput_counts_the_time_to_the_last_result(clock, monkeypatch):
+    """A stream that draws 6 images in 0.3 s and gives all of its results 0.9 s later."""
+    monkeypatch.setattr(speed, "TURN_SECONDS", 0.26)
+
+    def stream(images):
+        batch = []
+        for image in images:
+            clock.now += 0.05
+            batch.append(image)
+        clock.now += 0.9
+        yield from batch
+
+    figures = measure({"late": Model(Fake(clock, 1).infer, stream)}, IMAGES)
+    assert figures.loc["late", "images_per_second"] == pytest.approx(5)
+
+
+def test_models_take_turns(clock):
+    order = []
+
+    def recorder(name):
+        def infer(image):
+            clock.now += 0.02
+            order.append(name)
+
+        return Model(infer)
+
+    measure({name: recorder(name) for name in "abc"}, IMAGES)
+    assert [name for name, _ in groupby(order)] == list("abc") * (1 + speed.ROUNDS)
+
+
+def test_every_model_takes_all_images_in_order_again_and_again(clock):
+    fakes = {"slow": Fake(clock, 70), "fast": Fake(clock, 11)}
+    measure({name: fake.model() for name, fake in fakes.items()}, IMAGES)
+    for fake in fakes.values():
+        assert len(fake.inferred) > 8
+        assert fake.inferred == [index % 4 for index in range(len(fake.inferred))]
+
+
+def test_a_turn_takes_its_time_whatever_the_model(clock):
+    for milliseconds in (1, 15, 70):
+        started = clock.now
+        measure({"model": Fake(clock, milliseconds, milliseconds).model()}, IMAGES)
+        turns = 2 * (1 + speed.ROUNDS)
+        expected = turns * speed.TURN_SECONDS
+        assert expected <= clock.now - started <= expected + turns * 0.002 * milliseconds
+
+
+def test_a_model_slower_than_a_turn_is_measured(clock):
+    figures = measure({"huge": Fake(clock, 2000, 1000).model()}, IMAGES)
+    assert figures.loc["huge", "latency_ms"] == pytest.approx(2000)
+    assert figures.loc["huge", "images_per_second"] == pytest.approx(1)
+
+
+def test_first_round_and_first_call_of_a_turn_do_not_count(clock, monkeypatch):
+    monkeypatch.setattr(speed, "ROUNDS", 1)
+    monkeypatch.setattr(speed, "TURN_SECONDS", 0.005)  # one call of 6 ms
+    milliseconds = iter([90, 80, 70, 6])
+
+    def infer(image):
+        clock.now += next(milliseconds) / 1000
+
+    figures = measure({"model": Model(infer)}, IMAGES)
+    assert figures.loc["model", "latency_ms"] == pytest.approx(6)
+    assert list(milliseconds) == []
+
+
+def test_disturbed_rounds_leave_the_figures_alone(clock, monkeypatch):
+    monkeypatch.setattr(speed, "ROUNDS", 5)
+    fake = Fake(clock, 10, 5)
+
+    def infer(image):  # the rounds after the first two streams are ten times as slow
+        clock.now += 0.1 if fake.asked in (2, 3) else 0.01
+
+    fake.infer = infer
+    figures = measure({"model": fake.model()}, IMAGES)
+    assert figures.loc["model", "latency_ms"] == pytest.approx(10)
+
+
+def test_with_the_real_clock(monkeypatch):
+    monkeypatch.setattr(speed, "ROUNDS", 2)
+    monkeypatch.setattr(speed, "TURN_SECONDS", 0.05)
+    models = {
+        "slow": Model(lambda image: sleep(0.05)),
+        "fast": Model(lambda image: sleep(0.0005), lambda images: map(np.sum, images)),
+    }
+    figures = measure(models, IMAGES)
+    assert figures.latency_ms["slow"] >= 50 > figures.latency_ms["fast"]
+    assert figures.images_per_second["slow"] <= 20 < figures.images_per_second["fast"]
+
+
+def test_measuring_needs_no_training_library():
+    code = (
+        "import sys, detmake.evaluation.speed, detmake.runtime.inference; "
+        "assert 'torch' not in sys.modules"
+    )
+    library = Path(speed.__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=library)
