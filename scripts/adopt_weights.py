@@ -12,7 +12,8 @@ with logs.job(snakemake.log[0]):
     import torch
 
     from detmake.data import subsets
-    from detmake.model import finished_weights, snapshot
+    from detmake.model import finished_weights
+    from detmake.training.validation import with_best_threshold
 
     torch.set_num_threads(snakemake.threads)
     found = finished_weights.adopt(
@@ -20,7 +21,7 @@ with logs.job(snakemake.log[0]):
         dict(snakemake.params.items()),
         subsets.read(Path(snakemake.input.train)),
     )
-    adopted, _ = snapshot.validated(found, subsets.read(Path(snakemake.input.val)))
+    adopted, _ = with_best_threshold(found, subsets.read(Path(snakemake.input.val)))
     output = snakemake.output
     write_label_schema(Path(output.label_schema), adopted.labels)
     write_confidence_threshold(Path(output.confidence_threshold), adopted.confidence_threshold)

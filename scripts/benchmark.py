@@ -9,7 +9,7 @@ from detmake.artifacts import write_text
 from detmake.data import subsets
 from detmake.evaluation import benchmark_app, speed
 from detmake.model import device
-from detmake.runtime import inference
+from detmake.runtime.images import read_image
 
 COLUMNS = {
     "latency_ms": "latency [ms]",
@@ -22,13 +22,16 @@ COLUMNS = {
 
 with logs.job(snakemake.log[0]) as log:
     device.use("cpu")
+
+    from detmake.model.loader import load_for_speed
+
     threads, output = snakemake.threads, snakemake.output
     models = [Path(path) for path in snakemake.params.models]
     subset = snakemake.input.subset
     files = subsets.evenly_spread(subsets.image_paths(subsets.read(Path(subset))), 16)
-    images = [inference.read_image(path) for path in files]
+    images = [read_image(path) for path in files]
     height, width = images[0].shape[:2]
-    table = speed.measure({str(path): speed.load(path, threads) for path in models}, images)
+    table = speed.measure({str(path): load_for_speed(path, threads) for path in models}, images)
     exported = [path for path in models if path.is_dir()]
     table = table.join(benchmark_app.measure(exported, (width, height), files[0], threads))
     table["share"] = table["images_per_second"] / table["app_images_per_second"]

@@ -5,7 +5,7 @@ from pathlib import Path
 from detmake import logs
 from detmake.data import subsets
 from detmake.runtime import demo, media
-from detmake.runtime.inference import Detector
+from detmake.runtime.inference import OpenvinoDetector
 
 with logs.job(snakemake.log[0]) as log:
     source, ids = snakemake.params.source, None
@@ -16,7 +16,7 @@ with logs.job(snakemake.log[0]) as log:
         opened = media.Images(files)
     else:
         opened = media.open_source(source, snakemake.params.seconds)
-    detector = Detector(Path(snakemake.input.xml).parent, snakemake.threads, "THROUGHPUT")
+    detector = OpenvinoDetector(Path(snakemake.input.xml).parent, snakemake.threads, "THROUGHPUT")
     outcome = demo.run(
         detector, opened, Path(snakemake.output[0]), detector.confidence_threshold, ids
     )

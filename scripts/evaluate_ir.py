@@ -2,23 +2,19 @@
 
 from pathlib import Path
 
-from tqdm import tqdm
-
 from detmake import logs
 from detmake.artifacts import write_json
 from detmake.data import subsets
 from detmake.evaluation import performance
-from detmake.runtime import inference
+from detmake.runtime.inference import OpenvinoDetector
 
 with logs.job(snakemake.log[0]):
-    detector = inference.Detector(Path(snakemake.input.xml).parent, snakemake.threads)
-    coco = subsets.read(Path(snakemake.input.subset))
-    images = tqdm(subsets.image_paths(coco), desc="IR", unit="image", mininterval=2)
+    detector = OpenvinoDetector(Path(snakemake.input.xml).parent, snakemake.threads)
     figures = performance.evaluate(
-        coco,
-        inference.predict(detector, images),
+        detector,
+        subsets.read(Path(snakemake.input.subset)),
         snakemake.params.postprocessing,
-        detector.confidence_threshold,
+        "IR",
     )
     if detector.quantization:
         figures["quantization"] = detector.quantization

@@ -13,15 +13,14 @@ with logs.job(snakemake.log[0]):
 
     import torch
 
-    from detmake.model.snapshot import Snapshot, predict
+    from detmake.model.detector import SnapshotDetector
+    from detmake.model.snapshot import Snapshot
 
     torch.set_num_threads(snakemake.threads)
-    snapshot = Snapshot.load(Path(snakemake.input.weights))
-    coco = subsets.read(Path(snakemake.input.subset))
     figures = performance.evaluate(
-        coco,
-        predict(snapshot.detector(), snapshot.input_size, subsets.image_paths(coco)),
+        SnapshotDetector(Snapshot.load(Path(snakemake.input.weights))),
+        subsets.read(Path(snakemake.input.subset)),
         snakemake.params.postprocessing,
-        snapshot.confidence_threshold,
+        "snapshot",
     )
     write_json(Path(snakemake.output[0]), figures)

@@ -8,7 +8,7 @@ from threading import Event
 
 from detmake.errors import InputError
 from detmake.runtime import demo, media
-from detmake.runtime.inference import Detector
+from detmake.runtime.inference import OpenvinoDetector
 from detmake.runtime.window import Window
 
 
@@ -36,7 +36,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     try:
         window = Window("demo") if options.show else None
-        detector = Detector(options.model, options.threads, "THROUGHPUT")
+        detector = OpenvinoDetector(options.model, options.threads, "THROUGHPUT")
         threshold = options.threshold
         outcome = demo.run(
             detector,

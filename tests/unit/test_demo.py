@@ -12,7 +12,7 @@ from pycocotools.coco import COCO
 
 from detmake.errors import InputError
 from detmake.runtime import demo, media
-from detmake.runtime.inference import Detector
+from detmake.runtime.inference import OpenvinoDetector
 
 SIZE = (64, 48)
 
@@ -20,7 +20,7 @@ SIZE = (64, 48)
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory):
     folder = known_model.write(tmp_path_factory.mktemp("model"))
-    return Detector(folder, 1, "THROUGHPUT")
+    return OpenvinoDetector(folder, 1, "THROUGHPUT")
 
 
 def image(value: int) -> np.ndarray:

@@ -9,7 +9,7 @@ import known_model
 import numpy as np
 import pytest
 
-from detmake.runtime.inference import Detector
+from detmake.runtime.inference import OpenvinoDetector
 
 HINTS = pytest.mark.parametrize("hint", ["LATENCY", "THROUGHPUT"])
 
@@ -48,7 +48,7 @@ class Drawn:
 
 @HINTS
 def test_a_plain_image_by_hand(folder, hint):
-    detector = Detector(folder, performance_hint=hint)
+    detector = OpenvinoDetector(folder, performance_hint=hint)
     image = plain(102, width=40, height=20)
     for found in [detector(image), *detector.stream([image])]:
         np.testing.assert_allclose(
@@ -65,7 +65,7 @@ def test_a_stream_finds_what_calls_find_in_the_order_of_the_images(folder, hint,
     rng = np.random.default_rng(0)
     sizes = [(1500, 2000), (8, 8), (30, 7), (9, 50)] * 6
     images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
-    detector = Detector(folder, threads, hint)
+    detector = OpenvinoDetector(folder, threads, hint)
     stream = detector.stream(images)
     for image, found in zip(images, stream, strict=True):
         expected = detector(image)
@@ -76,7 +76,7 @@ def test_a_stream_finds_what_calls_find_in_the_order_of_the_images(folder, hint,
 
 @HINTS
 def test_fewer_images_than_are_worked_on_at_a_time(folder, hint):
-    detector = Detector(folder, performance_hint=hint)
+    detector = OpenvinoDetector(folder, performance_hint=hint)
     assert list(detector.stream([])) == []
     assert first_scores(detector.stream([plain(7)])) == [7]
 
@@ -84,7 +84,7 @@ def test_fewer_images_than_are_worked_on_at_a_time(folder, hint):
 @HINTS
 def test_an_endless_stream_holds_few_images(folder, hint):
     images = Drawn()
-    stream = Detector(folder, 2, hint).stream(images)
+    stream = OpenvinoDetector(folder, 2, hint).stream(images)
     assert first_scores(islice(stream, 1)) == [0]
     assert len(images.references) > 1  # the next is in work while the caller uses the result
     assert first_scores(islice(stream, 199)) == list(range(1, 200))
@@ -99,7 +99,7 @@ def test_throughput_works_on_more_images_at_a_time_than_latency(folder):
     drawn = {}
     for hint in ("LATENCY", "THROUGHPUT"):
         images = Drawn()
-        assert first_scores(islice(Detector(folder, 2, hint).stream(images), 1)) == [0]
+        assert first_scores(islice(OpenvinoDetector(folder, 2, hint).stream(images), 1)) == [0]
         drawn[hint] = len(images.references)
     assert drawn["THROUGHPUT"] > drawn["LATENCY"]
 
@@ -112,14 +112,14 @@ def test_an_array_may_be_filled_anew_with_the_next_image(folder):
             yield frame
             frame[:] = 255
 
-    stream = Detector(folder, 2, "THROUGHPUT").stream(frames())
+    stream = OpenvinoDetector(folder, 2, "THROUGHPUT").stream(frames())
     assert first_scores(stream) == list(range(20))
 
 
 @HINTS
 @pytest.mark.parametrize("after", ["read-only", "mirrored", "stream"])
 def test_an_image_is_left_as_it_is_by_the_one_after_it(folder, hint, after):
-    detector = Detector(folder, 1, hint)
+    detector = OpenvinoDetector(folder, 1, hint)
     image, other = plain(1), plain(2)
     assert first_scores([detector(image)]) == [1]
     if after == "stream":
@@ -132,7 +132,7 @@ def test_an_image_is_left_as_it_is_by_the_one_after_it(folder, hint, after):
 
 
 def test_results_stay_as_they_were_yielded(folder):
-    stream = Detector(folder, 2, "THROUGHPUT").stream(plain(value) for value in range(50))
+    stream = OpenvinoDetector(folder, 2, "THROUGHPUT").stream(plain(value) for value in range(50))
     assert first_scores(list(stream)) == list(range(50))
 
 
@@ -144,7 +144,7 @@ def test_an_exception_of_the_images_passes_through(folder, hint, good):
             yield plain(value)
         raise OSError("the video ends here")
 
-    detector = Detector(folder, 2, hint)
+    detector = OpenvinoDetector(folder, 2, hint)
     found = []
     with pytest.raises(OSError, match="the video ends here"):
         found.extend(detector.stream(images()))
@@ -154,7 +154,7 @@ def test_an_exception_of_the_images_passes_through(folder, hint, good):
 
 
 def test_two_streams_of_one_detector_do_not_mix(folder):
-    detector = Detector(folder, 2, "THROUGHPUT")
+    detector = OpenvinoDetector(folder, 2, "THROUGHPUT")
     up = detector.stream(plain(value) for value in range(100))
     down = detector.stream(plain(value) for value in range(99, -1, -1))
     pairs = list(zip(up, down, strict=True))

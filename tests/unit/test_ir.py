@@ -199,7 +199,7 @@ def test_finds_what_mmdetection_finds(
     original, model = exported(template_name)[0], compiled(template_name, after_export)
     expected = snapshot.predict(original.detector(), original.input_size, images)
     for path, reference in zip(images, expected, strict=True):
-        image = inference.read_image(path)
+        image = read_image(path)
         # As OpenCV does it, which rounds to whole grey levels.
         found = detect(model, cv2.resize(image, original.input_size), image.shape[1::-1])
         assert share_missing(reference, found, pixels, score) <= missing
@@ -213,7 +213,7 @@ def test_images_are_resized_in_the_graph(exported, compiled, template_name, imag
     model = compiled(template_name, after_export=False)
     detector = exported(template_name)[0].detector()
     for path in images:
-        image = inference.read_image(path)
+        image = read_image(path)
         size = image.shape[1::-1]
         resized = nn.functional.interpolate(
             torch.from_numpy(image).permute(2, 0, 1)[None].float(),
@@ -248,7 +248,7 @@ def test_boxes_without_area_are_not_found(exported, images):
     detector = original.detector()
     model = in_float32(ir.convert(original))
     (reference,) = snapshot.predict(detector, original.input_size, images[:1])
-    found = detect(model, inference.read_image(images[0]), IMAGE_SIZES[0])
+    found = detect(model, read_image(images[0]), IMAGE_SIZES[0])
     sizes = found.boxes[:, 2:] - found.boxes[:, :2]
     assert (sizes[found.scores > 0.1] > 0).all()
     assert share_missing(reference, found, 0.05, 1e-3) == 0
@@ -300,10 +300,10 @@ def test_model_api_finds_the_same_boxes_to_the_pixel(folder, images):
     wrapped = Model.create_model(adapter)
     assert wrapped.params.labels == ["red_cell", "platelet", "white_cell"]
     assert wrapped.params.confidence_threshold == pytest.approx(0.3)
-    detector = inference.Detector(folder)
+    detector = inference.OpenvinoDetector(folder)
     assert detector.labels == LABELS
     for path in images:
-        image = inference.read_image(path)
+        image = read_image(path)
         ours, theirs = detector(image), wrapped(image)
         areas = np.prod(np.round(ours.boxes)[:, 2:] - np.round(ours.boxes)[:, :2], axis=1)
         kept = (ours.scores > 0.3) & (areas > 1)  # Model API leaves out single pixels
@@ -335,10 +335,10 @@ def test_only_the_core_is_quantized(exported, template_name, images):
 
 def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(inference.InputError, match=str(tmp_path)):
-        inference.Detector(tmp_path)
+        inference.OpenvinoDetector(tmp_path)
 
 
 def test_an_unreadable_image_is_named(tmp_path):
     (tmp_path / "no.png").write_bytes(b"no image")
     with pytest.raises(inference.InputError, match=r"no\.png"):
-        inference.read_image(tmp_path / "no.png")
+        read_image(tmp_path / "no.png")

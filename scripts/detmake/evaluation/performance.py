@@ -2,39 +2,57 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from detmake.detections import Detections
+from detmake.detections import Detector
+from detmake.evaluation.matching import evaluate_subset
 from detmake.evaluation.metrics import Evaluation
 
 log = logging.getLogger("detmake")
 
 
 def evaluate(
+    detector: Detector, coco: Mapping[str, Any], postprocessing: Mapping[str, Any], progress: str
+) -> dict[str, Any]:
+    """Measure a detector on a subset.
+
+    Args:
+        detector: the detector; it gets one image after the other.
+        coco: a prepared subset (`detmake.data.checking`).
+        postprocessing: as for `figures`.
+        progress: label of the progress bar.
+
+    Returns:
+        The content of `performance.json` (`figures`), with `images_per_second`.
+    """
+    started = time.perf_counter()
+    evaluation = evaluate_subset(detector, coco, progress)
+    seconds = time.perf_counter() - started
+    return {
+        **figures(evaluation, coco, postprocessing, detector.confidence_threshold),
+        "images_per_second": round(len(coco["images"]) / seconds, 1),
+    }
+
+
+def figures(
+    evaluation: Evaluation,
     coco: Mapping[str, Any],
-    predictions: Iterator[Detections],
     postprocessing: Mapping[str, Any],
     validated_threshold: float,
 ) -> dict[str, Any]:
-    """Measure a model's detections on a subset.
+    """Return what `performance.json` says of a subset's evaluation.
 
     Args:
-        coco: a prepared subset (`detmake.data.checking`).
-        predictions: detections of its images, in its order, computed while they are drawn.
+        evaluation: detections of the subset, matched.
+        coco: the prepared subset.
         postprocessing: `confidence_threshold` (the one to use), or
             `result_based_confidence_threshold` (take the one with the highest F-measure here).
         validated_threshold: the confidence threshold that was chosen on the validation subset.
 
     Returns:
-        The content of `performance.json`. Figures are at IoU 0.5 and in [0, 1], except `mAP`
-        (IoU 0.5 to 0.95) and counts.
+        Figures at IoU 0.5 and in [0, 1], except `mAP` (IoU 0.5 to 0.95) and counts.
     """
-    started = time.perf_counter()
-    ids = [image["id"] for image in coco["images"]]
-    evaluation = Evaluation(coco, dict(zip(ids, predictions, strict=True)))
-    seconds = time.perf_counter() - started
-
     if postprocessing["result_based_confidence_threshold"]:
         threshold = evaluation.best_confidence_threshold()
     else:
@@ -55,7 +73,6 @@ def evaluate(
         "per_class": per_class.astype(object).where(per_class.notna(), None).to_dict("index"),
         "ground_truths": counts.ground_truths,
         "detections": counts.detections,
-        "images": len(ids),
-        "images_per_second": round(len(ids) / seconds, 1),
+        "images": len(coco["images"]),
         "annotations": coco["info"]["annotation_file"],
     }

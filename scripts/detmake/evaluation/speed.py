@@ -1,18 +1,15 @@
 """Speed of detectors on this machine: latency and throughput, all measured in turns."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle
-from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from detmake.runtime import inference
+from detmake.detections import Detector
 
 #: Rounds that count. What else runs on the machine comes and goes within seconds: with as many
 #: rounds, half of them disturbed still leave the median alone.
@@ -22,42 +19,17 @@ ROUNDS = 8
 TURN_SECONDS = 0.3
 
 
-@dataclass(frozen=True)
-class Model:
-    """A detector to measure, from a decoded image, (H, W, 3) uint8 BGR, to boxes in its pixels.
-
-    Attributes:
-        infer: returns the result for one image; all of the machine's threads may serve it.
-        stream: returns the results for many images in their order, by the fastest way there is;
-            None: that is one call of `infer` after the other.
-    """
-
-    infer: Callable[[np.ndarray], Any]
-    stream: Callable[[Iterable[np.ndarray]], Iterator[Any]] | None = None
-
-
-def load(path: Path, threads: int) -> Model:
-    """A snapshot or the model of a model folder on this machine's CPU, ready to be measured."""
-    if path.is_dir():
-        stream = inference.Detector(path, threads, "THROUGHPUT").stream
-        return Model(inference.Detector(path, threads), stream)
-
-    import torch
-
-    from detmake.model.snapshot import Predictor, Snapshot
-
-    torch.set_num_threads(threads)
-    return Model(Predictor(Snapshot.load(path)))
-
-
-def measure(models: Mapping[str, Model], images: Sequence[np.ndarray]) -> pd.DataFrame:
+def measure(
+    models: Mapping[str, tuple[Detector, Detector]], images: Sequence[np.ndarray]
+) -> pd.DataFrame:
     """Latency and throughput of models that take turns, so that noise hits all of them alike.
 
     The first round warms up and does not count, nor does the first call of each turn, which finds
     the caches filled by another model.
 
     Args:
-        models: the models by name, all in memory.
+        models: by name, each model as two detectors: one is called for latency, the other streams
+            for throughput.
         images: at least one, each (H, W, 3) uint8, BGR; every model takes them in this order,
             again and again.
 
@@ -69,29 +41,27 @@ def measure(models: Mapping[str, Model], images: Sequence[np.ndarray]) -> pd.Dat
     supplies = {name: cycle(images) for name in models}
     turns = [name for _ in range(1 + ROUNDS) for name in models]
     rows = [
-        {"model": name, **_turn(models[name], supplies[name])}
+        {"model": name, **_turn(*models[name], supplies[name])}
         for name in tqdm(turns, desc="speed", unit="turn", mininterval=2)
     ]
     return pd.DataFrame(rows[len(models) :]).groupby("model", sort=False).median()
 
 
-def _turn(model: Model, images: Iterator[np.ndarray]) -> dict[str, float]:
-    model.infer(next(images))
+def _turn(
+    latency: Detector, throughput: Detector, images: Iterator[np.ndarray]
+) -> dict[str, float]:
+    latency(next(images))
     seconds = []
     for image in _for_a_turn(images):
         started = perf_counter()
-        model.infer(image)
+        latency(image)
         seconds.append(perf_counter() - started)
-    if model.stream is None:
-        images_per_second = len(seconds) / sum(seconds)
-    else:
-        started = perf_counter()
-        count = sum(1 for _ in model.stream(_for_a_turn(images)))
-        images_per_second = count / (perf_counter() - started)
+    started = perf_counter()
+    count = sum(1 for _ in throughput.stream(_for_a_turn(images)))
     return {
         "latency_ms": 1000 * median(seconds),
         "latency_p95_ms": 1000 * float(np.quantile(seconds, 0.95)),
-        "images_per_second": images_per_second,
+        "images_per_second": count / (perf_counter() - started),
     }
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ import numpy as np
 import openvino as ov
 from tqdm import tqdm
 
-from detmake.data import subsets
-from detmake.evaluation.metrics import Evaluation
+from detmake.evaluation.matching import evaluate_subset
 from detmake.quantization.budget import Budget
 from detmake.runtime import inference
+from detmake.runtime.images import read_image
 from detmake.runtime.model_folder import write_model_folder
 
 log = logging.getLogger("detmake")
@@ -90,16 +91,12 @@ def quantize_folder(
 
 
 def f_measure(
-    model: ov.Model | ov.CompiledModel, coco: Mapping[str, Any], *, quiet: bool = False
+    model: ov.Model | ov.CompiledModel, coco: Mapping[str, Any], progress: str | None = "accuracy"
 ) -> float:
     """F-measure of a model on a prepared subset at its best confidence threshold, in [0, 1]."""
     if isinstance(model, ov.Model):
         model = inference.compile_model(model)
-    ids = [image["id"] for image in coco["images"]]
-    paths = subsets.image_paths(coco)
-    paths = tqdm(paths, desc="accuracy", unit="image", mininterval=2, disable=quiet)
-    found = [inference.detect(model, inference.read_image(path)) for path in paths]
-    evaluation = Evaluation(coco, dict(zip(ids, found, strict=True)))
+    evaluation = evaluate_subset(partial(inference.detect, model), coco, progress)
     return evaluation.counts(evaluation.best_confidence_threshold()).f_measure
 
 
@@ -120,7 +117,7 @@ def _quantize_with_accuracy_control(
         ids = {image["id"] for image in entries}
         annotations = [a for a in val_coco["annotations"] if a["image_id"] in ids]
         chosen_coco = {**val_coco, "images": entries, "annotations": annotations}
-        return f_measure(compiled, chosen_coco, quiet=True)
+        return f_measure(compiled, chosen_coco, progress=None)
 
     with progress:
         return nncf.quantize_with_accuracy_control(
@@ -137,7 +134,7 @@ def _quantize_with_accuracy_control(
 
 
 def _tensor(path: Path) -> np.ndarray:
-    return inference.read_image(path)[np.newaxis]
+    return read_image(path)[np.newaxis]
 
 
 def _quantized_layers(model: ov.Model) -> set[str]:

@@ -14,9 +14,8 @@ import cv2
 import numpy as np
 
 from detmake.artifacts import staged, write_json
-from detmake.detections import Detections
+from detmake.detections import Detections, Detector
 from detmake.runtime import drawing
-from detmake.runtime.inference import Detector
 from detmake.runtime.media import Images, Video, VideoWriter
 
 _SHEET_TILES = 24

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import openvino as ov
 
@@ -14,8 +13,8 @@ from detmake.detections import Detections
 from detmake.errors import InputError
 
 
-class Detector:
-    """A model folder, compiled for this machine's CPU.
+class OpenvinoDetector:
+    """A model folder, compiled for this machine's CPU: a `Detector`.
 
     Args:
         folder: a model folder (`detmake.runtime.model_folder`).
@@ -89,7 +88,7 @@ class Detector:
 def compile_model(
     model: ov.Model | Path, threads: int | None = None, performance_hint: str = "LATENCY"
 ) -> ov.CompiledModel:
-    """Compile a detector for this machine's CPU; arguments as for `Detector`."""
+    """Compile a detector for this machine's CPU; arguments as for `OpenvinoDetector`."""
     # Where a CPU has bfloat16, OpenVINO computes in it unless accuracy is asked for.
     options = {"PERFORMANCE_HINT": performance_hint, "EXECUTION_MODE_HINT": "ACCURACY"}
     if threads is not None:
@@ -98,7 +97,7 @@ def compile_model(
 
 
 def detect(model: ov.CompiledModel, image: np.ndarray) -> Detections:
-    """Detect in one image with a compiled model; arguments and result as for a `Detector`."""
+    """Detect in one image with a compiled model, as an `OpenvinoDetector` does."""
     # A shared image stays the model's input memory: the next one that is not shared (of a stream,
     # or a read-only array) would be written into it.
     return _in_pixels(model(image[np.newaxis], share_inputs=False), image.shape)
@@ -112,22 +111,3 @@ def _in_pixels(found: Mapping[str, Any], shape: tuple[int, ...]) -> Detections:
         scores=found["scores"][0],
         labels=found["labels"][0],
     )
-
-
-def read_image(path: Path) -> np.ndarray:
-    """Read an image file, turned upright by its EXIF orientation: (H, W, 3) uint8, BGR.
-
-    Raises:
-        InputError: the file is missing or no image.
-    """
-    data = np.fromfile(path, dtype=np.uint8) if path.is_file() else np.empty(0, dtype=np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if image is None:
-        raise InputError(f"{path}: expected an image file, found none that can be decoded.")
-    return image
-
-
-def predict(detector: Detector, images: Iterable[Path]) -> Iterator[Detections]:
-    """Detections of one image file after the other, in pixels of the image."""
-    for path in images:
-        yield detector(read_image(path))

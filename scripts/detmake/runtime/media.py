@@ -10,7 +10,8 @@ import numpy as np
 
 from detmake.errors import InputError
 from detmake.image_files import is_image
-from detmake.runtime import demo_files, inference
+from detmake.runtime import demo_files
+from detmake.runtime.images import read_image
 
 #: Frames a second of a written video whose source does not tell its own.
 _USUAL_RATE = 25.0
@@ -53,7 +54,7 @@ class Images:
         """Position and image, (H, W, 3) uint8, BGR, of each file that can be read."""
         for position, file in enumerate(self.files):
             try:
-                yield position, inference.read_image(file)
+                yield position, read_image(file)
             except InputError as error:
                 self.skipped.append(str(error))
 

@@ -14,10 +14,12 @@ from torch import Tensor
 
 from detmake.data import subsets
 from detmake.model import quantized_core
+from detmake.model.detector import test_pipeline
 from detmake.model.network import CoreDetector, build_detector
-from detmake.model.snapshot import Snapshot, test_pipeline, validated
+from detmake.model.snapshot import Snapshot
 from detmake.quantization.budget import Budget
 from detmake.training import train as float_training
+from detmake.training.validation import with_best_threshold
 
 log = logging.getLogger("detmake")
 
@@ -56,7 +58,7 @@ def train(
     origin = float_training.origin(settings, [weights_file, train_file, val_file])
     float_training.discard_foreign_checkpoints(checkpoints, origin)
     snapshot = Snapshot.load(weights_file)
-    loaded, _ = validated(snapshot, val_coco)
+    loaded, _ = with_best_threshold(snapshot, val_coco)
     budget = Budget(loaded.f_measure, parameters["maximal_accuracy_degradation"])
     log.info("F-measure of the snapshot, when it was trained:  %.4f", snapshot.f_measure)
     log.info("F-measure of the snapshot, loaded:               %.4f", loaded.f_measure)
@@ -83,7 +85,7 @@ def train(
         detector, settings, schedule, train_file, val_file, checkpoints, num_workers
     )
     weights = {name.removeprefix("core."): value for name, value in weights.items()}
-    fine_tuned, _ = validated(replace(initialized, state_dict=weights), val_coco)
+    fine_tuned, _ = with_best_threshold(replace(initialized, state_dict=weights), val_coco)
 
     best = max(fine_tuned, initialized, key=lambda candidate: candidate.f_measure)
     log.info("After quantization-aware training: %s", budget.report(best.f_measure))
@@ -124,7 +126,7 @@ def _initialized(
     quantized = replace(
         snapshot, state_dict=core.state_dict(), quantizers=quantized_core.describe(core)
     )
-    quantized, _ = validated(quantized, val_coco)
+    quantized, _ = with_best_threshold(quantized, val_coco)
     quantized.save(file)
     return quantized
 

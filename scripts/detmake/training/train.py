@@ -31,9 +31,11 @@ from detmake.data import subsets
 from detmake.detections import Detections
 from detmake.evaluation.metrics import Evaluation
 from detmake.model import checkpoint
+from detmake.model.detector import test_pipeline
 from detmake.model.network import build_detector, model_config
-from detmake.model.snapshot import Snapshot, test_pipeline, validated
+from detmake.model.snapshot import Snapshot
 from detmake.training import distributed
+from detmake.training.validation import with_best_threshold
 
 log = logging.getLogger("detmake")
 
@@ -131,7 +133,7 @@ def train(
         log.info("Training in %d processes", processes)
         distributed.launch(["-m", __name__, str(checkpoints / "job.pth")], processes)
         weights = _best_weights(checkpoints)
-    snapshot, evaluation = validated(
+    snapshot, evaluation = with_best_threshold(
         Snapshot(
             model=config,
             labels=labels,
