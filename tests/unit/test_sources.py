@@ -30,31 +30,31 @@ def test_locate_accepts_the_tutorials_data_yaml(tmp_path):
     (tmp_path / "data.yaml").write_text(TUTORIAL_DATA_YAML)
     otx = Path("/home/<username>/training_extensions")
     valid = otx / "datasets/BCCD/valid"
-    assert sources.locate("data.yaml", tmp_path) == {
+    assert sources.locate(tmp_path / "data.yaml") == {
         "train": (otx / "BCCD/train/_annotations.coco.json", otx / "datasets/BCCD/train"),
         "val": (valid / "_annotations.coco.json", valid),
         "test": (valid / "_annotations.coco.json", valid),
     }
 
 
-def test_relative_paths_count_from_the_data_yaml(tmp_path):
+def test_paths_in_a_data_yaml_are_relative_to_it(tmp_path):
     (tmp_path / "sets").mkdir()
     (tmp_path / "sets/data.yaml").write_text(
         "train: {ann-files: a/train.json, data-roots: ../images}\nval: {ann-files: b/val.json}\n"
     )
-    located = sources.locate(Path("sets/data.yaml"), tmp_path)
+    located = sources.locate(tmp_path / "sets/data.yaml")
     assert located["train"] == (tmp_path / "sets/a/train.json", tmp_path / "sets/../images")
     assert located["val"] == (tmp_path / "sets/b/val.json", tmp_path / "sets/b")
 
 
-def test_paths_of_a_mapping_count_from_base_and_val_serves_as_test():
+def test_val_replaces_a_missing_test_subset():
     data = {
         "train": {"ann-files": "train.json", "data-roots": "/images"},
         "val": {"ann-files": "val/val.json"},
     }
-    located = sources.locate(data, Path("base"))
-    assert located["train"] == (Path("base/train.json"), Path("/images"))
-    assert located["test"] == located["val"] == (Path("base/val/val.json"), Path("base/val"))
+    located = sources.locate(data)
+    assert located["train"] == (Path("train.json"), Path("/images"))
+    assert located["test"] == located["val"] == (Path("val/val.json"), Path("val"))
     assert list(located) == ["train", "val", "test"]
 
 
@@ -70,7 +70,7 @@ def test_paths_of_a_mapping_count_from_base_and_val_serves_as_test():
         (["train/_annotations.coco.json", "valid"], ("train", "valid", "valid")),
     ],
 )
-def test_locate_takes_a_folder_in_the_tutorials_layout(tmp_path, existing, folders):
+def test_locate_accepts_a_folder_in_the_tutorials_layout(tmp_path, existing, folders):
     for name in existing:
         path = tmp_path / "BCCD" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,9 +86,12 @@ def test_locate_takes_a_folder_in_the_tutorials_layout(tmp_path, existing, folde
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("train: {ann-files: a.json}", "lacks the key 'val'"),
+        ("train: {ann-files: a.json}", "is missing the key 'val'"),
         ("train: {ann-files: a.json}\nvalid: {ann-files: b.json}", "unknown key 'valid'"),
-        ("train: {data-roots: a}\nval: {ann-files: b.json}", "train lacks the key 'ann-files'"),
+        (
+            "train: {data-roots: a}\nval: {ann-files: b.json}",
+            "train is missing the key 'ann-files'",
+        ),
         ("train: {ann-files: a, anns: b}\nval: {ann-files: b}", "train has the unknown key 'anns'"),
         ("train: ../train/images\nval: ../valid/images\nnc: 3", "unknown key 'nc'"),
         ("train: ../train/images\nval: ../valid/images", "train is '../train/images'"),
@@ -108,12 +111,12 @@ def test_a_faulty_data_yaml_is_refused(tmp_path, text, said):
 
 def test_faulty_values_of_data_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"data\.yaml: cannot be read"):
-        sources.locate("data.yaml", tmp_path)
+        sources.locate(tmp_path / "data.yaml")
     with pytest.raises(InputError, match=r"key `data`.*unknown key 'nc'"):
         sources.locate({"train": {}, "val": {}, "nc": 3})
     (tmp_path / "coco.json").write_text('{"images": []}')
     with pytest.raises(InputError, match=r"coco\.json: its content has the unknown key 'images'"):
-        sources.locate("coco.json", tmp_path)
+        sources.locate(tmp_path / "coco.json")
     with pytest.raises(InputError, match="key `data` is None"):
         sources.locate(None)
 
