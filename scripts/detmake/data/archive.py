@@ -10,14 +10,7 @@ from detmake.errors import InputError
 
 # Errors of zipfile on damaged archives. OSError: an offset before the file; RuntimeError: a member
 # marked as encrypted or with an unknown compression; ValueError: a name that is not UTF-8.
-_DAMAGED = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    OSError,
-    RuntimeError,
-    ValueError,
-)
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)
 
 
 def read_members(archive: Path, digests: Mapping[str, str]) -> dict[str, bytes]:

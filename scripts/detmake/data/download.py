@@ -52,14 +52,8 @@ def download(url: str, target: Path, remedy: str) -> None:
                         f"{url}: download failed at attempt {attempt}: {error}\n{remedy}"
                     ) from error
                 wait = WAIT_S * 2 ** (attempt - 1)
-                log.warning(
-                    "%s: attempt %d of %d failed (%s); retrying in %g s",
-                    url,
-                    attempt,
-                    ATTEMPTS,
-                    error,
-                    wait,
-                )
+                message = "%s: attempt %d of %d failed (%s); retrying in %g s"
+                log.warning(message, url, attempt, ATTEMPTS, error, wait)
                 time.sleep(wait)
         os.replace(part, target)
     finally:

@@ -15,23 +15,14 @@ _EXIF_ORIENTATION = 0x0112
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """Facts about one image file.
+    """Facts about one image file; sizes are in pixels."""
 
-    Attributes:
-        file_name: path relative to the image root.
-        width: pixels, after the EXIF orientation is applied (upright).
-        height: pixels, upright.
-        stored_size: (width, height) in pixels before the EXIF orientation is applied.
-        orientation: EXIF orientation; 1 is upright, 5 to 8 swap width and height.
-        sha256: hexadecimal SHA-256 of the file.
-    """
-
-    file_name: str
-    width: int
+    file_name: str  # relative to the image root
+    width: int  # upright: after the EXIF orientation is applied
     height: int
-    stored_size: tuple[int, int]
-    orientation: int
-    sha256: str
+    stored_size: tuple[int, int]  # (width, height) before the EXIF orientation is applied
+    orientation: int  # EXIF: 1 is upright, 5 to 8 swap width and height
+    sha256: str  # of the file, hexadecimal
 
     @property
     def size(self) -> tuple[int, int]:
