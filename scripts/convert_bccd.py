@@ -1,4 +1,4 @@
-"""Write one subset of BCCD, with COCO annotations, from its archive."""
+"""Extract one subset of BCCD from its archive and convert its annotations to COCO."""
 
 from pathlib import Path
 

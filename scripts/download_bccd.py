@@ -1,4 +1,4 @@
-"""Download the archive of BCCD and check what is in it."""
+"""Download the BCCD archive and verify its files."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ with logs.job(snakemake.log[0]):
     download(
         snakemake.params.url,
         target,
-        remedy=f"Try again later; or put that file at {target} by hand; or point the `data` key at "
-        "a folder that already holds the data set.",
+        remedy=f"Try again later, put the file at {target} by hand, or set `data` to a folder that "
+        "already holds the dataset.",
     )
     bccd.verify(target, Path(snakemake.input.manifest))

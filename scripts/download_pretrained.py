@@ -1,4 +1,4 @@
-"""Download a published checkpoint and check it against the digest in its name."""
+"""Download a published checkpoint and verify the digest in its name."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ with logs.job(snakemake.log[0]):
     download(
         snakemake.params.url,
         target,
-        remedy=f"Try again later; or put that file at {target} by hand; or set `pretrained: null` "
-        "to train from scratch.",
+        remedy=f"Try again later, put the file at {target} by hand, or set `pretrained: null` to "
+        "train from scratch.",
     )
     verify_digest(target)

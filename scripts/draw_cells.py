@@ -1,4 +1,4 @@
-"""Draw one subset of the embedded dataset."""
+"""Draw one subset of the embedded cells dataset."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Check one subset of the user's data and write it in the form that all later steps trust."""
+"""Check one subset of the user's data and write it in the form that all later steps use."""
 
 from pathlib import Path
 

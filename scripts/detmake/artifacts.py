@@ -1,4 +1,4 @@
-"""Artifacts of the build: files that appear whole or not at all."""
+"""Write the build's files atomically: complete or not at all."""
 
 import json
 import os
@@ -11,9 +11,9 @@ from typing import Any
 
 @contextmanager
 def staged(folder: Path) -> Iterator[Path]:
-    """A scratch folder beside the artifacts of `folder`, whose files move there at the end.
+    """Yield a scratch folder inside `folder`; move its files to `folder` when the block ends.
 
-    Where the block raises, nothing in `folder` is touched.
+    If the block raises, `folder` keeps its files as they were.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".staged-") as scratch:
@@ -23,18 +23,18 @@ def staged(folder: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file (UTF-8) whole or not at all."""
+    """Write a text file (UTF-8) atomically."""
     with staged(path.parent) as scratch:
         (scratch / path.name).write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file, indented and with a final newline, whole or not at all."""
+    """Write a JSON file atomically, indented and with a final newline."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_label_schema(path: Path, labels: Sequence[str]) -> None:
-    """Write the class names with their indices, the order of a model's outputs."""
+    """Write the class names and their indices, which are the label indices of the model."""
     write_json(path, {"labels": [{"id": i, "name": name} for i, name in enumerate(labels)]})
 
 

@@ -1,9 +1,9 @@
-"""The one exception that stands for a mistake in the user's input."""
+"""The exception for mistakes in the user's input."""
 
 
 class InputError(Exception):
-    """An input that the user can mend.
+    """A mistake in the input that the user can correct.
 
     The message names the file or key, what was found, what is expected and how to fix it. Scripts
-    print it alone, without a traceback.
+    print it without a traceback.
     """

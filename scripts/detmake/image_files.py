@@ -1,8 +1,8 @@
-"""Which files count as images, told from their names."""
+"""Recognize image files by their names."""
 
 from pathlib import Path
 
-#: Suffixes, in any case, of the files that count as images.
+#: Suffixes of image files; case does not matter.
 IMAGE_SUFFIXES = (
     *(".bmp", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pgm"),
     *(".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
@@ -10,5 +10,5 @@ IMAGE_SUFFIXES = (
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file counts as an image; another one of a demo is a video."""
+    """Tell whether a file is an image by its suffix."""
     return path.name.lower().endswith(IMAGE_SUFFIXES)

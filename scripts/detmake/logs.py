@@ -1,4 +1,4 @@
-"""Where a job's messages go: the terminal, and a log file that is readable without one."""
+"""Log a job's messages to the terminal and to a file."""
 
 import logging
 import sys
@@ -10,21 +10,21 @@ from detmake.errors import InputError
 
 
 def file_of(logger: logging.Logger) -> str | None:
-    """Path of the file that a logger writes to, if it does."""
+    """Return the path of the file that a logger writes to, or None."""
     files = (item for item in logger.handlers if isinstance(item, logging.FileHandler))
     return next((item.baseFilename for item in files), None)
 
 
 @contextmanager
-def job(log_file: str | Path, joining: bool = False) -> Iterator[logging.Logger]:
+def job(log_file: str | Path, append: bool = False) -> Iterator[logging.Logger]:
     """Log the library's messages to the terminal and to a file while the block runs.
 
-    A mistake in the user's input ends the process with its message alone; any other exception is
-    logged with its traceback.
+    An `InputError` ends the process; only its message is logged. Any other exception is logged
+    with its traceback and raised again.
 
     Args:
         log_file: the log file.
-        joining: write after what other processes of the job write, instead of beginning the file.
+        append: keep what other processes of the job wrote, instead of emptying the file first.
 
     Yields:
         The library's logger.
@@ -36,7 +36,7 @@ def job(log_file: str | Path, joining: bool = False) -> Iterator[logging.Logger]
     logger.setLevel(logging.INFO)
     logger.propagate = False
     Path(log_file).parent.mkdir(parents=True, exist_ok=True)
-    if not joining:
+    if not append:
         Path(log_file).write_bytes(b"")
     file = logging.FileHandler(log_file, mode="a", encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s | %(levelname)s | %(message)s"))

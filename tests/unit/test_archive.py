@@ -40,7 +40,7 @@ def test_altered_and_missing_members_are_named_and_counted(tmp_path: Path) -> No
     with pytest.raises(InputError) as raised:
         read_members(path, DIGESTS)
     message = str(raised.value)
-    assert "of 3 members needed" in message
+    assert "of 3 required members" in message
     assert "1 altered, first BCCD/x/1.txt" in message
     assert hashlib.sha256(flipped).hexdigest() in message
     assert DIGESTS["BCCD/x/1.txt"] in message
@@ -54,7 +54,7 @@ def test_truncated_archive(tmp_path: Path, keep: float) -> None:
     raw = zipped(MEMBERS)
     path = tmp_path / "a.zip"
     path.write_bytes(raw[: int(keep * len(raw))])
-    with pytest.raises(InputError, match="not a whole zip archive"):
+    with pytest.raises(InputError, match="not a complete zip archive"):
         read_members(path, DIGESTS)
 
 

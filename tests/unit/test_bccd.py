@@ -121,7 +121,7 @@ def test_interrupted_move_leaves_no_annotations(
 
 
 def test_unknown_subset_is_refused(small: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no subset 'val'; it has: test, train"):
+    with pytest.raises(InputError, match=r"no subset 'val'; found: test, train"):
         write_subset(*small, "val", tmp_path / "val")
 
 
@@ -140,7 +140,7 @@ def test_verify_refuses_any_altered_file(small: tuple[Path, Path], content: byte
     raw = archive.read_bytes()
     assert raw.count(content) == 1
     archive.write_bytes(raw.replace(content, content.swapcase()))
-    with pytest.raises(InputError, match="of 6 members needed, 1 altered"):
+    with pytest.raises(InputError, match="of 6 required members, 1 altered"):
         verify(archive, manifest)
 
 

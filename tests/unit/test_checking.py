@@ -1,11 +1,10 @@
-"""Users' datasets: what is found, what is repaired, and what is refused."""
+"""What the check of a user's dataset accepts, repairs and refuses."""
 
 import hashlib
 import io
 import json
 import logging
 import os
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -34,7 +33,7 @@ def annotation(number=1, bbox=(10, 5, 20, 10), **more):
 
 @pytest.fixture
 def prepare(tmp_path):
-    """Prepare a dataset from its parts; images that exist not yet are made."""
+    """Prepare a dataset from its parts; missing images are created."""
 
     def call(images=None, annotations=None, categories=None, classes=None, make=True):
         images = [image(1)] if images is None else images
@@ -75,7 +74,7 @@ def remarks(coco):
     return "\n".join(coco["info"]["remarks"])
 
 
-def test_a_sound_subset_is_kept_as_it_is(prepare, tmp_path):
+def test_a_valid_subset_is_unchanged(prepare, tmp_path):
     coco = prepare(annotations=[annotation(7, (10, 5.5, 20, 10), segmentation=[], area=3)])
     path = tmp_path / "1.jpg"
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -91,25 +90,7 @@ def test_a_sound_subset_is_kept_as_it_is(prepare, tmp_path):
             annotation(1, (10.0, 5.5, 20.0, 10.0), area=200.0, iscrowd=0),
         ],
     }
-    (tmp_path / "clean.json").write_text(json.dumps(coco, allow_nan=False))
-    assert subsets.read(tmp_path / "clean.json") == coco
-    assert subsets.class_names(coco) == ["cell"]
-    assert subsets.image_paths(coco) == [path]
-
-
-def test_box_sizes_are_those_in_resized_images(prepare, tmp_path):
-    """Each image is resized by its own factors, its aspect ratio not kept."""
-    save(tmp_path / "2.jpg", (200, 50))
-    coco = prepare(
-        images=[image(1), image(2, width=200, height=50)],  # 60 × 40 and 200 × 50 pixels
-        annotations=[
-            annotation(1, (0, 0, 30, 10)),
-            annotation(2, (50, 5, 20, 25), image_id=2),
-            annotation(3, (1, 1, 15, 30.5)),
-        ],
-    )
-    sizes = subsets.box_sizes(coco, [120, 200])
-    np.testing.assert_allclose(sizes, [[60, 50], [12, 100], [30, 152.5]])
+    json.dumps(coco, allow_nan=False)
 
 
 def test_a_remark_is_one_line_with_a_count_and_the_first_examples(prepare, caplog):
@@ -138,7 +119,7 @@ def test_the_supercategory_of_a_roboflow_export_is_dropped(prepare):
     assert "1 categories without boxes" in remarks(coco) and "'cells' (id 0)" in remarks(coco)
 
 
-def test_a_supercategory_of_the_same_name_as_the_class_is_dropped(prepare):
+def test_a_supercategory_named_like_its_class_is_dropped(prepare):
     categories = [
         {"id": 0, "name": "drone", "supercategory": "none"},
         {"id": 1, "name": "drone", "supercategory": "drone"},
@@ -161,7 +142,7 @@ def test_category_0_with_boxes_is_a_class(prepare):
     assert subsets.class_names(coco) == ["cells", "RBC"]
 
 
-def test_category_ids_are_numbered_from_1_in_their_order(prepare):
+def test_categories_are_renumbered_from_1_in_id_order(prepare):
     coco = prepare(
         annotations=[annotation(1, category_id=90), annotation(2, category_id=7)],
         categories=[{"id": 90, "name": "a"}, {"id": 7, "name": "b"}],
@@ -170,7 +151,7 @@ def test_category_ids_are_numbered_from_1_in_their_order(prepare):
     assert [entry["category_id"] for entry in coco["annotations"]] == [2, 1]
 
 
-def test_a_class_without_boxes_is_kept_and_said(prepare):
+def test_a_class_without_boxes_is_kept_with_a_remark(prepare):
     coco = prepare(categories=[{"id": 1, "name": "cell"}, {"id": 2, "name": "rare"}])
     assert subsets.class_names(coco) == ["cell", "rare"]
     assert "1 classes without boxes in this subset, kept: 'rare'" in remarks(coco)
@@ -188,7 +169,7 @@ def test_other_subsets_follow_the_classes_of_train_by_name(prepare):
     assert "'odd' (id 4)" in remarks(coco)
 
 
-def test_classes_that_train_does_not_have_are_refused(refused):
+def test_classes_missing_from_train_are_refused(refused):
     message = refused(
         annotations=[annotation(), annotation(2, category_id=2), annotation(3, category_id=2)],
         categories=[{"id": 1, "name": "RBC"}, {"id": 2, "name": "Blast"}],
@@ -197,18 +178,18 @@ def test_classes_that_train_does_not_have_are_refused(refused):
     assert "'Blast' (2 boxes)" in message and "'RBC', 'WBC'" in message
 
 
-def test_two_categories_with_boxes_of_one_name_are_refused(refused):
+def test_categories_with_boxes_must_not_share_a_name(refused):
     message = refused(
         annotations=[annotation(), annotation(2, category_id=2)],
         categories=[{"id": 1, "name": "cell"}, {"id": 2, "name": "cell"}],
     )
-    assert "more than one category with boxes: 'cell'" in message
+    assert "class names shared by several categories with boxes: 'cell'" in message
 
 
 @pytest.mark.parametrize(
     ("categories", "said"),
     [
-        ([{"id": 1, "name": "a"}, {"id": 1, "name": "b"}], "category ids given more than once: 1"),
+        ([{"id": 1, "name": "a"}, {"id": 1, "name": "b"}], "category ids used more than once: 1"),
         ([{"id": "1", "name": "a"}], "without an integer id"),
         ([{"id": 1}], "without an integer id and a name"),
         ([{"id": 2, "name": "a"}], "annotations of categories that are not listed"),
@@ -239,7 +220,7 @@ def test_boxes_are_clipped_or_dropped(prepare):
     assert [entry["id"] for entry in coco["annotations"]] == [1, 2, 3]
     said = remarks(coco)
     assert "2 boxes without area" in said
-    assert "2 boxes wholly outside" in said
+    assert "2 boxes completely outside" in said
     assert "2 boxes less than one pixel" in said
     assert "2 boxes partly outside" in said
 
@@ -256,9 +237,9 @@ def test_boxes_are_clipped_or_dropped(prepare):
         {"x": 1},
     ],
 )
-def test_boxes_that_are_no_four_finite_numbers_are_refused(refused, bbox):
+def test_boxes_that_are_not_four_finite_numbers_are_refused(refused, bbox):
     message = refused(annotations=[annotation(), annotation(2) | {"bbox": bbox}])
-    assert "1 annotations whose bbox is no four finite numbers: 1.jpg" in message
+    assert "1 annotations whose bbox is not four finite numbers: 1.jpg" in message
 
 
 @pytest.mark.parametrize("bbox", [None, []])
@@ -280,13 +261,13 @@ def test_annotations_of_unknown_categories_are_refused(refused):
     assert "2 annotations of categories that are not listed, by category_id: 9, None" in message
 
 
-def test_annotation_ids_are_numbered_from_1(prepare):
+def test_annotations_are_renumbered_from_1(prepare):
     coco = prepare(annotations=[annotation(0), annotation(4), annotation(4)])
     assert [entry["id"] for entry in coco["annotations"]] == [1, 2, 3]
-    assert "1 annotation ids given more than once, numbered anew: 4" in remarks(coco)
+    assert "1 annotation ids used more than once, renumbered: 4" in remarks(coco)
 
 
-def test_crowds_are_kept_as_such(prepare, refused):
+def test_crowds_are_kept_and_marked(prepare, refused):
     crowds = [annotation(2, iscrowd=1), annotation(3, ignore=1)]
     coco = prepare(annotations=[annotation(), *crowds])
     assert [entry["iscrowd"] for entry in coco["annotations"]] == [0, 1, 1]
@@ -312,7 +293,7 @@ def test_images_without_boxes_are_kept_as_background(prepare):
     assert "2 images without boxes, kept as background: 2.jpg, 3.jpg" in remarks(coco)
 
 
-def test_names_with_folders_spaces_and_letters(prepare, tmp_path):
+def test_file_names_may_have_folders_spaces_and_unicode(prepare, tmp_path):
     names = ["sub folder/Zellen größe.jpg", "./血.png", str(tmp_path / "deep/a/b.JPG")]
     coco = prepare(images=[image(k, file_name=name) for k, name in enumerate(names, start=1)])
     assert [entry["file_name"] for entry in coco["images"]] == [
@@ -328,11 +309,11 @@ def test_names_with_folders_spaces_and_letters(prepare, tmp_path):
 @pytest.mark.parametrize(
     ("images", "said"),
     [
-        ([image(1), image(1, file_name="2.jpg")], "image ids given more than once: 1"),
+        ([image(1), image(1, file_name="2.jpg")], "image ids used more than once: 1"),
         ([image(1), image(2, file_name="./1.jpg")], "more than one image: '1.jpg'"),
         ([image(1, file_name="../1.jpg")], "outside the image root"),
         ([image(1, file_name="/1.jpg")], "outside the image root"),
-        ([image(1, file_name="1.txt")], "without the suffix of an image: 1.txt"),
+        ([image(1, file_name="1.txt")], "file names without an image suffix: 1.txt"),
         ([image("1")], "without an integer id"),
         ([image(1, file_name=None)], "without an integer id and a file_name"),
         ([{"id": 1}], "without an integer id and a file_name"),
@@ -347,20 +328,22 @@ def test_faulty_image_entries_are_refused(refused, tmp_path, images, said):
         assert "20.jpg, 21.jpg, 22.jpg, 23.jpg, 24.jpg, …" in message
 
 
-def test_an_image_root_that_does_not_exist_is_refused(tmp_path):
+def test_a_missing_image_root_is_refused(tmp_path):
     coco = {"images": [image(1)], "annotations": [annotation()]}
     coco["categories"] = [{"id": 1, "name": "cell"}]
     (tmp_path / "coco.json").write_text(json.dumps(coco))
-    with pytest.raises(InputError, match="none: no such folder"):
+    with pytest.raises(InputError, match="none: no such image folder"):
         checking.prepare(tmp_path / "coco.json", tmp_path / "none")
 
 
-def test_sizes_are_taken_from_the_image_or_must_agree_with_it(prepare, refused):
+def test_declared_sizes_are_optional_but_must_match_the_image(prepare, refused):
     bare = {"id": 1, "file_name": "1.jpg"}
     for entry in (bare, bare | {"width": None, "height": None}, bare | {"width": 0, "height": 0}):
         coco = prepare(images=[entry])
         assert (coco["images"][0]["width"], coco["images"][0]["height"]) == (WIDTH, HEIGHT)
-        assert "1 images without width and height, taken from the files: 1.jpg" in remarks(coco)
+        assert "1 images without declared width and height, read from the files: 1.jpg" in remarks(
+            coco
+        )
     message = refused(images=[image(1, width=HEIGHT, height=WIDTH)])
     assert "1.jpg (declared 40x60, is 60x40)" in message
 
@@ -385,7 +368,7 @@ def encoded(format="JPEG", **options):
         b"<html>Not found</html>",
     ],
 )
-def test_images_that_do_not_decode_whole_are_refused(refused, tmp_path, content):
+def test_truncated_images_are_refused(refused, tmp_path, content):
     (tmp_path / "1.jpg").write_bytes(content)
     save(tmp_path / "2.jpg")
     images = [image(1, width=300, height=200), image(2)]
@@ -409,7 +392,7 @@ def test_images_of_other_depths_and_channels_are_accepted(prepare, tmp_path, nam
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
-def test_bad_exif_is_no_fault_of_an_image(prepare, tmp_path):
+def test_an_image_with_bad_exif_is_accepted(prepare, tmp_path):
     exif = b"Exif\x00\x00II*\x00\xff\xff\x00\x00" + bytes(range(50))
     Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "1.jpg", exif=exif)
     assert len(boxes(prepare())) == 1
@@ -419,7 +402,7 @@ def test_bad_exif_is_no_fault_of_an_image(prepare, tmp_path):
 
 
 def save_rotated(path, orientation, size=(WIDTH, HEIGHT), box=(10, 4, 20, 8)):
-    """Save a dark image with a white rectangle, both given as stored, with that orientation."""
+    """Save a dark image with a white rectangle; size and box are those before orientation."""
     x, y, width, height = box
     pixels = np.zeros((size[1], size[0]), np.uint8)
     pixels[y : y + height, x : x + width] = 255
@@ -431,9 +414,9 @@ def save_rotated(path, orientation, size=(WIDTH, HEIGHT), box=(10, 4, 20, 8)):
 
 
 def white_box(path):
-    """Return the xywh box of the white rectangle of an image as it is decoded, upright."""
+    """Return the xywh box of the white rectangle in the upright, decoded image."""
     decoded = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    with Image.open(path) as opened:  # another decoder agrees on what is upright
+    with Image.open(path) as opened:  # another decoder agrees which way is up
         assert np.abs(np.asarray(ImageOps.exif_transpose(opened)) - decoded.astype(int)).max() < 9
     rows, columns = np.nonzero(decoded > 127)
     x, y = columns.min(), rows.min()
@@ -442,7 +425,7 @@ def white_box(path):
 
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
-def test_boxes_in_the_stored_frame_are_turned_upright(prepare, tmp_path, orientation, suffix):
+def test_boxes_before_exif_orientation_are_turned_upright(prepare, tmp_path, orientation, suffix):
     path = tmp_path / f"1.{suffix}"
     save_rotated(path, orientation)
     coco = prepare([image(1, file_name=path.name)], [annotation(bbox=(10, 4, 20, 8))])
@@ -451,7 +434,7 @@ def test_boxes_in_the_stored_frame_are_turned_upright(prepare, tmp_path, orienta
     assert "1 images declared with their size before EXIF orientation" in remarks(coco)
 
 
-def test_boxes_in_the_stored_frame_are_clipped_upright(prepare, tmp_path):
+def test_turned_boxes_are_clipped_to_the_upright_image(prepare, tmp_path):
     save_rotated(tmp_path / "1.jpg", 6)
     # Stored 60x40, turned clockwise: the stored left becomes the top, the bottom becomes the left.
     coco = prepare(annotations=[annotation(bbox=(-10, 30, 20, 20))])
@@ -459,7 +442,7 @@ def test_boxes_in_the_stored_frame_are_clipped_upright(prepare, tmp_path):
 
 
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
-def test_boxes_of_turned_images_declared_upright_are_left_alone(prepare, tmp_path, orientation):
+def test_boxes_of_images_declared_upright_are_not_turned(prepare, tmp_path, orientation):
     save_rotated(tmp_path / "1.jpg", orientation)
     box = white_box(tmp_path / "1.jpg")
     entry = image(1, width=HEIGHT, height=WIDTH)
@@ -472,7 +455,7 @@ def test_boxes_of_turned_images_declared_upright_are_left_alone(prepare, tmp_pat
     ("orientation", "size"),
     [(2, (WIDTH, HEIGHT)), (3, (WIDTH, HEIGHT)), (4, (WIDTH, HEIGHT)), (6, (50, 50))],
 )
-def test_boxes_are_taken_upright_where_size_cannot_tell(prepare, tmp_path, orientation, size):
+def test_boxes_are_assumed_upright_if_sizes_cannot_tell(prepare, tmp_path, orientation, size):
     save_rotated(tmp_path / "1.jpg", orientation, size)
     box = np.array(white_box(tmp_path / "1.jpg")).tolist()
     coco = prepare([image(1, width=size[0], height=size[1])], [annotation(bbox=box)])
@@ -489,8 +472,8 @@ def test_boxes_are_taken_upright_where_size_cannot_tell(prepare, tmp_path, orien
         ("", "not JSON"),
         ("<annotation/>", "not JSON"),
         (b"\xff\xfe\x00", "not JSON"),
-        ('[{"image_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}]', "holds a JSON list"),
-        ('{"images": [], "categories": []}', "lacks the key 'annotations'; its keys: 'images'"),
+        ('[{"image_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}]', "found a JSON list"),
+        ('{"images": [], "categories": []}', "key 'annotations' is missing; keys found: 'images'"),
         ('{"images": {}, "annotations": [], "categories": []}', "'images' is not a list"),
         ('{"images": [1], "annotations": [], "categories": []}', "'images' is not a list"),
     ],
@@ -532,10 +515,3 @@ def test_bccd():
     val = checking.prepare(*located["val"], subsets.class_names(train))
     per_class = np.bincount([entry["category_id"] for entry in val["annotations"]])
     assert per_class.tolist() == [0, 76, 819, 72]  # as in the tutorial's table
-
-
-def test_a_few_of_many_images_are_spread_evenly():
-    paths = [Path(str(i)) for i in range(10)]
-    assert subsets.evenly_spread(paths, 300) == paths
-    assert subsets.evenly_spread(paths, 5) == paths[::2]
-    assert subsets.evenly_spread(paths, 1) == paths[:1]

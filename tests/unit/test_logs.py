@@ -66,6 +66,14 @@ def test_a_job_starts_its_log_anew(log_file):
     assert messages == ["second"]
 
 
+def test_append_keeps_what_the_log_file_holds(log_file):
+    for message in ("first", "second"):
+        with logs.job(log_file, append=True) as log:
+            log.info(message)
+    messages = [line.split(" | ")[-1] for line in log_file.read_text().splitlines()]
+    assert messages == ["first", "second"]
+
+
 def test_a_message_is_logged_once_after_several_jobs(tmp_path, capsys, caplog):
     for name in ("a", "b"):
         with logs.job(tmp_path / f"{name}.log") as log:

@@ -1,4 +1,4 @@
-"""Read from a public archive what a list of SHA-256 digests pins."""
+"""Read and verify members of a public zip archive."""
 
 import hashlib
 import zipfile
@@ -8,36 +8,28 @@ from pathlib import Path
 
 from detmake.errors import InputError
 
-# What zipfile raises on damaged archives, besides its own error: OSError for an offset before the
-# file, RuntimeError for a member that says it is encrypted or packed in an unknown way, ValueError
-# for a name that is no UTF-8.
-_DAMAGED = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    OSError,
-    RuntimeError,
-    ValueError,
-)
+# Errors of zipfile on damaged archives. OSError: an offset before the file; RuntimeError: a member
+# marked as encrypted or with an unknown compression; ValueError: a name that is not UTF-8.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)
 
 
 def read_members(archive: Path, digests: Mapping[str, str]) -> dict[str, bytes]:
-    """Return the contents of the named members of a zip archive, each one verified.
+    """Return the verified contents of the named members of a zip archive.
 
     Args:
-        archive: A zip file whose members all lie in one top folder, as GitHub makes them.
-        digests: Hexadecimal SHA-256 of each wanted member, by its path below the top folder, with
-            forward slashes. Other members are never read, and nothing is written.
+        archive: zip file whose members share one top folder, as GitHub makes them.
+        digests: hexadecimal SHA-256 of each member to read, by its path below the top folder (with
+            forward slashes). Other members are not read, and nothing is written to disk.
 
     Returns:
-        Contents by the same keys, in the same order. All of it is held in memory.
+        Contents by the same keys, in the same order.
 
     Raises:
-        InputError: ``archive`` is absent or no zip archive, or some member is missing or altered.
+        InputError: `archive` is missing or not a zip archive, or a member is missing or altered.
     """
     remedy = (
-        f"Delete {archive}, if it is still there, and run again to download it anew; or point the "
-        "`data` key at a folder that already holds the data set."
+        f"Delete {archive}, if it still exists, and run again to download it; or set `data` to a "
+        "folder that already holds the dataset."
     )
     contents: dict[str, bytes] = {}
     missing: list[str] = []
@@ -61,8 +53,8 @@ def read_members(archive: Path, digests: Mapping[str, str]) -> dict[str, bytes]:
         raise InputError(f"{archive}: no such file. Run again to download it.") from error
     except _DAMAGED as error:
         raise InputError(
-            f"{archive}: not a whole zip archive ({error}); its download was cut short, or it is "
-            f"another file.\n{remedy}"
+            f"{archive}: not a complete zip archive ({error}); the download is truncated, or it is "
+            f"a different file.\n{remedy}"
         ) from error
     if missing or altered:
         counts = [
@@ -71,7 +63,7 @@ def read_members(archive: Path, digests: Mapping[str, str]) -> dict[str, bytes]:
             if names
         ]
         raise InputError(
-            f"{archive}: of {len(digests)} members needed, {'; '.join(counts)}.\n"
-            f"Expected is the archive as published, byte for byte in these members.\n{remedy}"
+            f"{archive}: of {len(digests)} required members, {'; '.join(counts)}.\n"
+            f"Expected these members exactly as published.\n{remedy}"
         )
     return contents

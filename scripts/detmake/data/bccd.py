@@ -1,4 +1,4 @@
-"""BCCD, a public data set of blood cells: its archive, and its subsets as COCO folders."""
+"""The public dataset BCCD (blood cells): verify its archive and write its subsets as COCO."""
 
 import csv
 from collections.abc import Sequence
@@ -19,38 +19,38 @@ _ANNOTATION = "BCCD/Annotations/{name}.xml"
 
 
 def verify(archive: Path, manifest: Path) -> None:
-    """Check that an archive has all files of BCCD, unaltered.
+    """Check that an archive contains all files of BCCD, unaltered.
 
     Args:
-        archive: Zip archive of the repository, as GitHub serves it.
-        manifest: CSV file with one row an image: `subset` (`train`, `valid` or `test`), `name` (the
+        archive: zip archive of the repository, as GitHub serves it.
+        manifest: CSV file, one row per image: `subset` (`train`, `valid` or `test`), `name` (the
             image's file name without suffix), `image_sha256` and `annotation_sha256` (hexadecimal).
 
     Raises:
-        InputError: The manifest lacks a column, or as `read_members` raises it.
+        InputError: the manifest's columns are wrong, or `read_members` refuses the archive.
     """
     _read(archive, _rows(manifest))
 
 
 def write_subset(archive: Path, manifest: Path, subset: str, folder: Path) -> None:
-    """Write one subset of BCCD: its images, and last `_annotations.coco.json` beside them.
+    """Write the images of one subset of BCCD, then `_annotations.coco.json` beside them.
 
-    Only verified files are written. Other files in `folder` are left alone.
+    Writes verified files only, and leaves other files in `folder` alone.
 
     Args:
-        archive: As for `verify`.
-        manifest: As for `verify`; the images keep its order.
-        subset: A value of the manifest's column `subset`.
-        folder: Where to write; made where absent.
+        archive: as for `verify`.
+        manifest: as for `verify`; images keep its order.
+        subset: a value of the manifest's column `subset`.
+        folder: folder to write to; created if missing.
 
     Raises:
-        InputError: As for `verify`, and where the manifest lacks the subset.
+        InputError: as for `verify`, or the manifest does not have the subset.
     """
     rows = _rows(manifest)
     of_subset = [row for row in rows if row["subset"] == subset]
     if not of_subset:
         found = ", ".join(sorted({row["subset"] for row in rows}))
-        raise InputError(f"{manifest}: no subset {subset!r}; it has: {found}.")
+        raise InputError(f"{manifest}: no subset {subset!r}; found: {found}.")
     contents = _read(archive, of_subset)
     coco = coco_from_voc(
         {f"{row['name']}.jpg": contents[_ANNOTATION.format_map(row)] for row in of_subset},
@@ -61,7 +61,7 @@ def write_subset(archive: Path, manifest: Path, subset: str, folder: Path) -> No
     with staged(folder) as scratch:
         for row in of_subset:
             (scratch / f"{row['name']}.jpg").write_bytes(contents[_IMAGE.format_map(row)])
-        # Those of an earlier time must not stand beside some of the new images.
+        # Old annotations must not remain beside new images if the move is interrupted.
         (folder / ANNOTATION_FILE).unlink(missing_ok=True)
     write_json(folder / ANNOTATION_FILE, coco)
 
@@ -79,7 +79,7 @@ def _rows(manifest: Path) -> list[dict[str, str]]:
 
 
 def _read(archive: Path, rows: Sequence[dict[str, str]]) -> dict[str, bytes]:
-    """Return the images and annotations of these rows by the archive's member, verified."""
+    """Return the verified images and annotations of these rows, by member of the archive."""
     images = {_IMAGE.format_map(row): row["image_sha256"] for row in rows}
     annotations = {_ANNOTATION.format_map(row): row["annotation_sha256"] for row in rows}
     return read_members(archive, images | annotations)

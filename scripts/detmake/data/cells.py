@@ -1,8 +1,8 @@
-"""The embedded dataset: drawn blood smears with boxes, in the folder layout of a COCO export.
+"""Draw the embedded cells dataset: images of blood cells with boxes, laid out as a COCO export.
 
-Red cells touch and overlap, stain, illumination and white balance change from image to image, and
-debris has the colours of cells, so that colour alone tells the classes apart poorly while shape and
-size tell them apart well. Every number comes from a fixed seed per subset and image.
+Shape and size separate the classes well, but colour alone does not: red cells touch and overlap,
+debris has the colours of cells, and stain, illumination and white balance vary between images. A
+fixed seed per subset and image makes the result reproducible.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ SUBSETS: dict[str, int] = {"train": 160, "valid": 48, "test": 48}
 """Number of images of each subset."""
 
 WIDTH, HEIGHT = 320, 240
-# Category 0 is the supercategory that such exports carry; it has no boxes.
+# Category 0 is the supercategory of a Roboflow export; it has no boxes.
 CATEGORIES = ("cells", "Platelets", "RBC", "WBC")
 PLATELET, RBC, WBC = 1, 2, 3
 
@@ -30,7 +30,7 @@ _SUBPIXEL_BITS = 4
 
 @dataclass(frozen=True)
 class _Cell:
-    """A placed cell: its outline, float (n, 2) xy in pixels, about its centre xy."""
+    """A cell in an image: outline, float (n, 2) xy, centre xy and radius, all in pixels."""
 
     category_id: int
     outline: np.ndarray
@@ -40,7 +40,7 @@ class _Cell:
 
 @dataclass(frozen=True)
 class _Stain:
-    """Colours of one image: the fraction of light, BGR, that passes each kind of material."""
+    """Colours of one image: the fraction of light (BGR) that passes each kind of material."""
 
     plasma: np.ndarray
     red_cell: np.ndarray
@@ -51,24 +51,27 @@ class _Stain:
 
 
 def image_names(subset: str) -> list[str]:
-    """Return the file names of the images that `write_subset` makes for `subset`."""
+    """Return the file names of the images that `write_subset` writes for `subset`."""
     return [f"smear_{index:03d}.png" for index in range(SUBSETS[subset])]
 
 
 def write_subset(folder: Path, subset: str) -> None:
-    """Write the images of one subset and, when all are there, their annotations into `folder`.
+    """Write the images of one subset to `folder`, then their annotations.
 
     Args:
-        folder: made if missing; receives `image_names(subset)`, 320x240 pixels, and
+        folder: created if missing; receives `image_names(subset)`, 320x240 pixels, and
             `_annotations.coco.json` with boxes as xywh in pixels, clipped to the image.
-        subset: a key of `SUBSETS`; another one raises KeyError.
+        subset: a key of `SUBSETS`.
+
+    Raises:
+        KeyError: `subset` is not a key of `SUBSETS`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     names = image_names(subset)
     images, annotations = [], []
     for index, name in enumerate(tqdm(names, f"Drawing {subset}", unit="image", mininterval=2)):
         rng = np.random.default_rng([_SEED, list(SUBSETS).index(subset), index])
-        image, cells = _draw_smear(rng)
+        image, cells = _draw_image(rng)
         (folder / name).write_bytes(cv2.imencode(".png", image)[1].tobytes())
         images.append({"id": index, "file_name": name, "width": WIDTH, "height": HEIGHT})
         for cell in cells:
@@ -98,23 +101,23 @@ def write_subset(folder: Path, subset: str) -> None:
 
 
 def _visible_box(outline: np.ndarray) -> list[float]:
-    """Return the box of an outline, clipped to the image, as xywh in pixels to a tenth.
+    """Return the box of an outline, clipped to the image, as xywh in pixels, rounded to tenths.
 
-    A pixel's centre has whole coordinates where shapes are drawn, its corner where boxes are
-    given: hence the half pixel.
+    Whole coordinates are a pixel's centre for drawing but its corner in boxes, hence the half
+    pixel.
     """
     low = np.clip(outline.min(0) + 0.5, 0, (WIDTH, HEIGHT)).round(1)
     high = np.clip(outline.max(0) + 0.5, 0, (WIDTH, HEIGHT)).round(1)
     return [round(float(value), 1) for value in (*low, *(high - low))]
 
 
-# --- Where the cells lie ---------------------------------------------------------------------
+# --- Placing the cells -----------------------------------------------------------------------
 
 
 def _outline(
     rng: Generator, centre: np.ndarray, radius: float, stretch: float, roughness: float
 ) -> np.ndarray:
-    """Return a rounded irregular outline: an ellipse whose radius has a few low harmonics.
+    """Return an irregular round outline: an ellipse whose radius varies by a few low harmonics.
 
     `stretch` is the ratio of the axes and `roughness` the relative amplitude of the harmonics.
     """
@@ -130,8 +133,8 @@ def _outline(
     return centre + points @ turn.T
 
 
-# Least distance of two centres as a fraction of the sum of the radii. Red cells are translucent
-# and may overlap most; a box is still about 0.2 in IoU with its nearest neighbour's.
+# Minimum distance of two centres as a fraction of the sum of their radii. Red cells are translucent
+# and may overlap most; the IoU of neighbouring boxes still stays near 0.2.
 _CLOSEST = {
     (RBC, RBC): 0.64,
     (RBC, WBC): 0.90,
@@ -142,7 +145,7 @@ _CLOSEST = {
 
 
 def _fits(cell: _Cell, cells: list[_Cell], platelets_on_red: bool) -> bool:
-    """Tell whether a cell keeps its distance from the others and enough of it is visible."""
+    """Tell whether a cell is far enough from the others and sufficiently visible."""
     extent = np.ptp(cell.outline, 0)
     visible = np.array(_visible_box(cell.outline)[2:]) / extent
     if visible.prod() < {PLATELET: 0.95, RBC: 0.5, WBC: 0.6}[cell.category_id]:
@@ -157,7 +160,7 @@ def _fits(cell: _Cell, cells: list[_Cell], platelets_on_red: bool) -> bool:
 
 
 def _place_cells(rng: Generator) -> list[_Cell]:
-    """Return the cells of one image; red cells gather in clumps about cells already there."""
+    """Return the cells of one image; most red cells form clumps around earlier cells."""
     red_radius = rng.uniform(15.0, 18.0)
     counts = {
         WBC: rng.choice([0, 1, 2, 3], p=[0.08, 0.5, 0.34, 0.08]),
@@ -191,7 +194,7 @@ def _place_cells(rng: Generator) -> list[_Cell]:
 
 
 def _without_hidden(cells: list[_Cell]) -> list[_Cell]:
-    """Take away, the worst first, red cells that share over 60 % of their area with others."""
+    """Remove red cells that share over 60 % of their area with others, the worst first."""
     cells = list(cells)
     bodies = [_pixels(cell) for cell in cells]
     while True:
@@ -207,17 +210,17 @@ def _without_hidden(cells: list[_Cell]) -> list[_Cell]:
 
 
 def _pixels(cell: _Cell) -> np.ndarray:
-    """Return where a cell lies, bool (240, 320)."""
+    """Return the mask of a cell, bool (240, 320)."""
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     cv2.fillPoly(mask, [np.rint(cell.outline).astype(np.int32)], 1)
     return mask > 0
 
 
-# --- How they look ---------------------------------------------------------------------------
+# --- Drawing them ----------------------------------------------------------------------------
 
 
-def _draw_smear(rng: Generator) -> tuple[np.ndarray, list[_Cell]]:
-    """Return one smear, uint8 (240, 320, 3) BGR, and the cells in it."""
+def _draw_image(rng: Generator) -> tuple[np.ndarray, list[_Cell]]:
+    """Return one image, uint8 (240, 320, 3) BGR, and the cells in it."""
     cells = _place_cells(rng)
     stain = _random_stain(rng)
     light = np.ones((HEIGHT, WIDTH, 3), np.float32)
@@ -233,7 +236,7 @@ def _draw_smear(rng: Generator) -> tuple[np.ndarray, list[_Cell]]:
 
 
 def _random_stain(rng: Generator) -> _Stain:
-    """Return the colours of one image; the strength and the tint of the stain vary."""
+    """Return the colours of one image; strength and tint of the stain vary."""
     tint = rng.uniform(-0.05, 0.05, 3)
     eosin, azure = rng.uniform((0.7, 0.75), (1.6, 1.3))
 
@@ -253,10 +256,10 @@ def _random_stain(rng: Generator) -> _Stain:
 
 
 def _mask(outline: np.ndarray, softness: float) -> tuple[np.ndarray, tuple[slice, slice]]:
-    """Return a filled outline as float32 in 0..1 and the window of the image it belongs to.
+    """Return a filled outline as float32 in 0..1 and the window of the image that it covers.
 
-    `softness` is the deviation of a Gaussian blur in pixels. Masks are blurred as uint8, where
-    OpenCV's result does not depend on the processor.
+    `softness` is the standard deviation of a Gaussian blur in pixels. Masks are blurred as uint8,
+    for which OpenCV's result does not depend on the processor.
     """
     pad = int(3 * softness) + 2
     low = np.floor(outline.min(0)).astype(int) - pad
@@ -273,7 +276,7 @@ def _mask(outline: np.ndarray, softness: float) -> tuple[np.ndarray, tuple[slice
 
 
 def _absorb(light: np.ndarray, outline: np.ndarray, colour: np.ndarray, softness: float) -> None:
-    """Lay translucent material over the light: what overlaps gets darker."""
+    """Add translucent material: overlaps get darker."""
     mask, window = _mask(outline, softness)
     light[window] *= 1 - mask * (1 - colour)
 
@@ -281,7 +284,7 @@ def _absorb(light: np.ndarray, outline: np.ndarray, colour: np.ndarray, softness
 def _cover(
     light: np.ndarray, outline: np.ndarray, colour: np.ndarray, softness: float, opacity: float
 ) -> None:
-    """Lay material over the light that hides what is below by the fraction `opacity`."""
+    """Add material that hides what is below by the fraction `opacity`."""
     mask, window = _mask(outline, softness)
     light[window] += opacity * mask * (colour - light[window])
 
@@ -304,7 +307,7 @@ def _draw_plasma(rng: Generator, light: np.ndarray, stain: _Stain) -> None:
 
 
 def _draw_red_cells(rng: Generator, light: np.ndarray, cells: list[_Cell], stain: _Stain) -> None:
-    """Draw discs with a pale centre; how much darker they are where they overlap varies."""
+    """Draw discs with a pale centre; the darkness of overlaps varies between images."""
     translucency = rng.uniform(0.1, 0.55)
     thickness = np.zeros((HEIGHT, WIDTH, 1), np.float32)
     for cell in cells:
@@ -378,7 +381,7 @@ def _nucleus_lobes(rng: Generator, cell: _Cell, kind: str) -> list[np.ndarray]:
 
 
 def _draw_debris(rng: Generator, light: np.ndarray, stain: _Stain) -> None:
-    """Draw what is no cell: smudges of stain, fibres and dark specks."""
+    """Draw smudges of stain, fibres and dark specks, which are not cells."""
     for _ in range(rng.integers(0, 3)):
         centre = rng.uniform((0, 0), (WIDTH, HEIGHT))
         smudge = _outline(rng, centre, rng.uniform(12, 28), rng.uniform(1, 2), 0.2)
@@ -396,7 +399,7 @@ def _draw_debris(rng: Generator, light: np.ndarray, stain: _Stain) -> None:
 
 
 def _expose(rng: Generator, light: np.ndarray) -> np.ndarray:
-    """Return the photograph of the light: lamp, white balance, focus and sensor noise, uint8."""
+    """Return the photographed image, uint8: adds lamp, white balance, focus and sensor noise."""
     y, x = np.mgrid[-1 : 1 : HEIGHT * 1j, -1 : 1 : WIDTH * 1j]
     slope, bend = rng.uniform(-0.14, 0.14, 2), rng.uniform(0.0, 0.14)
     shift = rng.uniform(-0.4, 0.4, 2)

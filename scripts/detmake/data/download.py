@@ -1,4 +1,4 @@
-"""Download a public file, and check it against the digest in its name."""
+"""Download a public file and verify the digest in its name."""
 
 import hashlib
 import itertools
@@ -24,20 +24,20 @@ log = logging.getLogger("detmake")
 
 
 def download(url: str, target: Path, remedy: str) -> None:
-    """Download ``url`` to the file ``target``, with progress on standard error.
+    """Download `url` to the file `target`, with progress on standard error.
 
-    The file appears whole or not at all: a body shorter than its declared length, or a chunked one
-    without its end, is a fault. (A server that declares neither cannot be checked here: digests of
-    the content are for that.) Transient faults are tried again, from the first byte, since
-    GitHub makes its archives on request and serves no ranges of them.
+    The target is written completely or not at all: a truncated body is an error, if the server
+    declares a length or sends chunks. Otherwise only a digest of the content can tell. Transient
+    errors are retried from the first byte, because GitHub generates archives on request and does
+    not serve ranges of them.
 
     Args:
-        url: What to download, by HTTP or HTTPS.
-        target: Its folder is made where absent.
-        remedy: Sentences for the user, what to do where the download fails.
+        url: HTTP or HTTPS address.
+        target: file to write; its folder is created if missing.
+        remedy: sentences that tell the user what to do if the download fails.
 
     Raises:
-        InputError: ``url`` could not be had; an earlier ``target`` is left as it was.
+        InputError: the download failed; an existing `target` is unchanged.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
@@ -52,14 +52,8 @@ def download(url: str, target: Path, remedy: str) -> None:
                         f"{url}: download failed at attempt {attempt}: {error}\n{remedy}"
                     ) from error
                 wait = WAIT_S * 2 ** (attempt - 1)
-                log.warning(
-                    "%s: attempt %d of %d failed (%s); next one in %g s",
-                    url,
-                    attempt,
-                    ATTEMPTS,
-                    error,
-                    wait,
-                )
+                message = "%s: attempt %d of %d failed (%s); retrying in %g s"
+                log.warning(message, url, attempt, ATTEMPTS, error, wait)
                 time.sleep(wait)
         os.replace(part, target)
     finally:
@@ -67,36 +61,36 @@ def download(url: str, target: Path, remedy: str) -> None:
 
 
 def verify_digest(path: Path) -> None:
-    """Check a file against the digest that its name ends in: ``-<eight digits>.pth``.
+    """Verify a file against the digest at the end of its name: `-<eight digits>.pth`.
 
-    OpenMMLab and torchvision name their checkpoints so; the digits are the first ones of the
-    file's SHA-256, in lower case hexadecimal.
+    OpenMMLab and torchvision name checkpoints this way. The digits are the first of the file's
+    SHA-256, in lower-case hexadecimal.
 
     Raises:
-        InputError: The name holds no digest, or the content has another one.
+        InputError: the name has no digest, or the content does not match it.
     """
     digits = re.search(r"-([0-9a-f]{8})\.pth$", path.name)
     if not digits:
         raise InputError(
-            f"{path}: found no digest in the name, expected one that ends in `-` and the first "
-            "eight hexadecimal digits of the file's SHA-256, then `.pth`.\n"
-            "Take a file that is published under such a name; or download it yourself and give "
-            "the path instead of the address."
+            f"{path}: found no digest in the name, expected `-`, the first eight hexadecimal "
+            "digits of the file's SHA-256, and `.pth` at its end.\n"
+            "Use a file that is published under such a name, or download it yourself and give the "
+            "path instead of the address."
         )
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()[:8]
     if found != digits[1]:
         raise InputError(
-            f"{path}: found a file whose SHA-256 begins with {found}, expected {digits[1]}, as its "
-            "name says; it was cut short or altered, or it is another file.\n"
-            "Delete it, if it is still there, and run again to download it anew; or put the right "
-            "file there by hand."
+            f"{path}: found a file whose SHA-256 begins with {found}, expected {digits[1]}, as in "
+            "its name; the file is truncated, altered, or a different one.\n"
+            "Delete it, if it still exists, and run again to download it; or put the right file "
+            "there by hand."
         )
 
 
 def _fetch(url: str, target: Path, label: str) -> None:
-    """Write the body of one GET of ``url`` to ``target``, raising requests' own errors."""
-    # Without a content encoding, the declared length is that of the file.
+    """Write the response to one GET of `url` to `target`; raises errors of requests."""
+    # Without content encoding, the declared length is the file's.
     headers = {"Accept-Encoding": "identity"}
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
         response.raise_for_status()
@@ -119,5 +113,5 @@ def _fetch(url: str, target: Path, label: str) -> None:
 def _is_transient(error: Exception) -> bool:
     if isinstance(error, requests.HTTPError):
         return error.response.status_code in _TRANSIENT_STATUS
-    cut = requests.exceptions.ChunkedEncodingError  # raised for any body that ends early
+    cut = requests.exceptions.ChunkedEncodingError  # raised for truncated bodies
     return isinstance(error, (requests.ConnectionError, requests.Timeout, cut))

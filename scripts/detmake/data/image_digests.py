@@ -1,4 +1,4 @@
-"""Whether the images of a folder have changed."""
+"""Detect whether the images in a folder have changed."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from detmake.artifacts import write_text
 from detmake.errors import InputError
 from detmake.image_files import IMAGE_SUFFIXES
 
-#: Beside the images that a rule of the build made: their digest as made.
+#: File beside generated images that holds their digest.
 GENERATED_DIGESTS = "images.sha256"
 
 log = logging.getLogger("detmake")
@@ -25,19 +25,19 @@ log = logging.getLogger("detmake")
 def folder_digest(folder: Path, cache: Path | None = None) -> str | None:
     """Return a digest of the images in a folder: their relative names and their contents.
 
-    Files with one of `IMAGE_SUFFIXES` count, in sub-folders and behind links too; times and
-    permissions do not.
+    Files with one of `IMAGE_SUFFIXES` count, including those in subfolders and behind links. Times
+    and permissions do not count.
 
     Args:
-        folder: Image folder.
-        cache: Folder with a file for each image folder: what was found there, and the SHA-256 of
-            images by name, size and times of change. Where nothing changed, only the first line of
-            that file is read; otherwise only what changed is hashed. It may be shared by several
-            processes (of two that write at once, one's new entries are lost), and may be deleted
-            at any time. Where it is None, damaged or cannot be written, images are read again.
+        folder: image folder.
+        cache: folder with one file per image folder. The file stores the folder's digest and the
+            SHA-256 of each image by name, size and times of change. If nothing changed, only its
+            first line is read; otherwise only changed images are hashed. Processes may share it
+            (if two write at once, one's new entries are lost), and it may be deleted at any time.
+            If it is None, damaged or not writable, all images are read again.
 
     Returns:
-        Hexadecimal SHA-256, or None where the folder does not exist.
+        Hexadecimal SHA-256, or None if the folder does not exist.
 
     Raises:
         InputError: the folder, or an image in it, cannot be read.
@@ -55,8 +55,8 @@ def folder_digest(folder: Path, cache: Path | None = None) -> str | None:
         hashed = dict(zip(changed, _hash_images(folder, changed), strict=True))
     except OSError as error:
         raise InputError(
-            f"{error.filename}: cannot be read ({error.strerror}). Every image in the folder "
-            f"{folder} must be readable: correct its permissions or remove it."
+            f"{error.filename}: cannot be read ({error.strerror}). Every image in "
+            f"{folder} must be readable: correct the permissions or remove the image."
         ) from error
     entries = {key: hashed.get(name) or known[key] for name, key in keys.items()}
     digest = _sha256("".join(f"{name}\0{entries[keys[name]]}" for name in sorted(keys)))
@@ -72,20 +72,20 @@ def folder_digest(folder: Path, cache: Path | None = None) -> str | None:
 
 
 def record_generated(folder: Path) -> None:
-    """Write the digest of the images that a rule of the build just put into a folder."""
+    """Record the digest of the images that a rule has just written to a folder."""
     write_text(folder / GENERATED_DIGESTS, f"{folder_digest(folder)}\n")
 
 
 def changed_images(folder: Path, cache: Path) -> str | None:
-    """State of an image folder as a build parameter: it differs when the images differ.
+    """Return a rule parameter that changes when the images in a folder change.
 
     Args:
         folder: image folder.
-        cache: as of `folder_digest`.
+        cache: as for `folder_digest`.
 
     Returns:
-        The folder's digest; None where a rule of the build makes the images, or made them and they
-        are as it left them, so that the parameter is the same before and after that rule ran.
+        The folder's digest, or None if the folder does not exist yet or its images are still as a
+        rule wrote them. So the parameter is the same before and after that rule runs.
     """
     digest = folder_digest(folder, cache)
     generated = folder / GENERATED_DIGESTS
@@ -95,7 +95,7 @@ def changed_images(folder: Path, cache: Path) -> str | None:
 
 
 def _read_cache(file: Path | None, state: str) -> tuple[str | None, dict[str, Any]]:
-    """Return the digest of an image folder in that state, or else the SHA-256 of its images."""
+    """Return the folder's digest if the state matches, otherwise the SHA-256 of known images."""
     if not file:
         return None, {}
     try:
@@ -111,10 +111,10 @@ def _read_cache(file: Path | None, state: str) -> tuple[str | None, dict[str, An
 def _scan_images(
     folder: Path | str, prefix: str = "", ancestors: tuple[tuple[int, int], ...] = ()
 ) -> Iterator[tuple[str, str]]:
-    """Yield relative name and state (size, times, name) of all images in a folder, in no order."""
+    """Yield relative name and state (size, times, name) of each image, in no particular order."""
     status = os.stat(folder)
     identity = (status.st_dev, status.st_ino)
-    if identity in ancestors:  # a link back up
+    if identity in ancestors:  # a link to a parent folder
         return
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -124,7 +124,7 @@ def _scan_images(
                 )
             elif entry.name.lower().endswith(IMAGE_SUFFIXES) and entry.is_file():
                 status, name = entry.stat(), prefix + entry.name
-                # The inode's time as well, since archives and `cp -p` set the other one.
+                # The change time, too: archives and `cp -p` restore the modification time.
                 times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
                 yield name, f"{status.st_size} {times} {name}"
 

@@ -1,4 +1,4 @@
-"""Where a dataset's files lie."""
+"""Find the annotation files and image folders of a dataset."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,41 +8,39 @@ import yaml
 
 from detmake.errors import InputError
 
-#: Name of a subset's annotation file in a dataset folder of Roboflow's layout.
+#: Name of each subset's annotation file in a dataset folder as Roboflow exports it.
 ANNOTATION_FILE = "_annotations.coco.json"
 
 
-def locate(
-    data: str | Path | Mapping[str, Any], base: Path = Path(".")
-) -> dict[str, tuple[Path, Path]]:
+def locate(data: str | Path | Mapping[str, Any]) -> dict[str, tuple[Path, Path]]:
     """Return the annotation file and the image root of the subsets train, val and test.
 
-    Only a `data.yaml` is read; annotation files and images need not exist yet. Where there is no
-    test subset, val serves: the entry `test` then equals the entry `val`.
+    Reads at most a `data.yaml`; annotation files and images need not exist yet. Without a test
+    subset, the entry `test` equals the entry `val`. Relative paths start at the working directory;
+    those in a `data.yaml` start at the folder of that file.
 
     Args:
-        data: One of
+        data: one of
             a mapping of `train`, `val` and optionally `test` to `ann-files` (a COCO annotation
-            file) and optionally `data-roots` (the folder that its file names count from; by default
-            the one of the annotation file);
+            file) and optionally `data-roots` (the folder that its file names are relative to; by
+            default the folder of the annotation file);
             the path of a `data.yaml` with that mapping, optionally under an outer key `data`;
-            the path of a folder with `train/`, `valid/` and `test/`, each with its images and
-            `_annotations.coco.json`. `val/` is taken where it exists and `valid/` does not. The
-            folder is held to have no test subset where it has train's annotations but no `test/`;
-            one that does not exist, or is still being made, is taken to have all three.
-        base: Folder that relative paths count from; those in a `data.yaml` count from that file.
+            the path of a folder with `train/`, `valid/` (or `val/`) and `test/`, each with its
+            images and `_annotations.coco.json`. If train's annotations exist and `test/` does not,
+            there is no test subset. A folder that a rule has yet to write has all three subsets.
 
     Raises:
-        InputError: a key is missing, unknown or no path, or the `data.yaml` cannot be read.
+        InputError: a key is missing or unknown, a value is not a path, or the `data.yaml` cannot be
+            read.
     """
     if isinstance(data, Mapping):
-        return _locate_subsets(data, base, "The key `data`")
+        return _locate_subsets(data, Path(), "The key `data`")
     if not isinstance(data, str | Path):
         raise InputError(
             f"The key `data` is {data!r}; expected a mapping of train, val and test, or the path "
             "of a data.yaml or of a dataset folder."
         )
-    path = base / data
+    path = Path(data)
     if path.suffix in (".yaml", ".yml") or path.is_file():
         return _locate_subsets(_read_data_yaml(path), path.parent, str(path))
     train, val, test = path / "train", path / "valid", path / "test"
@@ -56,7 +54,7 @@ def locate(
 
 def _locate_subsets(data: Any, base: Path, source: str) -> dict[str, tuple[Path, Path]]:
     expected = (
-        "Expected are train, val and optionally test, each with ann-files (the path of a COCO "
+        "Expected train, val and optionally test, each with ann-files (the path of a COCO "
         "annotation file) and optionally data-roots (the path of the image folder)."
     )
 
@@ -67,7 +65,7 @@ def _locate_subsets(data: Any, base: Path, source: str) -> dict[str, tuple[Path,
             if key not in required | optional:
                 raise InputError(f"{source}: {name} has the unknown key {key!r}.\n{expected}")
         for key in sorted(required - set(value)):
-            raise InputError(f"{source}: {name} lacks the key {key!r}.\n{expected}")
+            raise InputError(f"{source}: {name} is missing the key {key!r}.\n{expected}")
 
     keys(data, "its content", {"train", "val"}, {"test"})
     subsets = {}
@@ -92,8 +90,8 @@ def _read_data_yaml(path: Path) -> Any:
         content = yaml.safe_load(path.read_bytes())
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be read ({error.strerror}). The key `data` must name a YAML file that "
-            "exists, or a dataset folder."
+            f"{path}: cannot be read ({error.strerror}). Set the key `data` to an "
+            "existing YAML file or a dataset folder."
         ) from error
     except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"{path}: not YAML: {error}") from error

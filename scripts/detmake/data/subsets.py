@@ -1,4 +1,4 @@
-"""Prepared subsets: what every later step reads of them."""
+"""Read prepared subsets, the datasets that every later step uses."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,12 +9,12 @@ import numpy as np
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Load what `prepare` returned from a JSON file."""
+    """Read a prepared subset: the JSON file of what `checking.prepare` returned."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def class_names(coco: Mapping[str, Any]) -> list[str]:
-    """Return the class names of a prepared subset; that at index k has category id k + 1."""
+    """Return the class names of a prepared subset; index k has category id k + 1."""
     return [category["name"] for category in coco["categories"]]
 
 
@@ -25,17 +25,17 @@ def image_paths(coco: Mapping[str, Any]) -> list[Path]:
 
 
 def evenly_spread(images: Sequence[Path], size: int) -> list[Path]:
-    """At most `size` images, spread evenly over the sequence."""
+    """Return at most `size` images, evenly spread over the sequence."""
     step = max(len(images) / size, 1.0)
     return [images[int(i * step)] for i in range(min(size, len(images)))]
 
 
 def box_sizes(coco: Mapping[str, Any], input_size: Sequence[int]) -> np.ndarray:
-    """Return widths and heights of a prepared subset's boxes in resized images.
+    """Return the widths and heights of a prepared subset's boxes after resizing.
 
     Args:
-        coco: content of the prepared annotation file.
-        input_size: width and height in pixels that images are resized to.
+        coco: a prepared subset.
+        input_size: (width, height) in pixels that images are resized to.
 
     Returns:
         (N, 2) float, pixels of the resized images.

@@ -481,7 +481,7 @@ def _join(job_file: Path) -> None:
     """Train as one of several processes."""
     job = torch.load(job_file, weights_only=False)
     torch.set_num_threads(job["threads"])
-    with distributed.member() as number, logs.job(job["log_file"], joining=True):
+    with distributed.member() as number, logs.job(job["log_file"], append=True):
         if number:
             log.setLevel(logging.WARNING)  # the first one tells
         detector = build_detector(job["model"])

@@ -1,4 +1,8 @@
-"""Pascal VOC annotations turned into COCO."""
+"""Read Pascal VOC annotations.
+
+Like every reader in this package, it returns a COCO dictionary: `images`, `annotations` (boxes as
+xywh in pixels) and `categories`, which `checking.prepare` accepts as a JSON file.
+"""
 
 import logging
 import xml.etree.ElementTree as ET
@@ -15,22 +19,21 @@ def coco_from_voc(
 ) -> dict[str, Any]:
     """Convert Pascal VOC annotations to a COCO dictionary in the form of a Roboflow export.
 
-    A box (xmin, ymin, xmax, ymax) in pixels becomes xywh (xmin, ymin, xmax - xmin, ymax - ymin),
-    without the pixel that VOC's inclusive corners would add: so the boxes of BCCD are those of its
-    COCO version on Roboflow Universe (bccd/3). Boxes without area are dropped, their number logged.
-    VOC's ``difficult`` and ``truncated`` have no counterpart and are not kept.
+    A box (xmin, ymin, xmax, ymax) in pixels becomes xywh (xmin, ymin, xmax - xmin, ymax - ymin).
+    This omits the pixel that VOC's inclusive corners would add, so that BCCD's boxes equal those of
+    its COCO version on Roboflow Universe (bccd/3). Boxes without area are dropped and counted in
+    the log. VOC's `difficult` and `truncated` are not kept: COCO has no such fields.
 
     Args:
-        annotations: XML document by the image's file name; the images get ids from 0 in this order.
-        classes: Class names; they get category ids from 1 in this order.
-        supercategory: Name of category 0, which has no boxes and is the parent of all classes.
+        annotations: XML document by image file name; images get ids from 0 in this order.
+        classes: class names; they get category ids from 1 in this order.
+        supercategory: name of category 0, which has no boxes and is the parent of all classes.
 
     Returns:
-        A dictionary with ``info`` and ``licenses`` (empty), ``categories``, ``images`` and
-        ``annotations``.
+        A COCO dictionary, with empty `info` and `licenses`.
 
     Raises:
-        InputError: A document is no VOC annotation, or names a class that is not in ``classes``.
+        InputError: a document is not a VOC annotation, or has a class that is not in `classes`.
     """
     category_ids = {name: number for number, name in enumerate(classes, start=1)}
     images: list[dict[str, Any]] = []
@@ -42,7 +45,7 @@ def coco_from_voc(
         for name, (xmin, ymin, xmax, ymax) in objects:
             if name not in category_ids:
                 raise InputError(
-                    f"{file_name}: its annotation has the class {name!r}; "
+                    f"{file_name}: found the class {name!r} in its annotation; "
                     f"expected one of: {', '.join(classes)}."
                 )
             if xmax <= xmin or ymax <= ymin:

@@ -1,0 +1,38 @@
+"""Read COCO annotation files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from detmake.errors import InputError
+
+
+def read_coco(path: Path) -> dict[str, Any]:
+    """Read a COCO annotation file, without checking the entries of its lists.
+
+    Returns:
+        A COCO dictionary; `images`, `annotations` and `categories` are lists of dictionaries.
+
+    Raises:
+        InputError: the file cannot be read, is not JSON, or lacks one of these lists.
+    """
+    expected = (
+        "Expected a COCO detection file: a JSON object with the lists images, annotations and "
+        "categories. Export the dataset in COCO format and set ann-files to that file."
+    )
+    try:
+        coco = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).\n{expected}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON ({error}).\n{expected}") from error
+    if not isinstance(coco, dict):
+        raise InputError(f"{path}: found a JSON {type(coco).__name__}.\n{expected}")
+    for key in ("images", "annotations", "categories"):
+        if key not in coco:
+            found = ", ".join(map(repr, list(coco)[:10])) or "none"
+            raise InputError(f"{path}: key {key!r} is missing; keys found: {found}.\n{expected}")
+        entries = coco[key]
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise InputError(f"{path}: {key!r} is not a list of JSON objects.\n{expected}")
+    return coco
