@@ -406,7 +406,7 @@ def test_template_names_its_file(problems, templates):
     lines = problems({"template": "bad", "runs": {"a": {"device": "cpu"}}})
     assert all(line.startswith(f"{path}: ") for line in lines)
     text = [line.removeprefix(f"{path}: ") for line in lines]
-    assert "optimizer: missing, expected MMEngine's dict of the optimizer" in text
+    assert "optimizer: missing, expected an MMEngine dict of the optimizer" in text
     assert any(line.startswith("optimiser: unknown key (did you mean optimizer?)") for line in text)
     assert any(line.startswith("task: unknown key; allowed: name, id, model") for line in text)
     assert any(

@@ -115,7 +115,7 @@ def test_a_path_may_look_like_anything(resolve):
 def test_learning_rate_has_one_place(problems, templates):
     path = write_template(templates, TEMPLATE.replace("AdamW,", "AdamW, lr: 1e-3,"))
     (line,) = problems({"template": "bad"})
-    assert line.startswith(f"{path}: optimizer.lr: found 0.001 (number), expected nothing")
+    assert line.startswith(f"{path}: optimizer.lr: found 0.001 (number), expected no key here")
     assert "learning_parameters.learning_rate" in line
 
 

@@ -158,7 +158,7 @@ def test_unknown_keys(problems, given, start):
         (
             {"backbone": {"norm_cfg": {"eps": [".nan"]}}},
             "backbone.norm_cfg.eps[0]: found NaN (number), "
-            "expected a value as MMDetection takes it, numbers finite",
+            "expected a value that MMDetection accepts, with finite numbers",
         ),
         (
             {"pretrained": {"source": "x.pth", "channel_order": "gbr"}},
@@ -184,8 +184,8 @@ def test_unknown_keys(problems, given, start):
         ),
         (
             {"resources": {"partition": ""}},
-            'resources.partition: found "" (string), expected partition of a Slurm cluster '
-            "for jobs without a GPU, or null, the cluster's default",
+            'resources.partition: found "" (string), expected the Slurm partition '
+            "for jobs without a GPU, or null for the cluster's default",
         ),
     ],
 )
