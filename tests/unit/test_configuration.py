@@ -19,7 +19,7 @@ EXPERIMENTS = sorted(CONFIG.glob("*.yaml"))
 # Defaults
 
 
-def test_defaults_of_the_schema_fill_what_nobody_gives(resolve):
+def test_defaults_fill_keys_that_no_layer_sets(resolve):
     (settings,) = resolve().values()
     assert settings["learning_parameters"] == {
         "batch_size": 8,
@@ -54,7 +54,7 @@ def test_defaults_of_the_schema_fill_what_nobody_gives(resolve):
     assert "runs" not in settings
 
 
-def test_generic_learning_rate_is_the_tutorials(resolve):
+def test_default_learning_rate_is_the_tutorials(resolve):
     settings = resolve({"data": DATA, "template": "ssd_mobilenetv2"})[""]
     assert settings["learning_parameters"]["learning_rate"] == 0.004
 
@@ -106,7 +106,7 @@ def test_a_run_may_choose_another_template(resolve):
     assert runs["ssd"]["input_size"] == [416, 320]
 
 
-def test_template_of_the_command_line_is_that_of_every_run(resolve):
+def test_template_on_the_command_line_applies_to_every_run(resolve):
     runs = resolve(
         {"data": DATA, "runs": {"a": {"template": "atss_mobilenetv2"}}},
         {"template": "ssd_mobilenetv2"},
@@ -159,7 +159,7 @@ def test_sections_without_content_count_as_absent(resolve):
     assert set(resolve({"data": DATA, "runs": None})) == {""}
 
 
-def test_what_is_given_is_not_changed_and_runs_share_nothing(resolve):
+def test_inputs_are_not_changed_and_runs_share_no_objects(resolve):
     given = {"data": copy.deepcopy(DATA), "runs": {"a": {"device": "CPU"}, "b": None}}
     before = copy.deepcopy(given)
     runs = resolve(given)
@@ -209,7 +209,7 @@ def test_backbone_is_merged_into_one_of_its_type_and_replaces_another(
     assert "backbone" not in settings
 
 
-def test_backbone_is_merged_into_that_of_the_runs_own_template(resolve, templates):
+def test_backbone_is_merged_into_the_backbone_of_the_runs_template(resolve, templates):
     (templates / "resnet.yaml").write_text(
         TEMPLATE.replace("MobileNetV2, out_indices: [2, 4]", "ResNet, depth: 101, style: caffe")
     )
@@ -308,7 +308,7 @@ def test_pretrained_has_one_form_and_the_strongest_layer_counts(
     assert resolve(given, line)["r"]["pretrained"] == expected
 
 
-def test_template_says_null_or_nothing(resolve, with_pretrained):
+def test_pretrained_may_be_null(resolve, with_pretrained):
     with_pretrained("")
     assert resolve()[""]["pretrained"] is None
     with_pretrained("old.pth")
@@ -332,7 +332,7 @@ def test_pretrained_of_the_template_is_that_of_its_own_backbone(resolve, with_pr
     assert found["resnet"]["pretrained"] == {"source": "file.pth", "channel_order": None}
 
 
-# Weights of one's own
+# The user's own weights
 
 
 @pytest.mark.parametrize("value", [None, "null", "NONE"])
@@ -390,14 +390,14 @@ def test_template_path_must_be_of_a_yaml_file(problems, tmp_path):
     assert "expected the path of a .yaml file" in line
 
 
-def test_unknown_template_says_who_asked_for_it(problems):
+def test_unknown_template_names_the_run_or_command_line(problems):
     (line,) = problems({"runs": {"x": {"template": "ssd"}, "y": None}})
     assert line.startswith('runs.x.template: found "ss')
     (line,) = problems({"runs": {"x": None}}, {"template": "ssd"})
     assert line.startswith('template (command line): found "ssd"')
 
 
-def test_template_names_its_file(problems, templates):
+def test_mistakes_in_a_template_name_its_file(problems, templates):
     path = write_template(
         templates,
         TEMPLATE.replace("optimizer", "optimiser")
@@ -445,7 +445,7 @@ def test_template_must_be_complete(problems, templates, key):
         ("- a\n- b", 'found ["a", "b"] (list), expected a mapping'),
     ],
 )
-def test_template_that_is_none(problems, templates, text, found):
+def test_a_file_that_is_not_a_template(problems, templates, text, found):
     path = write_template(templates, text)
     (line,) = problems({"template": str(path)})
     assert line.startswith(f"{path}: {found}")
@@ -455,7 +455,7 @@ def test_template_that_is_none(problems, templates, text, found):
 
 
 def test_a_batch_that_gpus_cannot_share_evenly(problems, resolve):
-    """Each place of the mistake is told once, before anything runs."""
+    """Each mistake is reported once, before any job runs."""
     found = problems(
         {
             "resources": {"gpus": 3},
@@ -481,7 +481,7 @@ def test_data_is_required(problems):
     assert [line.split(":")[0] for line in lines] == ["data.train", "data.val"]
 
 
-def test_pretrained_is_never_pieced_together(problems, resolve):
+def test_pretrained_is_replaced_as_a_whole(problems, resolve):
     with_order = {"source": "x.pth", "channel_order": "rgb"}
     (line,) = problems(
         {"pretrained": with_order, "runs": {"r": {"pretrained": {"channel_order": "bgr"}}}}
@@ -492,7 +492,7 @@ def test_pretrained_is_never_pieced_together(problems, resolve):
     assert found["r"]["pretrained"]["channel_order"] is None
 
 
-def test_what_is_missing_in_a_run_alone_is_said_of_the_run(problems):
+def test_a_key_missing_in_one_run_is_reported_for_that_run(problems):
     (line,) = problems({"data": "d.yaml", "runs": {"a": {"data": {"train": DATA["train"]}}}})
     assert line == "runs.a.data.val: missing, expected a mapping with the key ann-files"
 

@@ -74,7 +74,7 @@ def test_input_size_of_the_command_line(resolve, size):
     assert all(type(side) is int for side in found)
 
 
-def test_text_stays_text(resolve):
+def test_strings_stay_strings(resolve):
     settings = resolve(None, {"results": "4", "data": "null"})[""]
     assert (settings["results"], settings["data"]) == ("4", "null")
 
@@ -95,7 +95,7 @@ def test_text_stays_text(resolve):
         "torchvision://resnet18",
     ],
 )
-def test_a_download_must_name_its_digest(problems, templates, source):
+def test_a_download_address_must_contain_a_digest(problems, templates, source):
     for key, given in (("pretrained", source), ("pretrained.source", {"source": source})):
         (line,) = problems({"pretrained": given})
         assert line.startswith(f'{key}: found "')
@@ -112,7 +112,7 @@ def test_a_path_may_look_like_anything(resolve):
         assert settings["pretrained"]["source"] == settings["weights"] == path
 
 
-def test_learning_rate_has_one_place(problems, templates):
+def test_a_template_may_not_set_the_optimizers_learning_rate(problems, templates):
     path = write_template(templates, TEMPLATE.replace("AdamW,", "AdamW, lr: 1e-3,"))
     (line,) = problems({"template": "bad"})
     assert line.startswith(f"{path}: optimizer.lr: found 0.001 (number), expected no key here")
