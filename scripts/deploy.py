@@ -1,4 +1,4 @@
-"""Pack a model folder with the code that runs it."""
+"""Pack a model folder and the code that runs it into an archive."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Write what the build would do to plan.svg and plan.txt, and print it."""
+"""Write the plan of the build to plan.svg and plan.txt, and print it."""
 
 import dataclasses
 import logging
@@ -15,12 +15,12 @@ from detmake.report import plan_drawing
 
 
 def name_of(file) -> str:
-    """The name by which a user calls a file."""
+    """Return a file's name as users write it."""
     return file.storage_object.query if file.is_storage else str(file)
 
 
 def reasons_of(job, dag) -> list[str]:
-    """Why a job has to run by itself, from what Snakemake has found out."""
+    """Return why a job is stale, other jobs aside, according to Snakemake."""
     reason, recorded = dag.reason(job), dag.workflow.persistence
     reasons = []
     if reason.forced:
@@ -50,7 +50,7 @@ def reasons_of(job, dag) -> list[str]:
 
 
 def planned(dag) -> list[plan.Job]:
-    """All jobs that make files, stale or not."""
+    """Return all jobs that write files, stale or not."""
     jobs = [job for job in dag.jobs if job.output]
     return [
         plan.Job(
@@ -80,7 +80,7 @@ with SnakemakeApi(OutputSettings(dryrun=True, log_level_override=logging.WARNING
         workflow.dag(
             dataclasses.replace(snakemake.params.dag_settings, targets=frozenset(targets))
         ).execute_workflow(executor="dryrun", execution_settings=ExecutionSettings(lock=False))
-        # Snakemake publishes reasons as sentences only; the graph itself has them in parts.
+        # Snakemake's API gives reasons as sentences only; its internal graph has the parts.
         jobs = planned(workflow._workflow.dag)
     except Exception as error:
         api.print_exception(error)

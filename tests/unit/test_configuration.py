@@ -1,102 +1,25 @@
+"""Settings of each run, merged from all their sources."""
+
 import copy
 import json
-from pathlib import Path
 
+import configuration_case
 import pytest
 import yaml
-from jsonschema import Draft202012Validator
+from configuration_case import CONFIG, DATA, SCHEMA, TEMPLATE, TEMPLATES, write_template
 
 from detmake.build import configuration
-from detmake.errors import InputError
 
-CONFIG = Path(__file__).parents[2] / "config"
-SCHEMA = CONFIG.parent / "rules/schema.yaml"
-TEMPLATES = CONFIG.parent / "templates"
-EXPERIMENTS = sorted(set(CONFIG.glob("*.yaml")) - {SCHEMA})
+resolve, problems = configuration_case.resolve, configuration_case.problems
+templates = configuration_case.templates
 
-DATA = {
-    "train": {"ann-files": "train/_annotations.coco.json", "data-roots": "train"},
-    "val": {"ann-files": "valid/_annotations.coco.json"},
-}
-TEMPLATE = """\
-name: Small
-task: DETECTION
-id: Small_Detector
-model: {type: ATSS, backbone: {type: MobileNetV2, out_indices: [2, 4]}}
-pipeline: [{type: RandomFlip, prob: 0.5}]
-optimizer: {type: AdamW, weight_decay: 5e-2}
-"""
+EXPERIMENTS = sorted(CONFIG.glob("*.yaml"))
 
 
-@pytest.fixture
-def templates(tmp_path):
-    folder = tmp_path / "templates"
-    folder.mkdir()
-    (folder / "atss_mobilenetv2.yaml").write_text(
-        TEMPLATE + "input_size: [512, 384]\nlearning_parameters: {learning_rate: 2e-3}\n"
-    )
-    (folder / "ssd_mobilenetv2.yaml").write_text(
-        TEMPLATE.replace("Small", "Other") + "learning_parameters: {batch_size: 16}\n"
-    )
-    return folder
+# Defaults
 
 
-@pytest.fixture
-def resolve(templates):
-    def call(file_config=None, command_line=None):
-        file_config = {"data": DATA} if file_config is None else file_config
-        return configuration.resolve(file_config, command_line or {}, SCHEMA, templates)
-
-    return call
-
-
-@pytest.fixture
-def problems(resolve):
-    """Return the lines of the error, which there must be."""
-
-    def call(file_config, command_line=None, with_data=True):
-        file_config = {"data": DATA, **file_config} if with_data else file_config
-        with pytest.raises(InputError) as caught:
-            resolve(file_config, command_line)
-        header, *lines = str(caught.value).splitlines()
-        assert header.startswith("The configuration has ")
-        return [line.strip() for line in lines]
-
-    return call
-
-
-def write_template(templates, text):
-    path = templates / "bad.yaml"
-    path.write_text(text)
-    return path
-
-
-# The schema
-
-
-def test_schema_is_valid_and_its_defaults_satisfy_it():
-    schema = yaml.safe_load(SCHEMA.read_text())
-    Draft202012Validator.check_schema(schema)
-
-    def defaults(part):
-        if "default" in part:
-            yield part, part["default"]
-        for nested in part.get("properties", {}).values():
-            yield from defaults(nested)
-
-    found = list(defaults(schema))
-    assert len(found) > 15
-    for part, default in found:
-        Draft202012Validator(part).validate(default)
-
-
-def test_every_key_but_the_shared_ones_may_differ_between_runs():
-    schema = yaml.safe_load(SCHEMA.read_text())
-    shared = {"runs", "results", "bccd_url", "plan"}
-    assert set(schema["$defs"]["run"]["properties"]) == set(schema["properties"]) - shared
-
-
-def test_defaults_of_the_schema_fill_what_nobody_gives(resolve):
+def test_defaults_fill_keys_that_no_layer_sets(resolve):
     (settings,) = resolve().values()
     assert settings["learning_parameters"] == {
         "batch_size": 8,
@@ -131,7 +54,7 @@ def test_defaults_of_the_schema_fill_what_nobody_gives(resolve):
     assert "runs" not in settings
 
 
-def test_generic_learning_rate_is_the_tutorials(resolve):
+def test_default_learning_rate_is_the_tutorials(resolve):
     settings = resolve({"data": DATA, "template": "ssd_mobilenetv2"})[""]
     assert settings["learning_parameters"]["learning_rate"] == 0.004
 
@@ -183,7 +106,7 @@ def test_a_run_may_choose_another_template(resolve):
     assert runs["ssd"]["input_size"] == [416, 320]
 
 
-def test_template_of_the_command_line_is_that_of_every_run(resolve):
+def test_template_on_the_command_line_applies_to_every_run(resolve):
     runs = resolve(
         {"data": DATA, "runs": {"a": {"template": "atss_mobilenetv2"}}},
         {"template": "ssd_mobilenetv2"},
@@ -236,7 +159,7 @@ def test_sections_without_content_count_as_absent(resolve):
     assert set(resolve({"data": DATA, "runs": None})) == {""}
 
 
-def test_what_is_given_is_not_changed_and_runs_share_nothing(resolve):
+def test_inputs_are_not_changed_and_runs_share_no_objects(resolve):
     given = {"data": copy.deepcopy(DATA), "runs": {"a": {"device": "CPU"}, "b": None}}
     before = copy.deepcopy(given)
     runs = resolve(given)
@@ -245,54 +168,6 @@ def test_what_is_given_is_not_changed_and_runs_share_nothing(resolve):
     runs["a"]["input_size"].clear()
     assert given == before
     assert runs["b"] == resolve(before)["b"]
-
-
-# Coercion
-
-
-@pytest.mark.parametrize(
-    ("section", "key", "text", "value"),
-    [
-        ("learning_parameters", "batch_size", "4", 4),
-        ("learning_parameters", "num_iters", "1e2", 100),
-        ("learning_parameters", "learning_rate", "1e-3", 0.001),
-        ("learning_parameters", "learning_rate", "2.5E-4", 0.00025),
-        ("learning_parameters", "learning_rate", ".5", 0.5),
-        ("learning_parameters", "learning_rate", "1", 1.0),
-        ("learning_parameters", "learning_rate", 1, 1.0),
-        ("learning_parameters", "batch_size", 4.0, 4),
-        ("learning_parameters", "enable_early_stopping", "false", False),
-        ("learning_parameters", "enable_early_stopping", "True", True),
-        ("learning_parameters", "learning_rate_schedule", "Cosine", "cosine"),
-        ("pot_parameters", "preset", "Mixed", "mixed"),
-        ("pot_parameters", "preset", "PERFORMANCE", "performance"),
-        ("resources", "gpus", "2", 2),
-        ("resources", "gpu_partition", "12", "12"),
-    ],
-)
-@pytest.mark.parametrize("source", ["file", "line", "run"])
-def test_values_take_the_type_of_the_schema(resolve, source, section, key, text, value):
-    part = {section: {key: text}}
-    if source == "line":
-        settings = resolve(None, part)[""]
-    elif source == "file":
-        settings = resolve({"data": DATA, **part})[""]
-    else:
-        settings = resolve({"data": DATA, "runs": {"r": part}})["r"]
-    assert settings[section][key] == value
-    assert type(settings[section][key]) is type(value)
-
-
-@pytest.mark.parametrize("size", ["[96, 64]", ["96", "64"], [96.0, 64]])
-def test_input_size_of_the_command_line(resolve, size):
-    found = resolve(None, {"input_size": size})[""]["input_size"]
-    assert found == [96, 64]
-    assert all(type(side) is int for side in found)
-
-
-def test_text_stays_text(resolve):
-    settings = resolve(None, {"results": "4", "data": "null"})[""]
-    assert (settings["results"], settings["data"]) == ("4", "null")
 
 
 # Backbone
@@ -334,7 +209,7 @@ def test_backbone_is_merged_into_one_of_its_type_and_replaces_another(
     assert "backbone" not in settings
 
 
-def test_backbone_is_merged_into_that_of_the_runs_own_template(resolve, templates):
+def test_backbone_is_merged_into_the_backbone_of_the_runs_template(resolve, templates):
     (templates / "resnet.yaml").write_text(
         TEMPLATE.replace("MobileNetV2, out_indices: [2, 4]", "ResNet, depth: 101, style: caffe")
     )
@@ -433,7 +308,7 @@ def test_pretrained_has_one_form_and_the_strongest_layer_counts(
     assert resolve(given, line)["r"]["pretrained"] == expected
 
 
-def test_template_says_null_or_nothing(resolve, with_pretrained):
+def test_pretrained_may_be_null(resolve, with_pretrained):
     with_pretrained("")
     assert resolve()[""]["pretrained"] is None
     with_pretrained("old.pth")
@@ -457,40 +332,7 @@ def test_pretrained_of_the_template_is_that_of_its_own_backbone(resolve, with_pr
     assert found["resnet"]["pretrained"] == {"source": "file.pth", "channel_order": None}
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        "https://example.org/cspnext_rsb-600e.pth",
-        "https://example.org/model.pth",
-        "https://example.org/model-ff34753d.pt",
-        "https://example.org/modelff34753d.pth",
-        "https://example.org/model-ff34753.pth",
-        "https://example.org/model-ff34753g.pth",
-        "https://example.org/model-ff34753d.pth?download=1",
-        "https://example.org/?file=model-ff34753d.pth",
-        "https://model-ff34753d.pth",
-        "ftp://example.org/model-ff34753d.pth",
-        "torchvision://resnet18",
-    ],
-)
-def test_a_download_must_name_its_digest(problems, templates, source):
-    for key, given in (("pretrained", source), ("pretrained.source", {"source": source})):
-        (line,) = problems({"pretrained": given})
-        assert line.startswith(f'{key}: found "')
-        assert "whose file name ends in '-', the first 8 digits of the file's SHA-256" in line
-        assert "download it and give its path" in line
-    path = write_template(templates, f"{TEMPLATE}pretrained: '{source}'\n")
-    (line,) = problems({"template": "bad"})
-    assert line.startswith(f"{path}: pretrained: found ")
-
-
-def test_a_path_may_look_like_anything(resolve):
-    for path in ("http.pth", "a b/model.pt", "./none", "/data/x:y.pth"):
-        settings = resolve({"data": DATA, "pretrained": path, "weights": path})[""]
-        assert settings["pretrained"]["source"] == settings["weights"] == path
-
-
-# Weights of one's own
+# The user's own weights
 
 
 @pytest.mark.parametrize("value", [None, "null", "NONE"])
@@ -511,11 +353,7 @@ def test_weights_of_the_strongest_layer(resolve, value):
 
 def test_settings_hold_the_template(resolve):
     settings = resolve()[""]
-    assert (settings["name"], settings["task"], settings["id"]) == (
-        "Small",
-        "DETECTION",
-        "Small_Detector",
-    )
+    assert (settings["name"], settings["id"]) == ("Small", "Small_Detector")
     assert settings["model"]["backbone"] == {"type": "MobileNetV2", "out_indices": [2, 4]}
     assert settings["pipeline"] == [{"type": "RandomFlip", "prob": 0.5}]
     assert settings["optimizer"] == {"type": "AdamW", "weight_decay": 0.05}  # written as 5e-2
@@ -552,25 +390,25 @@ def test_template_path_must_be_of_a_yaml_file(problems, tmp_path):
     assert "expected the path of a .yaml file" in line
 
 
-def test_unknown_template_says_who_asked_for_it(problems):
+def test_unknown_template_names_the_run_or_command_line(problems):
     (line,) = problems({"runs": {"x": {"template": "ssd"}, "y": None}})
     assert line.startswith('runs.x.template: found "ss')
     (line,) = problems({"runs": {"x": None}}, {"template": "ssd"})
     assert line.startswith('template (command line): found "ssd"')
 
 
-def test_template_names_its_file(problems, templates):
+def test_mistakes_in_a_template_name_its_file(problems, templates):
     path = write_template(
         templates,
-        TEMPLATE.replace("DETECTION", "SEGMENTATION").replace("optimizer", "optimiser")
-        + "input_size: [512]\nlearning_parameters: {batch_size: 0}\n",
+        TEMPLATE.replace("optimizer", "optimiser")
+        + "task: DETECTION\ninput_size: [512]\nlearning_parameters: {batch_size: 0}\n",
     )
     lines = problems({"template": "bad", "runs": {"a": {"device": "cpu"}}})
     assert all(line.startswith(f"{path}: ") for line in lines)
     text = [line.removeprefix(f"{path}: ") for line in lines]
-    assert "optimizer: missing, expected MMEngine's dict of the optimizer" in text
+    assert "optimizer: missing, expected an MMEngine dict of the optimizer" in text
     assert any(line.startswith("optimiser: unknown key (did you mean optimizer?)") for line in text)
-    assert 'task: found "SEGMENTATION" (string), expected one of DETECTION' in text
+    assert any(line.startswith("task: unknown key; allowed: name, id, model") for line in text)
     assert any(
         line.startswith("input_size: found [512] (list), expected a list of 2") for line in text
     )
@@ -583,7 +421,7 @@ def test_template_names_its_file(problems, templates):
 @pytest.mark.parametrize(
     "key",
     [
-        *("name", "task", "id", "model", "pipeline", "optimizer"),
+        *("name", "id", "model", "pipeline", "optimizer"),
         *("model.type", "model.backbone", "model.backbone.type"),
     ],
 )
@@ -599,13 +437,6 @@ def test_template_must_be_complete(problems, templates, key):
     assert line.startswith(f"{path}: {key}: missing, expected ")
 
 
-def test_learning_rate_has_one_place(problems, templates):
-    path = write_template(templates, TEMPLATE.replace("AdamW,", "AdamW, lr: 1e-3,"))
-    (line,) = problems({"template": "bad"})
-    assert line.startswith(f"{path}: optimizer.lr: found 0.001 (number), expected nothing")
-    assert "learning_parameters.learning_rate" in line
-
-
 @pytest.mark.parametrize(
     ("text", "found"),
     [
@@ -614,7 +445,7 @@ def test_learning_rate_has_one_place(problems, templates):
         ("- a\n- b", 'found ["a", "b"] (list), expected a mapping'),
     ],
 )
-def test_template_that_is_none(problems, templates, text, found):
+def test_a_file_that_is_not_a_template(problems, templates, text, found):
     path = write_template(templates, text)
     (line,) = problems({"template": str(path)})
     assert line.startswith(f"{path}: {found}")
@@ -623,18 +454,8 @@ def test_template_that_is_none(problems, templates, text, found):
 # Errors
 
 
-def test_unknown_key_names_the_allowed_ones_and_a_close_match(problems):
-    (line,) = problems({"learning_parameters": {"batchsize": 4}})
-    assert line == (
-        "learning_parameters.batchsize: unknown key (did you mean batch_size?); allowed: "
-        "batch_size, learning_rate, learning_rate_warmup_iters, learning_rate_schedule, "
-        "learning_rate_patience, num_iters, enable_early_stopping, early_stop_patience, "
-        "use_adaptive_interval, num_workers, seed"
-    )
-
-
 def test_a_batch_that_gpus_cannot_share_evenly(problems, resolve):
-    """Each place of the mistake is told once, before anything runs."""
+    """Each mistake is reported once, before any job runs."""
     found = problems(
         {
             "resources": {"gpus": 3},
@@ -653,193 +474,6 @@ def test_a_batch_that_gpus_cannot_share_evenly(problems, resolve):
     assert resolve({"data": DATA, "resources": {"gpus": 4}})[""]["resources"]["gpus"] == 4
 
 
-@pytest.mark.parametrize(
-    ("given", "start"),
-    [
-        ({"tempalte": "x"}, "tempalte: unknown key (did you mean template?); allowed: template, "),
-        (
-            {"batch_size": 4},
-            "batch_size: unknown key (did you mean learning_parameters.batch_size?)",
-        ),
-        ({"zzz": 4}, "zzz: unknown key; allowed: template, "),
-        ({1: 4}, "1: unknown key; allowed: template, "),
-        ({"model": {"type": "SSD"}}, "model: unknown key"),
-        ({"name": "mine"}, "name: unknown key"),
-        ({"runs": {"a": {"results": "x"}}}, "runs.a.results: unknown key; allowed: template, "),
-        ({"runs": {"a": {"runs": {}}}}, "runs.a.runs: unknown key"),
-        ({"pot_parameters": {"num_iters": 1}}, "pot_parameters.num_iters: unknown key"),
-    ],
-)
-def test_unknown_keys(problems, given, start):
-    (line,) = problems(given)
-    assert line.startswith(start)
-
-
-@pytest.mark.parametrize(
-    ("given", "line"),
-    [
-        (
-            {"learning_parameters": {"batch_size": "four"}},
-            'learning_parameters.batch_size: found "four" (string), '
-            "expected an integer, at least 1",
-        ),
-        (
-            {"learning_parameters": {"batch_size": True}},
-            "learning_parameters.batch_size: found true (boolean), expected an integer, at least 1",
-        ),
-        (
-            {"learning_parameters": {"num_iters": 2.5}},
-            "learning_parameters.num_iters: found 2.5 (number), expected an integer, at least 1",
-        ),
-        (
-            {"learning_parameters": {"seed": None}},
-            "learning_parameters.seed: found null, expected an integer, at least 0, "
-            "at most 4294967295",
-        ),
-        (
-            {"learning_parameters": {"learning_rate": 0}},
-            "learning_parameters.learning_rate: found 0.0 (number), "
-            "expected a finite number, above 0",
-        ),
-        (
-            {"learning_parameters": {"learning_rate": ".nan"}},
-            "learning_parameters.learning_rate: found NaN (number), "
-            "expected a finite number, above 0",
-        ),
-        (
-            {"learning_parameters": {"learning_rate": float("inf")}},
-            "learning_parameters.learning_rate: found Infinity (number), expected a finite number, "
-            "above 0",
-        ),
-        (
-            {"learning_parameters": {"learning_rate": True}},
-            "learning_parameters.learning_rate: found true (boolean), "
-            "expected a finite number, above 0",
-        ),
-        (
-            {"learning_parameters": {"batch_size": "[4"}},
-            'learning_parameters.batch_size: found "[4" (string), expected an integer, at least 1',
-        ),
-        (
-            {"template": ""},
-            'template: found "" (string), expected a string, not empty',
-        ),
-        (
-            {"template": 5},
-            "template: found 5 (integer), expected a string, not empty",
-        ),
-        (
-            {"learning_parameters": {"enable_early_stopping": 1}},
-            "learning_parameters.enable_early_stopping: found 1 (integer), expected true or false",
-        ),
-        (
-            {"learning_parameters": {"learning_rate_schedule": "step"}},
-            'learning_parameters.learning_rate_schedule: found "step" (string), '
-            "expected one of plateau, cosine",
-        ),
-        (
-            {"learning_parameters": [1]},
-            "learning_parameters: found [1] (list), expected a mapping",
-        ),
-        (
-            {"postprocessing": {"confidence_threshold": 1.5}},
-            "postprocessing.confidence_threshold: found 1.5 (number), "
-            "expected a finite number, at least 0, at most 1",
-        ),
-        (
-            {"evaluation": {"subset": "train"}},
-            'evaluation.subset: found "train" (string), expected one of val, test',
-        ),
-        (
-            {"input_size": [416, 300]},
-            "input_size[1]: found 300 (integer), "
-            "expected an integer, at least 64, at most 2048, a multiple of 32",
-        ),
-        (
-            {"input_size": [32, 64]},
-            "input_size[0]: found 32 (integer), "
-            "expected an integer, at least 64, at most 2048, a multiple of 32",
-        ),
-        (
-            {"input_size": 416},
-            "input_size: found 416 (integer), expected a list of 2, each an integer, at least 64, "
-            "at most 2048, a multiple of 32",
-        ),
-        (
-            {"data": {**DATA, "val": {"data-roots": "val"}}},
-            "data.val.ann-files: missing, expected the path of a COCO annotation file",
-        ),
-        (
-            {"runs": {"slow": {"learning_parameters": {"seed": -1}}}},
-            "runs.slow.learning_parameters.seed: found -1 (integer), "
-            "expected an integer, at least 0, at most 4294967295",
-        ),
-        (
-            {"runs": {"slow": 5}},
-            "runs.slow: found 5 (integer), expected a mapping",
-        ),
-        ({"backbone": "ResNet"}, 'backbone: found "ResNet" (string), expected a mapping'),
-        (
-            {"backbone": [RESNET]},
-            'backbone: found [{"type": "ResNet", "depth": 18}] (list), expected a mapping',
-        ),
-        (
-            {"runs": {"r": {"backbone": {"type": 18}}}},
-            "runs.r.backbone.type: found 18 (integer), expected a string, not empty",
-        ),
-        (
-            {"backbone": {"norm_cfg": {"eps": [".nan"]}}},
-            "backbone.norm_cfg.eps[0]: found NaN (number), "
-            "expected a value as MMDetection takes it, numbers finite",
-        ),
-        (
-            {"pretrained": {"source": "x.pth", "channel_order": "gbr"}},
-            'pretrained.channel_order: found "gbr" (string), expected one of rgb, bgr',
-        ),
-        (
-            {"pretrained": {"source": "x.pth", "channels": "rgb"}},
-            "pretrained.channels: unknown key; allowed: source, channel_order",
-        ),
-        (
-            {"weights": ""},
-            'weights: found "" (string), expected the path of a finished snapshot or '
-            "checkpoint, or null",
-        ),
-        (
-            {"weights": 4},
-            "weights: found 4 (integer), expected the path of a finished snapshot or "
-            "checkpoint, or null",
-        ),
-        (
-            {"resources": {"gpus": 0}},
-            "resources.gpus: found 0 (integer), expected an integer, at least 1",
-        ),
-        (
-            {"resources": {"partition": ""}},
-            'resources.partition: found "" (string), expected partition of a Slurm cluster '
-            "for jobs without a GPU, or null, the cluster's default",
-        ),
-    ],
-)
-def test_wrong_values(problems, given, line):
-    assert problems(given) == [line]
-
-
-@pytest.mark.parametrize(
-    "path", ["/tmp/x", "results/", "../x", "a/./b", "a//b", "", ".", "a{b}", 4]
-)
-def test_results_is_a_plain_relative_folder(problems, path):
-    (line,) = problems({"results": path})
-    assert line.startswith("results: found ")
-    assert ", expected the relative path of a folder, " in line
-
-
-def test_long_values_are_shortened(problems):
-    (line,) = problems({"device": "x" * 500})
-    assert line.endswith("... (string), expected one of auto, cpu, cuda")
-    assert len(line) < 150
-
-
 def test_data_is_required(problems):
     (line,) = problems({"runs": {"a": None, "b": {"device": "cpu"}}}, with_data=False)
     assert line.startswith("data: missing, expected the path of a data.yaml")
@@ -847,7 +481,7 @@ def test_data_is_required(problems):
     assert [line.split(":")[0] for line in lines] == ["data.train", "data.val"]
 
 
-def test_pretrained_is_never_pieced_together(problems, resolve):
+def test_pretrained_is_replaced_as_a_whole(problems, resolve):
     with_order = {"source": "x.pth", "channel_order": "rgb"}
     (line,) = problems(
         {"pretrained": with_order, "runs": {"r": {"pretrained": {"channel_order": "bgr"}}}}
@@ -858,14 +492,7 @@ def test_pretrained_is_never_pieced_together(problems, resolve):
     assert found["r"]["pretrained"]["channel_order"] is None
 
 
-@pytest.mark.parametrize("value", ["", 4, True, [URL]])
-def test_pretrained_of_a_wrong_type(problems, value):
-    (line,) = problems({"pretrained": value})
-    assert line.startswith("pretrained: found ")
-    assert ", expected null, a path, an http or https address whose file name ends in" in line
-
-
-def test_what_is_missing_in_a_run_alone_is_said_of_the_run(problems):
+def test_a_key_missing_in_one_run_is_reported_for_that_run(problems):
     (line,) = problems({"data": "d.yaml", "runs": {"a": {"data": {"train": DATA["train"]}}}})
     assert line == "runs.a.data.val: missing, expected a mapping with the key ann-files"
 
@@ -876,41 +503,6 @@ def test_command_line_is_named(problems):
         "learning_parameters.batch_size (command line): found 0 (integer), "
         "expected an integer, at least 1"
     )
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "dataset",
-        "logs",
-        "openvino",
-        "pot",
-        "nncf",
-        "deploy",
-        "demo",
-        "checkpoints",
-        "benchmarks",
-        "confidence_threshold",
-    ],
-)
-def test_reserved_names_of_runs(problems, resolve, name):
-    (line,) = problems({"runs": {name: None}})
-    assert line.startswith(
-        f"runs.{name}: the build writes a file or folder of that name; reserved:"
-    )
-    assert {"dataset", "pot", "benchmarks"} <= set(line.split("reserved: ")[1].split(", "))
-    assert f"{name}2" in resolve({"data": DATA, "runs": {f"{name}2": None}})
-
-
-@pytest.mark.parametrize("name", ["a b", "-a", "_a", "a.b", "a/b", "", "é"])
-def test_names_of_runs(problems, name):
-    (line,) = problems({"runs": {name: None}})
-    assert f'found "{name}" (string) as a name, expected a name of letters, digits' in line
-
-
-def test_names_of_runs_that_yaml_does_not_read_as_text(problems):
-    (line,) = problems({"runs": {8: None}})
-    assert line.startswith("runs.8: found 8 (integer) as a name, expected a name of letters")
 
 
 def test_all_sources_are_reported_at_once(problems, templates):

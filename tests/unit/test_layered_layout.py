@@ -1,4 +1,4 @@
-"""Layouts of directed acyclic graphs: nothing overlaps, everything goes down."""
+"""Layouts of directed acyclic graphs: no overlaps, and all edges go down."""
 
 from itertools import pairwise
 
@@ -9,7 +9,7 @@ from detmake.report.layered_layout import layered_layout
 
 CHAIN = {0: [], 1: [0], 2: [1]}
 DIAMOND = {0: [], 1: [0], 2: [0], 3: [1, 2, 0]}
-#: Two parents each for two children, given so that the order of the input makes edges cross.
+#: In the given order of nodes, the two edges cross.
 CROSSED = {"a": [], "b": [], "x": ["b"], "y": ["a"]}
 
 
@@ -53,7 +53,7 @@ def test_edges_go_down_layer_by_layer_and_pass_no_node(needs):
                 assert layer != other_layer or abs(column - other_column) > 0.5
 
 
-def test_no_edges_cross_where_they_need_not():
+def test_avoidable_crossings_are_avoided():
     places = layered_layout(CROSSED).places
     assert (places["a"][0] < places["b"][0]) == (places["y"][0] < places["x"][0])
 
@@ -62,7 +62,7 @@ def test_a_chain_is_straight():
     assert layered_layout(CHAIN).places == {0: (0, 0), 1: (0, 1), 2: (0, 2)}
 
 
-def test_what_needs_nothing_is_right_above_what_needs_it():
+def test_a_node_without_needs_is_just_above_its_user():
     places = layered_layout({"a": [], "b": ["a"], "c": ["b", "late"], "late": []}).places
     assert places["late"][1] == 1
 

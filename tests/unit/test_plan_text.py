@@ -1,4 +1,4 @@
-"""Plans in words and pictures, from jobs that are written down here."""
+"""Text and pictures of plans."""
 
 import math
 from xml.etree import ElementTree
@@ -18,7 +18,7 @@ JOBS = [
 ]
 
 
-def test_the_text_lists_jobs_in_an_order_in_which_they_can_run():
+def test_the_text_lists_jobs_in_build_order():
     assert plan.text(JOBS, "Plan of all").splitlines() == [
         "Plan of all: 2 of 3 jobs to run",
         "",
@@ -51,13 +51,13 @@ PARAMETERS = {
     ),
     "a word": (["'p.preset: \"a\"'"], ["'p.preset: \"b\"'"], ["p.preset: a → b"]),
     "a new one": ([], ["'train.seed: 1'"], ["train.seed: now 1"]),
-    "one less": (["'train.seed: 1'"], [], ["train.seed: no longer 1"]),
+    "a removed one": (["'train.seed: 1'"], [], ["train.seed: no longer 1"]),
     "contents": (
         [f"'code/a.py: {'0' * 16}'", f"'code/b.py: {'0' * 16}'"],
         [f"'code/a.py: {'f' * 16}'"],
         ["code/a.py changed", "code/b.py changed"],
     ),
-    "contents that were made by the build": (
+    "contents that the build has written": (
         ["None"],
         [f"'images in data/train: {'f' * 16}'"],
         ["images in data/train changed"],
@@ -67,8 +67,12 @@ PARAMETERS = {
         [f"'model.neck.key{index}: 2'" for index in range(9)],
         ["model: 18 values changed"],
     ),
-    "what is not told in a line": (["'x'"], ["'y'", "inf"], ["url: now 'y'", "seconds: now inf"]),
-    "nothing that has a name": (["'x'"], [], ["parameters changed"]),
+    "values without a name of their own": (
+        ["'x'"],
+        ["'y'", "inf"],
+        ["url: now 'y'", "seconds: now inf"],
+    ),
+    "no named value": (["'x'"], [], ["parameters changed"]),
 }
 
 
@@ -85,7 +89,7 @@ def test_changed_files():
 
 
 def read(svg: str) -> tuple[list[ElementTree.Element], set[tuple[int, int]]]:
-    """The boxes of a picture, and its edges."""
+    """Return the boxes and the edges of a picture."""
     root = ElementTree.fromstring(svg)
     boxes = [group for group in root.iter(f"{SVG}g") if "job" in group.get("class").split()]
     edges = [path for path in root.iter(f"{SVG}path") if "edge" in path.get("class", "").split()]
@@ -105,7 +109,7 @@ def test_the_picture_has_a_box_for_each_job_and_an_edge_for_each_dependency():
     assert kinds == ["job stale", "job fresh", "job stale cause"]
 
 
-def test_what_is_too_long_for_a_box_is_in_its_tooltip():
+def test_the_tooltip_has_the_full_text_of_a_box():
     files = [f"{'long/' * 20}{name}" for name in ("a.xml", "b.xml")]
     job = Job("Training " + "x" * 99, files, reasons=["key: now " + "y" * 99])
     (box,), _ = read(plan_drawing.svg([job], "Plan"))

@@ -65,7 +65,6 @@ def rows(tmp_path_factory):
         patch.chdir(working_directory)
         found = table(paths)
     assert list(found.columns) == [
-        "task",
         "id",
         "name",
         "backbone",
@@ -80,32 +79,28 @@ def rows(tmp_path_factory):
 
 def test_there_is_a_row_for_each_template(rows):
     assert {
-        name: (row["task"], row["id"], row["name"], row["backbone"], row["input size"])
+        name: (row["id"], row["name"], row["backbone"], row["input size"])
         for name, row in rows.items()
     } == {
         "atss_mobilenetv2": (
-            "DETECTION",
             "Custom_Object_Detection_Gen3_ATSS",
             "ATSS-MobileNetV2",
             "MobileNetV2",
             "992×736",
         ),
         "rtmdet_tiny": (
-            "DETECTION",
             "Custom_Object_Detection_RTMDet_Tiny",
             "RTMDet-tiny",
             "CSPNeXt",
             "640×640",
         ),
         "ssd_mobilenetv2": (
-            "DETECTION",
             "Custom_Object_Detection_Gen3_SSD",
             "SSD-MobileNetV2",
             "MobileNetV2",
             "512×384",
         ),
         "yolox_tiny": (
-            "DETECTION",
             "Custom_Object_Detection_YOLOX",
             "YOLOX-tiny",
             "CSPDarknet",

@@ -1,4 +1,4 @@
-"""What a result depends on besides its input files: settings, and the library's source."""
+"""Describe what a result depends on besides its input files: settings and library modules."""
 
 import hashlib
 import json
@@ -9,11 +9,11 @@ from typing import Any
 
 
 def lines(name: str, value: Any) -> dict[str, str]:
-    """Describe a setting in lines of text, one for each value in it, that differ where it differs.
+    """Describe a setting, one line per value; a changed value changes its line.
 
     Args:
-        name: what the setting is called.
-        value: what JSON can hold; mappings are described value by value.
+        name: name of the setting.
+        value: a JSON value; mappings are described value by value.
 
     Returns:
         The lines, by dotted name: `{"pot_parameters.preset": 'pot_parameters.preset: "mixed"'}`.
@@ -28,15 +28,15 @@ def lines(name: str, value: Any) -> dict[str, str]:
 
 
 def source_digests(script: Path) -> dict[str, str]:
-    """Digests of the modules beside a script that it imports, directly or through others.
+    """Hash the modules below a script's folder that it imports, directly or indirectly.
 
-    The script itself is not part of it, nor are installed packages.
+    The script itself and installed packages are not included.
 
     Args:
-        script: a Python file; only modules below its folder count.
+        script: a Python file.
 
     Returns:
-        Hexadecimal SHA-256 of each file by its path below the script's folder.
+        Hexadecimal SHA-256 of each file, by its path relative to the script's folder.
     """
     folder = script.resolve().parent
     return {
@@ -46,11 +46,14 @@ def source_digests(script: Path) -> dict[str, str]:
 
 
 def imported_modules(script: Path, folder: Path) -> dict[str, Path]:
-    """Files of the modules that a script imports, directly or through others, by name.
+    """Find the modules below a folder that a script imports, directly or indirectly.
 
     Args:
         script: a Python file.
-        folder: only modules below it count, not installed packages.
+        folder: where the modules are searched; modules elsewhere are left out.
+
+    Returns:
+        The file of each module, by the module's name.
     """
     finder = ModuleFinder(path=[str(folder)])
     finder.run_script(str(script))

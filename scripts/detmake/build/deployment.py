@@ -1,4 +1,4 @@
-"""The archive that leaves the build: a model folder with the code that runs it."""
+"""Pack a model folder and the code that runs it into a self-contained archive."""
 
 import json
 import re
@@ -10,25 +10,30 @@ from detmake.artifacts import staged
 from detmake.build.dependencies import imported_modules
 from detmake.errors import InputError
 
-#: What the archive's code imports, and what that imports, from outside of the standard library.
+#: Packages that the archive's code needs, directly or indirectly, besides the standard library.
 REQUIREMENTS = ("numpy", "opencv-python-headless", "openvino", "openvino-telemetry")
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # so that equal content is an equal archive; ZIP knows none earlier
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # ZIP's earliest; a fixed time keeps the archive reproducible
 
 
 def write_archive(
     archive: Path, model: Path, demo: Path, readme: Path, lock: Path, license: Path
 ) -> None:
-    """Write a ZIP archive, whole or not at all, that detects objects where Python is.
+    """Write a self-contained archive that runs the detector wherever Python is installed.
+
+    The archive, a ZIP file, is written atomically.
 
     Args:
-        archive: the archive. Its files lie in a folder of its name.
+        archive: the file to write. Its content lies in one folder of the same name.
         model: a model folder (`detmake.runtime.model_folder`) with its `performance.json`.
-        demo: the script for the command line; it and the library's modules that it imports go
-            into the archive as they are. They lie beside it or in the folder above.
-        readme: template of its README, with `$` and the names of values in it.
-        lock: pinned requirements, from which those of `REQUIREMENTS` are taken.
+        demo: the command-line script. It and the library modules that it imports are copied
+            unchanged. The library lies in the folder above the script's.
+        readme: template of the archive's README, for `string.Template`.
+        lock: pinned requirements; the versions of `REQUIREMENTS` are copied from it.
         license: the license.
+
+    Raises:
+        InputError: if `lock` pins no version of one of `REQUIREMENTS`.
     """
     description = json.loads((model / "config.json").read_text(encoding="utf-8"))
     performance = json.loads((model / "performance.json").read_text(encoding="utf-8"))
@@ -52,7 +57,7 @@ def write_archive(
         texts[str(file.relative_to(library))] = file.read_text(encoding="utf-8")
     contents = {name: text.encode() for name, text in texts.items()}
     for file in sorted(path for path in model.iterdir() if path.is_file()):
-        if file.name != "weights.pth":  # to train on from, and nothing to run
+        if file.name != "weights.pth":  # continues training; the demo does not need it
             contents[f"model/{file.name}"] = file.read_bytes()
     with staged(archive.parent) as scratch, zipfile.ZipFile(scratch / archive.name, "w") as zipped:
         for name, content in sorted(contents.items()):

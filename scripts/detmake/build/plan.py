@@ -1,4 +1,4 @@
-"""What a build would do: its jobs, which of them are stale, and why, in words."""
+"""Describe in words which jobs of a build are stale, and why."""
 
 import ast
 import re
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 _WIDTH = 100
-#: Room that files leave to a short reason beside them.
+#: Columns reserved for a short reason beside the files.
 _ROOM_FOR_REASON = 14
-#: Reasons of one job that are told; a new template changes dozens of parameters.
+#: Most reasons listed per job; a new template changes dozens of parameters.
 _MAX_REASONS = 6
 _MAX_VALUE = 32
-#: Changes of one section of the configuration that are told one by one.
+#: Most changes of one configuration section that are listed one by one.
 _MAX_OF_SECTION = 4
-#: A parameter that says what it is about.
+#: A parameter that names what it describes.
 _LINE = re.compile(r"(?P<about>[^:]+): (?P<value>.*)", re.DOTALL)
-#: A value that stands for contents, and means nothing to a reader.
+#: A digest of contents; its value is of no use to a reader.
 _DIGEST = re.compile(r"[0-9a-f]{16}")
 
 
@@ -26,11 +26,11 @@ class Job:
     """A step of the build.
 
     Attributes:
-        name: what it does, in words.
-        files: what it makes.
-        needs: indices of the jobs, in the sequence that this one is part of, whose files it reads.
-        reasons: why it has to run, apart from other jobs; empty where nothing of its own is stale.
-        follows: files that it reads and that another job makes first.
+        name: description of the step.
+        files: files that it writes.
+        needs: indices, in the same sequence of jobs, of those whose files it reads.
+        reasons: why it must run, other jobs aside; empty if it is stale only because of them.
+        follows: files that it reads and that another stale job writes first.
     """
 
     name: str
@@ -41,17 +41,17 @@ class Job:
 
     @property
     def stale(self) -> bool:
-        """Whether the build would run it."""
+        """Whether the build would run this job."""
         return bool(self.reasons or self.follows)
 
     @property
     def mark(self) -> str:
-        """What the build does with it, in a word."""
+        """ "make" if the job is stale, otherwise "ok"."""
         return "make" if self.stale else "ok"
 
     @property
     def reason(self) -> str:
-        """Why it is stale, in one line; "up to date" where it is not."""
+        """Why the job is stale, in one line, or "up to date"."""
         told = list(self.reasons[:_MAX_REASONS])
         if more := len(self.reasons) - len(told):
             told.append(f"{more} more")
@@ -66,10 +66,10 @@ def summary(jobs: Sequence[Job]) -> str:
 
 
 def text(jobs: Sequence[Job], title: str) -> str:
-    """List the jobs in an order in which they can run, 100 columns wide.
+    """List the jobs in build order, 100 columns wide.
 
-    Each has a line of mark (`make` or `ok`), name, files and the reason, which goes into lines of
-    its own where there is no room for it.
+    Each job has a line with its mark (`make` or `ok`), name, files and reason. A reason that does
+    not fit is wrapped onto lines of its own.
     """
     names = [printable(job.name) for job in jobs]
     width = max(map(len, names), default=0)
@@ -96,7 +96,7 @@ def text(jobs: Sequence[Job], title: str) -> str:
 
 
 def build_order(jobs: Sequence[Job]) -> list[int]:
-    """Indices of the jobs, each after those that it needs and close to them."""
+    """Return the indices of the jobs, each after the jobs that it needs and close to them."""
     order: dict[int, None] = {}
 
     def visit(index: int) -> None:
@@ -112,7 +112,7 @@ def build_order(jobs: Sequence[Job]) -> list[int]:
 
 
 def abridged(files: Sequence[str], length: int = _WIDTH) -> str:
-    """Name the first of some files, from its end where it is too long, and count the others."""
+    """Name the first file, cut at its start if it is too long, and count the others."""
     if not files:
         return ""
     more = f" +{len(files) - 1}" if len(files) > 1 else ""
@@ -120,29 +120,29 @@ def abridged(files: Sequence[str], length: int = _WIDTH) -> str:
 
 
 def shortened(line: str, length: int, keep_end: bool = False) -> str:
-    """Cut a line to a number of characters, the ellipsis included."""
+    """Cut a line to `length` characters, ellipsis included."""
     if len(line) <= length:
         return line
     return f"…{line[len(line) - length + 1 :]}" if keep_end else f"{line[: length - 1].rstrip()}…"
 
 
 def printable(line: str) -> str:
-    """Replace characters that a file name may have but a line of text or XML may not."""
+    """Replace characters that are allowed in a file name but not in a line of text or in XML."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
 
 
 def parameter_changes(
     before: Collection[str], now: Collection[str], named: Mapping[str, Any]
 ) -> list[str]:
-    """Say which parameters of a job have changed, and how.
+    """Describe which parameters of a job have changed, and how.
 
-    Parameters that are lines of the form `what: value` are compared by what they are about. Of
-    others the build keeps no names, so that only the present value can be told.
+    Parameters of the form `name: value` are matched by that name. The build records no names of
+    other parameters, so that only their present value is known.
 
     Args:
-        before: values that only the last run had, as Python writes them (`repr`).
-        now: values that it did not have, likewise.
-        named: all present parameters.
+        before: values that only the last run had, as `repr` writes them.
+        now: values that only the present run has, likewise.
+        named: all present parameters by name.
 
     Returns:
         For example `['learning_parameters.seed: 0 → 1', 'detmake/metrics.py changed']`.
@@ -172,7 +172,7 @@ def parameter_changes(
 
 
 def _told(literals: Iterable[str]) -> dict[str, str]:
-    """The lines among some literals: what they are about, and the value."""
+    """Return the value of each `name: value` line among some literals, by name."""
     strings = (ast.literal_eval(literal) for literal in literals if literal[0] in "'\"")
     matches = map(_line, strings)
     return {match["about"]: match["value"] for match in matches if match}
@@ -197,7 +197,7 @@ def _shown(value: str) -> str:
 
 
 def file_changes(before: Iterable[str], now: Iterable[str]) -> list[str]:
-    """Say which input files a job did not have or has no longer."""
+    """Describe which input files are new and which are no longer used."""
     before, now = set(before), set(now)
     return [f"new input {file}" for file in sorted(now - before)] + [
         f"no longer an input: {file}" for file in sorted(before - now)

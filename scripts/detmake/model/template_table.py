@@ -21,7 +21,7 @@ def table(templates: Sequence[Path]) -> pd.DataFrame:
     """One row for each template file.
 
     Returns:
-        `task`, `id`, `name`, `backbone`; `input size` (width×height in pixels); `GFLOPs`, multiply-
+        `id`, `name`, `backbone`; `input size` (width×height in pixels); `GFLOPs`, multiply-
         adds of one image in 10⁹, as MMDetection counts them; `parameters` in 10⁶; `path`. The
         figures are of a network for 80 classes, without decoding.
     """
@@ -38,7 +38,6 @@ def table(templates: Sequence[Path]) -> pd.DataFrame:
         )
         rows.append(
             {
-                "task": template["task"],
                 "id": template["id"],
                 "name": template["name"],
                 "backbone": template["model"]["backbone"]["type"],

@@ -1,4 +1,4 @@
-"""Places for the nodes of a directed acyclic graph, in layers from top to bottom."""
+"""Lay out a directed acyclic graph in layers from top to bottom."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
@@ -11,21 +11,21 @@ from sklearn.isotonic import isotonic_regression
 
 Node = TypeVar("Node", bound=Hashable)
 
-#: Sweeps over the layers, down and up in turns.
+#: Number of sweeps over the layers, alternately down and up.
 _SWEEPS = 12
-#: Width of a line beside a node, in widths of nodes.
+#: Width of an edge that passes a layer, in node widths.
 _LINE = 0.1
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Places of nodes and lines.
+    """Positions of nodes and edges.
 
     Attributes:
-        places: for each node its (column, layer). Columns are in widths of a node with the gap
-            beside it, from 0 on: two nodes of a layer are at least 1 apart. Layers count from 0.
-        routes: for each edge (from, to) the (column, layer) of the node that it starts at, of each
-            layer that it passes, and of the node that it ends at. It passes no node.
+        places: (column, layer) of each node. Columns start at 0, in units of a node's width
+            including its gap; two nodes of a layer are at least 1 apart. Layers count from 0.
+        routes: for each edge (from, to), the (column, layer) where it starts, passes each layer
+            in between, and ends. An edge crosses no node.
     """
 
     places: dict[Hashable, tuple[float, int]]
@@ -36,10 +36,10 @@ def layered_layout(needs: Mapping[Node, Sequence[Node]]) -> Layout:
     """Lay out a graph so that every edge goes down and few of them cross.
 
     The method is Sugiyama's: layers by the longest path, an order within them by barycenters, and
-    columns by least squares. All edges from a node share one line until they part.
+    columns by least squares. The edges of a node share one line until they separate.
 
     Args:
-        needs: for each node the nodes that have an edge to it; no cycles.
+        needs: for each node, the nodes with an edge to it. The graph must have no cycles.
     """
     layer = _layers(needs)
     layers: list[list[Hashable]] = [[] for _ in range(max(layer.values(), default=-1) + 1)]
@@ -79,14 +79,14 @@ def layered_layout(needs: Mapping[Node, Sequence[Node]]) -> Layout:
 
 @dataclass(frozen=True)
 class _Passage:
-    """Where the edges of a node pass a layer."""
+    """The point where the edges from a node pass a layer."""
 
     source: Hashable
     layer: int
 
 
 def _layers(needs: Mapping[Node, Sequence[Node]]) -> dict[Node, int]:
-    """The layer of each node: below what it needs, or above what needs it where it needs none."""
+    """Put each node below its needs; put one without needs just above its first user."""
     layer: dict[Node, int] = {}
 
     def descend(node: Node) -> int:
@@ -143,7 +143,7 @@ def _crossings(layers: Sequence[Sequence], below: Mapping) -> int:
 
 
 def _columns(layers: Sequence[Sequence], above: Mapping, below: Mapping) -> dict:
-    """Columns near the mean of the neighbours' columns, in the given order and without overlap."""
+    """Place nodes near the mean column of their neighbours, in order and without overlap."""
     column: dict[Hashable, float] = {}
     offsets = []
     for nodes in layers:
@@ -158,7 +158,7 @@ def _columns(layers: Sequence[Sequence], above: Mapping, below: Mapping) -> dict
             for node in nodes:
                 near = (above if down else below).get(node) or (below if down else above).get(node)
                 wanted.append(np.mean([column[other] for other in near]) if near else column[node])
-            # The nearest places in this order: least squares under minimal distances.
+            # Least squares under minimum distances: the nearest positions that keep the order.
             placed = isotonic_regression(np.array(wanted) - offsets[index]) + offsets[index]
             column |= dict(zip(nodes, placed.tolist(), strict=True))
     left = min(column.values(), default=0.0)

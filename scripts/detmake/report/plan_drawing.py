@@ -1,4 +1,4 @@
-"""The picture of a plan: an SVG that needs no program and no font of its own."""
+"""Draw a plan as a self-contained SVG."""
 
 from collections.abc import Sequence
 from xml.etree import ElementTree
@@ -9,10 +9,10 @@ from detmake.report.layered_layout import layered_layout
 # Lengths in pixels.
 _WIDTH, _HEIGHT = 340, 62
 _GAP_ACROSS, _GAP_DOWN, _MARGIN, _HEADING = 28, 46, 24, 58
-# Characters of each line that fit into a box, in fonts that are rather wide.
+# Characters of each line that fit into a box, even in a wide font.
 _NAME_LENGTH, _FILE_LENGTH, _REASON_LENGTH = 44, 40, 54
 
-# Told apart without colour as well: by the border and by words.
+# States differ by border and words too, for readers who do not see the colours.
 _STYLE = """
 text { fill: #1f2933; font: 12px Helvetica, Arial, "Liberation Sans", "DejaVu Sans", sans-serif }
 .heading { font-size: 17px; font-weight: bold }
@@ -31,26 +31,27 @@ text { fill: #1f2933; font: 12px Helvetica, Arial, "Liberation Sans", "DejaVu Sa
 
 
 def svg(jobs: Sequence[Job], title: str) -> str:
-    """Draw the jobs as boxes, from those that come first down to the targets.
+    """Draw the jobs as boxes, from the first jobs at the top to the targets at the bottom.
 
-    A box has the job's name, its files and the reason why it is stale; the whole of these is its
-    tooltip. Jobs that are stale by themselves, jobs that follow from others, and jobs that are up
-    to date differ by colour, border and words.
+    A box shows the job's name, its files and why it is stale; its tooltip has their full text.
+    Jobs that are stale by themselves, jobs that follow from others, and jobs that are up to date
+    differ by colour, border and words.
 
     Args:
         jobs: the jobs, with `needs` as indices into this sequence.
-        title: heading.
+        title: heading of the picture.
 
     Returns:
         An SVG document with a group of class `job` for each job and a path of class `edge` for
-        each of its `needs`; they carry the indices of the jobs as `id`, `data-from` and `data-to`.
+        each of its `needs`. A group has the `id` job<index>; the attributes `data-from` and
+            `data-to` of a path are the indices of the needed job and of the job that needs it.
     """
     layout = layered_layout({index: job.needs for index, job in enumerate(jobs)})
     columns = [column for route in layout.routes.values() for column, _ in route]
     columns += [column for column, _ in layout.places.values()]
     layers = [layer for _, layer in layout.places.values()]
     width = max(columns, default=0) * (_WIDTH + _GAP_ACROSS) + _WIDTH + 2 * _MARGIN
-    width = max(width, 2 * _MARGIN + 640)  # of the legend
+    width = max(width, 2 * _MARGIN + 640)  # room for the legend
     height = _HEADING + max(layers, default=0) * (_HEIGHT + _GAP_DOWN) + _HEIGHT + 2 * _MARGIN
     root = _element(
         None,
@@ -78,12 +79,12 @@ def svg(jobs: Sequence[Job], title: str) -> str:
             orient="auto",
         )
         _element(marker, "path", d="M0 1 L10 5 L0 9 Z", fill=colour)
-    # White under all of it, or a dark page would swallow the lines.
+    # A white background keeps the lines visible on a dark page.
     _element(root, "rect", width="100%", height="100%", rx="8", fill="#ffffff")
     _element(root, "text", printable(title), x=_MARGIN, y=34, class_="heading")
     _element(root, "text", summary(jobs), x=_MARGIN, y=54)
     _legend(root, width - _MARGIN - 395)
-    # Those of stale jobs come last, on top of the others.
+    # Edges from stale jobs come last, on top of the others.
     for source, target in sorted(layout.routes, key=lambda edge: jobs[edge[0]].stale):
         route, stale = layout.routes[source, target], jobs[source].stale
         _element(
@@ -102,7 +103,7 @@ def svg(jobs: Sequence[Job], title: str) -> str:
 
 
 def _element(parent, tag: str, text: str | None = None, **attributes: object):
-    # class_ and marker_end are class and marker-end.
+    # Keywords such as class_ and marker_end stand for class and marker-end.
     named = {name.rstrip("_").replace("_", "-"): str(value) for name, value in attributes.items()}
     if parent is None:
         return ElementTree.Element(tag, named)
@@ -112,14 +113,14 @@ def _element(parent, tag: str, text: str | None = None, **attributes: object):
 
 
 def _corner(place: tuple[float, int]) -> tuple[float, float]:
-    """Upper left corner of a box."""
+    """Return x and y of the upper left corner of a box, in pixels."""
     column, layer = place
     x = _MARGIN + column * (_WIDTH + _GAP_ACROSS)
     return x, _HEADING + _MARGIN + layer * (_HEIGHT + _GAP_DOWN)
 
 
 def _path(route: Sequence[tuple[float, int]]) -> str:
-    """A line that is straight beside boxes and bends between layers."""
+    """Return an SVG path that is straight beside boxes and bends between layers."""
     (x, y), *others = [(x + _WIDTH / 2, y) for x, y in map(_corner, route)]
     y += _HEIGHT
     parts = [f"M{x:.1f} {y:.1f}"]

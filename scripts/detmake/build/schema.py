@@ -1,0 +1,142 @@
+"""Read, coerce and validate values according to the JSON schema of the configuration."""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.validators import extend
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1, except that 1e-3 is a number as in YAML 1.2."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\.\d+|\d+\.?\d*)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
+def _is_finite_number(_checker: object, value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _one_name_each(
+    validator: Draft202012Validator, synonyms: Mapping[str, str], value: Any, _schema: object
+) -> Iterator[ValidationError]:
+    if validator.is_type(value, "object"):
+        for synonym, name in synonyms.items():
+            if synonym in value and name in value:
+                yield ValidationError(f"{synonym} and {name} are synonyms", path=[synonym])
+
+
+_Validator = extend(
+    Draft202012Validator,
+    validators={"x-synonyms": _one_name_each},
+    # NaN would pass every minimum and maximum.
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("number", _is_finite_number),
+)
+
+
+def load_validator(path: Path) -> Draft202012Validator:
+    """Return a validator for the schema in a YAML file.
+
+    Two things differ from JSON Schema 2020-12: numbers must be finite, and an object may have the
+    keyword `x-synonyms`, a mapping {synonym: name} of its properties. A value may then hold the
+    synonym or the name, but not both.
+    """
+    return _Validator(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def read_yaml(text: str) -> Any:
+    """Parse YAML; unlike PyYAML, read 1e-3 as a number. Raises yaml.YAMLError."""
+    return yaml.load(text, _Loader)
+
+
+def dereference(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Follow the `$ref` of a schema, a path within the schema `root`."""
+    while "$ref" in schema:
+        target: Any = root
+        for part in schema["$ref"].removeprefix("#/").split("/"):
+            target = target[part]
+        schema = target
+    return schema
+
+
+def types_of(schema: Mapping[str, Any]) -> list[str]:
+    """Return the JSON types that a schema allows."""
+    types = schema.get("type", [])
+    return [types] if isinstance(types, str) else types
+
+
+def defaults(schema: Mapping[str, Any], root: Mapping[str, Any]) -> dict[str, Any]:
+    """Collect the defaults of a schema, nested as its properties are."""
+    found = {}
+    for key, part in schema.get("properties", {}).items():
+        if key in schema.get("x-synonyms", {}):
+            continue
+        part = dereference(part, root)
+        if "default" in part:
+            found[key] = part["default"]
+        elif nested := defaults(part, root):
+            found[key] = nested
+    return found
+
+
+def coerce(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
+    """Convert a value to the schema's types; leave it unchanged where that is ambiguous.
+
+    Strings are read as YAML where the schema allows no string, enum values match in any case,
+    whole floats become integers and integers become floats as the schema has them, and sections
+    that are null count as absent.
+    """
+    schema = dereference(schema, root)
+    types = types_of(schema)
+    if isinstance(value, str) and "null" in types and value.lower() in {"null", "none"}:
+        return None
+    if isinstance(value, str) and types and ("string" not in types or "number" in types):
+        try:
+            value = read_yaml(value)
+        except yaml.YAMLError:
+            return value
+    if isinstance(value, Mapping):
+        known = schema.get("properties", {})
+        other = schema.get("additionalProperties") or {}
+        coerced = {}
+        for key, item in value.items():
+            part = dereference(known.get(key, other), root)
+            item = coerce(item, part, root)
+            if item is None and "object" in types_of(part) and "null" not in types_of(part):
+                if key in known:  # an empty section counts as absent
+                    continue
+                item = {}
+            coerced[key] = item
+        return coerced
+    if isinstance(value, list | tuple):
+        return [coerce(item, schema.get("items", {}), root) for item in value]
+    if isinstance(value, str):
+        alike = (option for option in schema.get("enum", []) if option.lower() == value.lower())
+        return next(alike, value)
+    if isinstance(value, float) and "integer" in types and value.is_integer():
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and types == ["number"]:
+        return float(value)  # 1 and 1.0 are one setting; two forms would look like a change
+    return value
+
+
+def rename_synonyms(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
+    """Replace synonyms by the names that the schema's `x-synonyms` give for them."""
+    if not isinstance(value, dict):
+        return value
+    schema = dereference(schema, root)
+    synonyms, known = schema.get("x-synonyms", {}), schema.get("properties", {})
+    other = schema.get("additionalProperties") or {}
+    return {
+        synonyms.get(key, key): rename_synonyms(item, known.get(key, other), root)
+        for key, item in value.items()
+    }
