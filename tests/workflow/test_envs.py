@@ -81,10 +81,10 @@ def test_an_environment_is_of_what_its_scripts_import(name):
     assert packages <= set().union(*map(providers_of, modules))
 
 
-def test_the_workflow_itself_needs_what_the_readme_says(tmp_path):
+def test_the_workflow_itself_needs_what_the_page_about_conda_says(tmp_path):
     """Where conda makes the environments, nothing else is installed beside Snakemake."""
     command = r"`pip install -c requirements.txt (snakemake .*?)`"
-    packages = re.search(command, (ROOT / "README.md").read_text(encoding="utf-8"))[1].split()
+    packages = re.search(command, (ROOT / "docs/conda.md").read_text(encoding="utf-8"))[1].split()
     installed = {canonicalize_name(line.split("==")[0]) for line in pin.pins(packages)}
     imports = re.findall(
         r"^(?:import|from) .*", (ROOT / "rules/common.smk").read_text(), re.MULTILINE
