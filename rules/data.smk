@@ -1,19 +1,52 @@
-"""Data: the embedded dataset, BCCD, and the check of any dataset before it is used."""
+"""Data: the embedded cells dataset, BCCD, and the check of any dataset before it is used."""
 
 
-# Small, or in need of the internet, which the nodes of a cluster often lack.
-localrules:
-    draw_cells,
-    download_bccd,
-    convert_bccd,
+def sources_of(wildcards):
+    """Return annotation file and image folder of each subset of a run's data."""
+    return checked(sources.locate, settings_of(wildcards)["data"])
 
 
+def source_of(wildcards):
+    """Return annotation file and image folder of one subset."""
+    return sources_of(wildcards)[wildcards.split]
+
+
+def lacks_test(wildcards):
+    """Return whether the data has no test subset, so that val is used in its place."""
+    sources = sources_of(wildcards)
+    return sources["test"] == sources["val"]
+
+
+@cache
+def is_made(folder):
+    """Return whether an image folder is the output of a rule, such as one beside the module."""
+    return any(rule.is_producer(str(folder)) for rule in workflow.rules)
+
+
+def made_images(wildcards):
+    """Return the image folder of a subset as an input, if a rule makes it."""
+    folder = source_of(wildcards)[1]
+    return {"images": local(str(folder))} if is_made(folder) else {}
+
+
+@cache
+def changed_images(folder):
+    """A parameter: the state of an image folder, which is not among the rule's input files."""
+    if is_made(folder):
+        return None
+    digest = checked(image_digests.changed_images, folder, Path(".snakemake/image_digests"))
+    return digest and f"images in {folder}: {digest[:16]}"
+
+
+# The rules that run on this machine are brief, or need the internet, which the nodes of a cluster often
+# lack.
 rule draw_cells:
     output:
         annotations=local("resources/cells/{subset}/_annotations.coco.json"),
         pristine=local("resources/cells/{subset}/images.sha256"),
     log:
         "resources/logs/cells_{subset}.log",
+    localrule: True
     conda:
         "../envs/data.yaml"
     resources:
@@ -34,6 +67,7 @@ rule download_bccd:
         archive=local("resources/bccd/archive.zip"),
     log:
         "resources/logs/bccd_download.log",
+    localrule: True
     conda:
         "../envs/data.yaml"
     resources:
@@ -57,6 +91,7 @@ rule convert_bccd:
         pristine=local("resources/bccd/{subset}/images.sha256"),
     log:
         "resources/logs/bccd_{subset}.log",
+    localrule: True
     conda:
         "../envs/data.yaml"
     resources:
@@ -79,6 +114,7 @@ rule prepare_dataset:
                 else {"train": f"{wildcards.run}/dataset/train.json"}
             )
         ),
+        unpack(made_images),
         annotations=lambda wildcards: local(source_of(wildcards)[0]),
     output:
         "{run}/dataset/{split}.json",
