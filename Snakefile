@@ -1,5 +1,7 @@
 """From annotated images to an int8 OpenVINO detector: the entry point of the build."""
 
+import os
+
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
@@ -12,15 +14,15 @@ if not isinstance(workflow.current_basedir, os.PathLike):
         "runs from a local clone only. Clone the repository and name the Snakefile in the clone."
     )
 
+# The experiment of the working directory, or else the workflow's own. A file given by --configfile is
+# complete in itself: neither is merged into it.
+experiment = "config/config.yaml"
+if not os.path.exists(experiment):
+    experiment = workflow.source_path(experiment)
+
 if workflow.modifier.is_main_snakefile() and not workflow.configfiles:
 
-    # The experiment of the working directory, or else the workflow's own. A file given by
-    # --configfile is complete in itself: neither is merged into it.
-    configfile: (
-        "config/config.yaml"
-        if os.path.exists("config/config.yaml")
-        else workflow.source_path("config/config.yaml")
-    )
+    configfile: experiment
 
 
 include: "rules/common.smk"
