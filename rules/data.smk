@@ -18,21 +18,27 @@ def lacks_test(wildcards):
 
 
 @cache
-def is_made(folder):
-    """Return whether an image folder is the output of a rule, such as one beside the module."""
-    return any(rule.is_producer(str(folder)) for rule in workflow.rules)
+def is_made(file):
+    """Return whether a file or folder is the output of a rule, such as one beside the module."""
+    return any(rule.is_producer(str(file)) for rule in workflow.rules)
 
 
 def made_images(wildcards):
-    """Return the image folder of a subset as an input, if a rule makes it."""
+    """Return the image folder of a subset as an input, if it is the output of a rule."""
     folder = source_of(wildcards)[1]
     return {"images": local(str(folder))} if is_made(folder) else {}
 
 
 @cache
-def changed_images(folder):
-    """A parameter: the state of an image folder, which is not among the rule's input files."""
-    if is_made(folder):
+def changed_images(annotations, folder):
+    """A parameter: the state of an image folder, which is not among the rule's input files.
+
+    It is None if a rule makes the images: it would differ before and after that rule. A rule that
+    writes annotations into the folder makes its images too; a rule of this workflow records their
+    digest as well, so that a change by hand is seen.
+    """
+    recorded = is_made(folder / image_digests.GENERATED_DIGESTS)
+    if is_made(folder) or (annotations.parent == folder and is_made(annotations) and not recorded):
         return None
     digest = checked(image_digests.changed_images, folder, Path(".snakemake/image_digests"))
     return digest and f"images in {folder}: {digest[:16]}"
@@ -129,7 +135,7 @@ rule prepare_dataset:
     params:
         **code_of("prepare_dataset"),
         image_root=lambda wildcards: str(source_of(wildcards)[1]),
-        images=lambda wildcards: changed_images(source_of(wildcards)[1]),
+        images=lambda wildcards: changed_images(*source_of(wildcards)),
         stand_in=lambda wildcards: wildcards.split == "test" and lacks_test(wildcards),
     message:
         "Checking the {wildcards.split} subset for {wildcards.run}"

@@ -8,9 +8,9 @@ from snakemake.common import SNAKEFILE_CHOICES
 from detmake.artifacts import write_text
 
 SNAKEFILE = """\
-# Snakemake reads profiles/default/config.yaml only where it finds a file of this name. The workflow
-# that runs is named there. For rules of your own beside detmake's, remove `snakefile:` there and
-# write here:
+# Snakemake reads profiles/default/config.yaml only where it finds a file of this name. While that
+# profile names another file by `snakefile:`, nothing that is written here has an effect. For rules
+# of your own beside detmake's, delete the line `snakefile:` in the profile, and write here:
 #
 # configfile: "config/config.yaml"
 #
@@ -31,13 +31,14 @@ folder, workflow = Path(snakemake.params.folder), Path(snakemake.params.workflow
 snakefile = json.dumps(str(workflow / "Snakefile"), ensure_ascii=False)
 config = (workflow / "config/config.yaml").read_text(encoding="utf-8")
 profile = (workflow / "profiles/default/config.yaml").read_text(encoding="utf-8")
-files = {"config/config.yaml": config}
-if any((folder / choice).exists() for choice in SNAKEFILE_CHOICES):
-    # Another workflow, or one that imports this one, stays what bare `snakemake` runs.
+own = SNAKEFILE.format(snakefile=snakefile)
+files = {"config/config.yaml": config, "Snakefile": own}
+found = [folder / choice for choice in SNAKEFILE_CHOICES if (folder / choice).exists()]
+if any(path.read_text(encoding="utf-8") != own for path in found):
+    # The folder's own workflow, which may import this one, stays what bare `snakemake` runs.
     files["profiles/default/config.yaml"] = profile
 else:
     files["profiles/default/config.yaml"] = PROFILE.format(snakefile=snakefile) + profile
-    files["Snakefile"] = SNAKEFILE.format(snakefile=snakefile)
 for name, text in files.items():
     if (folder / name).exists():
         print(f"Kept {name}")
