@@ -43,7 +43,7 @@ rule all:
             ],
         ),
     message:
-        "Completing {RESULTS}: snapshot, IR, int8 IR and their performance"
+        f"Completing {RESULTS}: snapshot, IR, int8 IR and their performance"
 
 
 include: "rules/init.smk"

@@ -22,6 +22,6 @@ rule benchmark:
         **code_of("benchmark"),
         models=[f"{RESULTS}/{model}" for model in ("weights.pth", *EXPORTED)],
     message:
-        "Measuring the speed of the models of {RESULTS}"
+        f"Measuring the speed of the models of {RESULTS}"
     script:
         "../scripts/benchmark.py"

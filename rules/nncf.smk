@@ -28,6 +28,6 @@ rule quantize_nncf:
         **settings("pipeline", "optimizer", "learning_parameters", "nncf_optimization"),
         **code_of("quantize_nncf"),
     message:
-        "Quantizing {wildcards.run}: quantization-aware training"
+        "Quantization-aware training of {wildcards.run}"
     script:
         "../scripts/quantize_nncf.py"

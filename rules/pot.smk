@@ -23,6 +23,6 @@ rule quantize_pot:
         **settings("pot_parameters"),
         **code_of("quantize_pot"),
     message:
-        "Quantizing {wildcards.run}: post-training quantization"
+        "Post-training quantization of {wildcards.run}"
     script:
         "../scripts/quantize_pot.py"

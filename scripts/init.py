@@ -32,13 +32,14 @@ snakefile = json.dumps(str(workflow / "Snakefile"), ensure_ascii=False)
 config = (workflow / "config/config.yaml").read_text(encoding="utf-8")
 profile = (workflow / "profiles/default/config.yaml").read_text(encoding="utf-8")
 own = SNAKEFILE.format(snakefile=snakefile)
-files = {"config/config.yaml": config, "Snakefile": own}
-found = [folder / choice for choice in SNAKEFILE_CHOICES if (folder / choice).exists()]
-if any(path.read_text(encoding="utf-8") != own for path in found):
+files = {"config/config.yaml": config, "profiles/default/config.yaml": profile}
+found = [choice for choice in SNAKEFILE_CHOICES if (folder / choice).exists()]
+if any((folder / choice).read_text(encoding="utf-8") != own for choice in found):
     # The folder's own workflow, which may import this one, stays what bare `snakemake` runs.
-    files["profiles/default/config.yaml"] = profile
+    print(f"Kept {found[0]}, which `snakemake` runs")
 else:
     files["profiles/default/config.yaml"] = PROFILE.format(snakefile=snakefile) + profile
+    files["Snakefile"] = own
 for name, text in files.items():
     if (folder / name).exists():
         print(f"Kept {name}")
