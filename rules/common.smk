@@ -15,10 +15,9 @@ ROOT = Path(os.path.relpath(Path(workflow.current_basedir).parent))
 sys.path.insert(0, str(ROOT.resolve() / "scripts"))
 
 from detmake.artifacts import MODEL_FILES
-from detmake.build import configuration
+from detmake.build import configuration, dependencies
 from detmake.data import image_digests, sources
 from detmake.runtime import demo_files as demo_file_names
-from detmake.build import dependencies
 from detmake.errors import InputError
 
 # Files that are not results are marked `local`: they stay on this machine where results go to object
@@ -27,14 +26,7 @@ from detmake.errors import InputError
 # Keys that change only how fast a result is made: they never make it stale.
 SPEED_ONLY_KEYS = {"num_workers"}
 
-IS_MODULE = not workflow.modifier.is_main_snakefile()
-
-if IS_MODULE:
-    if not workflow.modifier.skip_configfile:
-        raise WorkflowError("The module of detmake has no `config:`. Add `config: config` to it.")
-    # Snakemake has merged it with the command line.
-    FILE_CONFIG, COMMAND_LINE = config, {}
-else:
+if workflow.modifier.is_main_snakefile():
     # Not Snakemake's `config`: that is merged with the command line regardless of a mapping's type.
     FILE_CONFIG, COMMAND_LINE = {}, workflow.config_settings.config
     for path in workflow.overwrite_configfiles or workflow.configfiles:
@@ -43,6 +35,11 @@ else:
     # as well, and those of MMDetection include a second OpenCV, which needs system libraries. A conda
     # file cannot say --no-deps. In a module the variable would reach the environments of other rules.
     os.environ.setdefault("PIP_NO_DEPS", "1")
+elif workflow.modifier.skip_configfile:
+    # A module's `config:`, which the importing workflow has merged with the command line.
+    FILE_CONFIG, COMMAND_LINE = config, {}
+else:
+    raise WorkflowError("The module of detmake has no `config:`. Add `config: config` to it.")
 
 
 def checked(function, *arguments):

@@ -234,11 +234,12 @@ def test_report(built):
 
 
 def test_lint_finds_only_what_is_argued(project):
-    """Three rules say why they have no log, and two why they have no environment."""
+    """Functions that one rule file uses are in it; rules say why they lack a log or environment."""
     process = project.start("--lint")
     output, _ = process.communicate(timeout=60)
     lints = re.findall(r"^    \* (.*?):$", output, re.MULTILINE)
     assert sorted(lints) == [
+        *["Mixed rules and functions in same snakefile."] * 5,
         *["No log directive defined"] * 3,
         *["Specify a conda environment or container for each rule."] * 2,
     ], output
