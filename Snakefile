@@ -1,38 +1,52 @@
 """From annotated images to an int8 OpenVINO detector: the entry point of the build."""
 
+import os
+
+from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 min_version("9.18")  # contents, not times, decide whether a small input file changed
 
-if not workflow.overwrite_configfiles:
+if not isinstance(workflow.current_basedir, os.PathLike):
+    # Snakemake fetches single files from elsewhere, and the library is not among them.
+    raise WorkflowError(
+        f"detmake was loaded from {workflow.current_basedir.get_path_or_uri(secret_free=True)}, but "
+        "runs from a local clone only. Clone the repository and name the Snakefile in the clone."
+    )
 
-    # A configuration file of one's own is complete in itself; nothing of this one is merged into it.
-    configfile: workflow.source_path("config/config.yaml")
+# The experiment of the working directory, or else the workflow's own. A file given by --configfile is
+# complete in itself: neither is merged into it.
+experiment = "config/config.yaml"
+if not os.path.exists(experiment):
+    experiment = workflow.source_path(experiment)
+
+if workflow.modifier.is_main_snakefile() and not workflow.configfiles:
+
+    configfile: experiment
 
 
 include: "rules/common.smk"
 
 
+# First of all rules, hence the default target.
 rule all:
-    default_target: True
     input:
         expand(
             f"{RESULTS}/{{file}}",
             file=[
                 "weights.pth",
                 "performance.json",
-                "openvino/openvino.xml",
-                "openvino/openvino.bin",
+                *model_folder("openvino", "xml", "bin").values(),
                 "openvino/performance.json",
-                "pot/openvino.xml",
-                "pot/openvino.bin",
+                *model_folder("pot", "xml", "bin").values(),
                 "pot/performance.json",
             ],
         ),
     message:
-        "Completing {RESULTS}: snapshot, IR, int8 IR and what they are worth"
+        f"Completing {RESULTS}: snapshot, IR, int8 IR and their performance"
 
 
+include: "rules/init.smk"
 include: "rules/templates.smk"
 include: "rules/plan.smk"
 include: "rules/data.smk"

@@ -1,11 +1,10 @@
-"""Benchmark: how fast the models of the base configuration are on this machine."""
+"""Benchmark: the speed of the base run's models on this machine."""
 
 
 rule benchmark:
     input:
-        weights=f"{RESULTS}/weights.pth",
-        xml=expand(f"{RESULTS}/{{model}}/openvino.xml", model=EXPORTED),
-        bin=expand(f"{RESULTS}/{{model}}/openvino.bin", model=EXPORTED),
+        f"{RESULTS}/weights.pth",
+        [model_folder(f"{RESULTS}/{model}", "xml", "bin").values() for model in EXPORTED],
         subset=f"{RESULTS}/dataset/{SETTINGS['']['evaluation']['subset']}.json",
     output:
         csv=f"{RESULTS}/benchmark.csv",
@@ -23,6 +22,6 @@ rule benchmark:
         **code_of("benchmark"),
         models=[f"{RESULTS}/{model}" for model in ("weights.pth", *EXPORTED)],
     message:
-        "Measuring how fast the models of {RESULTS} are"
+        f"Measuring the speed of the models of {RESULTS}"
     script:
         "../scripts/benchmark.py"

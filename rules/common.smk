@@ -1,4 +1,4 @@
-"""What the rules share: the configuration of each run, and what a rule depends on besides its files."""
+"""What the rules share: the configuration of each run, and what a rule depends on besides files."""
 
 import os
 import re
@@ -10,59 +10,67 @@ from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 
-# Relative, so that a result stays up to date when the project moves with it.
-ROOT = Path(os.path.relpath(workflow.basedir))
+# The clone. Relative, so that results stay up to date when the project and the clone move together.
+ROOT = Path(os.path.relpath(Path(workflow.current_basedir).parent))
 sys.path.insert(0, str(ROOT.resolve() / "scripts"))
 
-from detmake.build import configuration
+from detmake.artifacts import MODEL_FILES
+from detmake.build import configuration, dependencies
 from detmake.data import image_digests, sources
 from detmake.runtime import demo_files as demo_file_names
-from detmake.build import dependencies
 from detmake.errors import InputError
 
-# The environments in envs/ are complete, but conda has pip look for dependencies, and those of
-# MMDetection bring a second OpenCV, which needs system libraries. A conda file cannot say --no-deps;
-# the pip that conda starts reads this.
-os.environ.setdefault("PIP_NO_DEPS", "1")
+# Files that are not results are marked `local`: they stay on this machine where results go to object
+# storage (docs/storage.md).
 
-# What is not a result is marked `local`: it stays here where results go to object storage (docs/storage.md).
+# Keys that change only how fast a result is made: they never make it stale.
+SPEED_ONLY_KEYS = {"num_workers"}
 
-# Keys that change how fast a result is there, not what it is: never a reason to build again.
-NEUTRAL = {"num_workers"}
-
-
-# Snakemake's `config` is already merged with the command line, without regard to a mapping's type.
-FILE_CONFIG = {}
-for path in workflow.configfiles:
-    update_config(FILE_CONFIG, load_configfile(path))
+if workflow.modifier.is_main_snakefile():
+    # Not Snakemake's `config`: that is merged with the command line regardless of a mapping's type.
+    FILE_CONFIG, COMMAND_LINE = {}, workflow.config_settings.config
+    for path in workflow.overwrite_configfiles or workflow.configfiles:
+        update_config(FILE_CONFIG, load_configfile(path))
+    # The environments in envs/ are complete, but the pip that conda starts would install dependencies
+    # as well, and those of MMDetection include a second OpenCV, which needs system libraries. A conda
+    # file cannot say --no-deps. In a module the variable would reach the environments of other rules.
+    os.environ.setdefault("PIP_NO_DEPS", "1")
+elif workflow.modifier.skip_configfile:
+    # A module's `config:`, which the importing workflow has merged with the command line.
+    FILE_CONFIG, COMMAND_LINE = config, {}
+else:
+    raise WorkflowError("The module of detmake has no `config:`. Add `config: config` to it.")
 
 
 def checked(function, *arguments):
-    """Call the library; a mistake in the user's input becomes Snakemake's own kind of error."""
+    """Call the library; turn a mistake in the user's input into Snakemake's own kind of error."""
     try:
         return function(*arguments)
     except InputError as error:
         raise WorkflowError(str(error)) from None
 
 
-SETTINGS = checked(
-    configuration.resolve,
-    FILE_CONFIG,
-    workflow.config_settings.config,
-    ROOT / "rules/schema.yaml",
-    ROOT / "templates",
-)
+SCHEMA = ROOT / "rules/schema.yaml"
+SETTINGS = checked(configuration.resolve, FILE_CONFIG, COMMAND_LINE, SCHEMA, ROOT / "templates")
 RESULTS = SETTINGS[""]["results"]
-# Folders of a run's exported models: the IR, the int8 one after training and the one by training.
-EXPORTED = ("openvino", "pot", "nncf")
 # Folder of each run, by its name.
 RUNS = {name: f"{RESULTS}/{name}" if name else RESULTS for name in SETTINGS}
+# Folders of a run's exported models: the models that a demo can show.
+EXPORTED = load_configfile(SCHEMA)["properties"]["demo"]["properties"]["model"]["enum"]
+
+for path in (f"{RESULTS}/", "resources/"):
+    if workflow.modifier.path_modifier.replace_prefix(path) != path:
+        raise WorkflowError(
+            f"The module of detmake has a `prefix:` or `replace_prefix:` that concerns {path}, which "
+            "Snakemake would rewrite in some places only. Remove it, and name the folder of the "
+            "results by the key `results` of the module's `config:`."
+        )
 
 
 def runs_where(condition):
-    """A pattern of the folders of the runs whose settings fulfil a condition."""
+    """Return a pattern of the folders of the runs whose settings fulfil a condition."""
     folders = [RUNS[name] for name, settings in SETTINGS.items() if condition(settings)]
-    return "|".join(map(re.escape, folders)) or "(?!)"  # of none: a pattern that nothing matches
+    return "|".join(map(re.escape, folders)) or "(?!)"  # without runs, match nothing
 
 
 wildcard_constraints:
@@ -76,22 +84,31 @@ def settings_of(wildcards):
 
 
 def part_of(run_settings, key):
-    """A part of a run's configuration, without what does not change results."""
+    """Return a part of a run's configuration without the keys that do not change results."""
     part = run_settings[key]
     if isinstance(part, dict):
-        return {name: item for name, item in part.items() if name not in NEUTRAL}
+        return {name: item for name, item in part.items() if name not in SPEED_ONLY_KEYS}
     return part
+
+
+def uncompared(*keys):
+    """Parameters, for `**`: parts of a run's configuration that make nothing stale.
+
+    Snakemake does not compare them, since they are functions of `input`.
+    """
+
+    def part(key):
+        return lambda wildcards, input: part_of(settings_of(wildcards), key)
+
+    return {key: part(key) for key in keys}
 
 
 def settings(*keys):
     """Parameters, for `**`: the parts of a run's configuration that a rule depends on.
 
-    A script finds each part under its key, but Snakemake compares none of them: they are functions
-    of `input`. It compares, and prints where they differ, one line for each value in a part.
+    A script finds each part under its key. Snakemake compares one line for each value in it, and
+    prints the lines that changed.
     """
-
-    def part(key):
-        return lambda wildcards, input: part_of(settings_of(wildcards), key)
 
     def line(key, name):
         def value(wildcards):
@@ -99,18 +116,34 @@ def settings(*keys):
 
         return value
 
-    parts = {key: part(key) for key in keys}
     lines = {
         f"compared {name}": line(key, name)
         for key in keys
         for run_settings in SETTINGS.values()
         for name in dependencies.lines(key, part_of(run_settings, key))
     }
-    return parts | lines
+    return uncompared(*keys) | lines
 
 
-# Devices of a run with which a job asks a cluster for a GPU: training wherever it can use one, what is
-# done in minutes only where it may not do without.
+@cache
+def code_of(script):
+    """Parameters, for `**`: a line for each library module that a script imports."""
+    digests = dependencies.source_digests(ROOT / "scripts" / f"{script}.py")
+    return {f"compared {module}": f"{module}: {digest[:16]}" for module, digest in digests.items()}
+
+
+def model_folder(folder, *names):
+    """Inputs or outputs, for `**`: files of a model folder by their names; if none, all files."""
+    return {name: f"{folder}/{MODEL_FILES[name]}" for name in names or MODEL_FILES}
+
+
+def evaluated_subset(wildcards):
+    """Return the prepared subset on which the models of a run are measured."""
+    return f"{wildcards.run}/dataset/{settings_of(wildcards)['evaluation']['subset']}.json"
+
+
+# Devices with which a job asks a cluster for a GPU. Training asks wherever it can use one; evaluation
+# takes minutes and asks only where the configuration demands a GPU.
 TRAINED_ON_GPU = {"auto", "cuda"}
 EVALUATED_ON_GPU = {"cuda"}
 
@@ -127,113 +160,10 @@ def partition(gpu_devices=frozenset()):
 
 
 def gpus(gpu_devices, count=lambda settings: 1):
-    """A resource: the GPUs that a cluster is asked for; None, which is left out, for none."""
+    """A resource: how many GPUs to ask a cluster for; None, which Snakemake leaves out, for none."""
 
     def value(wildcards):
         settings = settings_of(wildcards)
         return count(settings) if settings["device"] in gpu_devices else None
 
     return value
-
-
-@cache
-def code_of(script):
-    """Parameters, for `**`: a line for each library module that a script imports."""
-    digests = dependencies.source_digests(ROOT / "scripts" / f"{script}.py")
-    return {f"compared {module}": f"{module}: {digest[:16]}" for module, digest in digests.items()}
-
-
-# Addresses of all runs' pretrained weights, by file name.
-PRETRAINED = {
-    Path(settings["pretrained"]["source"]).name: settings["pretrained"]["source"]
-    for settings in SETTINGS.values()
-    if settings["pretrained"] and "://" in settings["pretrained"]["source"]
-}
-
-
-def pretrained_weights(wildcards):
-    """The input file that a run's training starts from, where it does not start from scratch."""
-    pretrained = settings_of(wildcards)["pretrained"]
-    if not pretrained:
-        return {}
-    source = pretrained["source"]
-    if "://" in source:
-        return {"downloaded": local(f"resources/pretrained/{Path(source).name}")}
-    return {"pretrained": local(source)}
-
-
-def sources_of(wildcards):
-    """Annotation file and image folder of each subset of a run's data."""
-    return checked(sources.locate, settings_of(wildcards)["data"])
-
-
-def source_of(wildcards):
-    """Annotation file and image folder of one subset."""
-    return sources_of(wildcards)[wildcards.split]
-
-
-@cache
-def deployed_code():
-    """The modules of the library that a deployed model needs."""
-    scripts = ROOT / "scripts"
-    modules = dependencies.imported_modules(scripts / "deployed/demo.py", scripts)
-    return [os.path.relpath(file) for file in modules.values()]
-
-
-@cache
-def changed_images(folder):
-    """A parameter: the state of an image folder, without a place in the rule's input files."""
-    digest = checked(image_digests.changed_images, folder, Path(".snakemake/image_digests"))
-    return digest and f"images in {folder}: {digest[:16]}"
-
-
-def evaluated_subset(wildcards):
-    """The prepared subset that models of a run are measured on."""
-    return f"{wildcards.run}/dataset/{settings_of(wildcards)['evaluation']['subset']}.json"
-
-
-def demo_model(file):
-    """A file of the model that a run's demo shows."""
-    return lambda wildcards: f"{wildcards.run}/{settings_of(wildcards)['demo']['model']}/{file}"
-
-
-def demo_files(wildcards):
-    """The files that a run's demo looks at, or the subset whose images it looks at."""
-    source = settings_of(wildcards)["demo"]["source"]
-    if source is None:
-        return {"subset": evaluated_subset(wildcards)}
-    if demo_file_names.is_camera(source):
-        return {}
-    return {"files": local(checked(demo_file_names.files_of, source))}
-
-
-def lacks_test(wildcards):
-    """Whether the data has no test subset, so that val serves in its place."""
-    sources = sources_of(wildcards)
-    return sources["test"] == sources["val"]
-
-
-def compared_models():
-    """The models of all runs: what the table says of them, and their files."""
-    models = []
-    for name, settings in SETTINGS.items():
-        run = RUNS[name]
-        common = {
-            "run": name or RESULTS,
-            "template": settings["name"],
-            "subset": f"{run}/dataset/{settings['evaluation']['subset']}.json",
-        }
-        models += [
-            {
-                **common,
-                "precision": precision,
-                "path": f"{run}/{path}",
-                "performance": f"{run}/{folder}performance.json",
-            }
-            for precision, path, folder in (
-                ("snapshot", "weights.pth", ""),
-                ("IR", "openvino", "openvino/"),
-                ("POT", "pot", "pot/"),
-            )
-        ]
-    return models

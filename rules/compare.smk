@@ -1,4 +1,30 @@
-"""Comparison: all runs side by side, by what they find and how fast they are on this machine."""
+"""Comparison: all runs side by side, by accuracy, size and speed on this machine."""
+
+
+def compared_models():
+    """Return the models of all runs: their files, and how the table names them."""
+    models = []
+    for name, settings in SETTINGS.items():
+        run = RUNS[name]
+        common = {
+            "run": name or RESULTS,
+            "template": settings["name"],
+            "subset": f"{run}/dataset/{settings['evaluation']['subset']}.json",
+        }
+        models += [
+            {
+                **common,
+                "model": model,
+                "path": f"{run}/{path}",
+                "performance": f"{run}/{folder}performance.json",
+            }
+            for model, path, folder in (
+                ("snapshot", "weights.pth", ""),
+                ("IR", "openvino", "openvino/"),
+                ("POT", "pot", "pot/"),
+            )
+        ]
+    return models
 
 
 rule compare:
@@ -9,10 +35,8 @@ rule compare:
             run=RUNS.values(),
             file=[
                 "weights.pth",
-                "openvino/openvino.xml",
-                "openvino/openvino.bin",
-                "pot/openvino.xml",
-                "pot/openvino.bin",
+                *model_folder("openvino", "xml", "bin").values(),
+                *model_folder("pot", "xml", "bin").values(),
             ],
         ),
         subset=compared_models()[0]["subset"],

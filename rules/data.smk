@@ -1,19 +1,58 @@
-"""Data: the embedded dataset, BCCD, and the check of any dataset before it is used."""
+"""Data: the embedded cells dataset, BCCD, and the check of any dataset before it is used."""
 
 
-# Small, or in need of the internet, which the nodes of a cluster often lack.
-localrules:
-    draw_cells,
-    download_bccd,
-    convert_bccd,
+def sources_of(wildcards):
+    """Return annotation file and image folder of each subset of a run's data."""
+    return checked(sources.locate, settings_of(wildcards)["data"])
 
 
+def source_of(wildcards):
+    """Return annotation file and image folder of one subset."""
+    return sources_of(wildcards)[wildcards.split]
+
+
+def lacks_test(wildcards):
+    """Return whether the data has no test subset, so that val is used in its place."""
+    sources = sources_of(wildcards)
+    return sources["test"] == sources["val"]
+
+
+@cache
+def is_made(file):
+    """Return whether a file or folder is the output of a rule, such as one beside the module."""
+    return any(rule.is_producer(str(file)) for rule in workflow.rules)
+
+
+def made_images(wildcards):
+    """Return the image folder of a subset as an input, if it is the output of a rule."""
+    folder = source_of(wildcards)[1]
+    return {"images": local(str(folder))} if is_made(folder) else {}
+
+
+@cache
+def changed_images(annotations, folder):
+    """A parameter: the state of an image folder, which is not among the rule's input files.
+
+    It is None if a rule makes the images: it would differ before and after that rule. A rule that
+    writes annotations into the folder makes its images too; a rule of this workflow records their
+    digest as well, so that a change by hand is seen.
+    """
+    recorded = is_made(folder / image_digests.GENERATED_DIGESTS)
+    if is_made(folder) or (annotations.parent == folder and is_made(annotations) and not recorded):
+        return None
+    digest = checked(image_digests.changed_images, folder, Path(".snakemake/image_digests"))
+    return digest and f"images in {folder}: {digest[:16]}"
+
+
+# The rules that run on this machine are brief, or need the internet, which the nodes of a cluster often
+# lack.
 rule draw_cells:
     output:
         annotations=local("resources/cells/{subset}/_annotations.coco.json"),
         pristine=local("resources/cells/{subset}/images.sha256"),
     log:
         "resources/logs/cells_{subset}.log",
+    localrule: True
     conda:
         "../envs/data.yaml"
     resources:
@@ -34,6 +73,7 @@ rule download_bccd:
         archive=local("resources/bccd/archive.zip"),
     log:
         "resources/logs/bccd_download.log",
+    localrule: True
     conda:
         "../envs/data.yaml"
     resources:
@@ -57,6 +97,7 @@ rule convert_bccd:
         pristine=local("resources/bccd/{subset}/images.sha256"),
     log:
         "resources/logs/bccd_{subset}.log",
+    localrule: True
     conda:
         "../envs/data.yaml"
     resources:
@@ -79,6 +120,7 @@ rule prepare_dataset:
                 else {"train": f"{wildcards.run}/dataset/train.json"}
             )
         ),
+        unpack(made_images),
         annotations=lambda wildcards: local(source_of(wildcards)[0]),
     output:
         "{run}/dataset/{split}.json",
@@ -93,7 +135,7 @@ rule prepare_dataset:
     params:
         **code_of("prepare_dataset"),
         image_root=lambda wildcards: str(source_of(wildcards)[1]),
-        images=lambda wildcards: changed_images(source_of(wildcards)[1]),
+        images=lambda wildcards: changed_images(*source_of(wildcards)),
         stand_in=lambda wildcards: wildcards.split == "test" and lacks_test(wildcards),
     message:
         "Checking the {wildcards.split} subset for {wildcards.run}"

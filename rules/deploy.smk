@@ -1,18 +1,33 @@
-"""Deployment: from a measured model to an archive that runs it, and a demonstration."""
+"""Deployment: from a measured model to a self-contained archive, and a demonstration."""
+
+@cache
+def deployed_code():
+    """Return the modules of the library that a deployed model needs."""
+    scripts = ROOT / "scripts"
+    modules = dependencies.imported_modules(scripts / "deployed/demo.py", scripts)
+    return [os.path.relpath(file) for file in modules.values()]
 
 
-localrules:
-    deploy,
+def demo_model(wildcards):
+    """Return the files of the model that a run's demo shows."""
+    folder = f"{wildcards.run}/{settings_of(wildcards)['demo']['model']}"
+    return model_folder(folder, "xml", "bin", "config")
+
+
+def demo_files(wildcards):
+    """Return the files that a run's demo shows, or the subset whose images it shows."""
+    source = settings_of(wildcards)["demo"]["source"]
+    if source is None:
+        return {"subset": evaluated_subset(wildcards)}
+    if demo_file_names.is_camera(source):
+        return {}
+    return {"files": local(checked(demo_file_names.files_of, source))}
 
 
 rule deploy:
     input:
         local(deployed_code()),
-        xml="{run}/{model}/openvino.xml",
-        bin="{run}/{model}/openvino.bin",
-        config="{run}/{model}/config.json",
-        label_schema="{run}/{model}/label_schema.json",
-        confidence_threshold="{run}/{model}/confidence_threshold",
+        **model_folder("{run}/{model}"),
         performance="{run}/{model}/performance.json",
         demo=local(ROOT / "scripts/deployed/demo.py"),
         readme=local(ROOT / "scripts/deployed/README.md"),
@@ -24,6 +39,7 @@ rule deploy:
         "{run}/logs/deploy_{model}.log",
     wildcard_constraints:
         model="|".join(EXPORTED),
+    localrule: True
     conda:
         "../envs/inference.yaml"
     resources:
@@ -40,9 +56,7 @@ rule deploy:
 rule demo:
     input:
         unpack(demo_files),
-        xml=demo_model("openvino.xml"),
-        bin=demo_model("openvino.bin"),
-        config=demo_model("config.json"),
+        unpack(demo_model),
     output:
         directory("{run}/demo"),
     log:
@@ -59,6 +73,6 @@ rule demo:
         source=lambda wildcards: settings_of(wildcards)["demo"]["source"],
         seconds=lambda wildcards: settings_of(wildcards)["demo"]["seconds"],
     message:
-        "Showing what the detector of {wildcards.run} finds"
+        "Running the demo of {wildcards.run}"
     script:
         "../scripts/demonstrate.py"

@@ -29,9 +29,7 @@ rule evaluate_snapshot:
 
 rule evaluate_ir:
     input:
-        xml="{run}/{model}/openvino.xml",
-        bin="{run}/{model}/openvino.bin",
-        config="{run}/{model}/config.json",
+        **model_folder("{run}/{model}", "xml", "bin", "config"),
         subset=evaluated_subset,
     output:
         "{run}/{model}/performance.json",

@@ -5,11 +5,7 @@ rule export:
     input:
         weights="{run}/weights.pth",
     output:
-        xml="{run}/openvino/openvino.xml",
-        bin="{run}/openvino/openvino.bin",
-        config="{run}/openvino/config.json",
-        label_schema="{run}/openvino/label_schema.json",
-        confidence_threshold="{run}/openvino/confidence_threshold",
+        **model_folder("{run}/openvino"),
     log:
         "{run}/logs/export.log",
     conda:

@@ -7,12 +7,8 @@ rule quantize_nncf:
         train="{run}/dataset/train.json",
         val="{run}/dataset/val.json",
     output:
+        **model_folder("{run}/nncf"),
         weights="{run}/nncf/weights.pth",
-        xml="{run}/nncf/openvino.xml",
-        bin="{run}/nncf/openvino.bin",
-        config="{run}/nncf/config.json",
-        label_schema="{run}/nncf/label_schema.json",
-        confidence_threshold="{run}/nncf/confidence_threshold",
     log:
         "{run}/logs/nncf.log",
     benchmark:
@@ -32,6 +28,6 @@ rule quantize_nncf:
         **settings("pipeline", "optimizer", "learning_parameters", "nncf_optimization"),
         **code_of("quantize_nncf"),
     message:
-        "Quantizing {wildcards.run} by training (NNCF)"
+        "Quantization-aware training of {wildcards.run}"
     script:
         "../scripts/quantize_nncf.py"

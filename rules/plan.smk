@@ -1,19 +1,15 @@
 """Plan: what the build would do now, in words and as a picture."""
 
 
-localrules:
-    plan,
-
-
-# Without outputs, since it is never up to date; without a log file, since what it prints is for the
-# terminal; without an environment, since it asks Snakemake itself.
+# Without outputs, since it is never up to date; without a log file, since it prints to the terminal;
+# without an environment, since it runs Snakemake itself.
 rule plan:
+    localrule: True
     params:
         folder=RESULTS,
         targets=SETTINGS[""]["plan"],
         snakefile=workflow.main_snakefile,
-        # The plan is of the build as it was called: with its configuration, and all else that decides
-        # what is stale.
+        # The settings of this call of Snakemake, since they decide what is stale.
         config_settings=workflow.config_settings,
         storage_settings=workflow.storage_settings,
         storage_provider_settings=workflow.storage_provider_settings,

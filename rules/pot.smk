@@ -3,17 +3,11 @@
 
 rule quantize_pot:
     input:
-        xml="{run}/openvino/openvino.xml",
-        bin="{run}/openvino/openvino.bin",
-        config="{run}/openvino/config.json",
+        **model_folder("{run}/openvino", "xml", "bin", "config"),
         train="{run}/dataset/train.json",
         val="{run}/dataset/val.json",
     output:
-        xml="{run}/pot/openvino.xml",
-        bin="{run}/pot/openvino.bin",
-        config="{run}/pot/config.json",
-        label_schema="{run}/pot/label_schema.json",
-        confidence_threshold="{run}/pot/confidence_threshold",
+        **model_folder("{run}/pot"),
     log:
         "{run}/logs/pot.log",
     benchmark:
@@ -29,6 +23,6 @@ rule quantize_pot:
         **settings("pot_parameters"),
         **code_of("quantize_pot"),
     message:
-        "Quantizing {wildcards.run} after training (POT)"
+        "Post-training quantization of {wildcards.run}"
     script:
         "../scripts/quantize_pot.py"

@@ -1,17 +1,14 @@
 """Templates: the detectors to choose from."""
 
 
-localrules:
-    templates,
-
-
-# Without a log file: what it writes is for the terminal.
+# Without a log file: it writes to the terminal only.
 rule templates:
     input:
         local(sorted((ROOT / "templates").glob("*.yaml"))),
+    localrule: True
     conda:
         "../envs/reporting.yaml"
     message:
-        "Templates in templates"
+        "Listing the templates"
     script:
         "../scripts/templates.py"

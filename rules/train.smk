@@ -1,12 +1,23 @@
 """Training: from a prepared dataset to a snapshot."""
 
 
+def pretrained_weights(wildcards):
+    """Return the input file that a run's training starts from, if it does not start from scratch."""
+    pretrained = settings_of(wildcards)["pretrained"]
+    if not pretrained:
+        return {}
+    source = pretrained["source"]
+    if "://" in source:
+        return {"downloaded": local(f"resources/pretrained/{Path(source).name}")}
+    return {"pretrained": local(source)}
+
+
 rule train:
     input:
         unpack(pretrained_weights),
         train="{run}/dataset/train.json",
         val="{run}/dataset/val.json",
-        # Not used, but checked: a mistake in it is to show now, not after the training.
+        # Not used, but checked: a mistake in it should show before the training, not after it.
         test=ancient("{run}/dataset/test.json"),
     output:
         weights="{run}/weights.pth",
@@ -32,12 +43,11 @@ rule train:
         device=lambda wildcards: settings_of(wildcards)["device"],
         processes=lambda wildcards: settings_of(wildcards)["resources"]["gpus"],
         num_workers=lambda wildcards: settings_of(wildcards)["learning_parameters"]["num_workers"],
-        # What an interrupted training goes on from: no output, or a failure would remove it.
+        # An interrupted training resumes from there. Not an output, which a failure would remove.
         checkpoints=lambda wildcards: f"{wildcards.run}/checkpoints",
     params:
-        **settings(
-            "name", "id", "model", "pipeline", "optimizer", "input_size", "learning_parameters"
-        ),
+        **uncompared("name", "id"),
+        **settings("model", "pipeline", "optimizer", "input_size", "learning_parameters"),
         **code_of("train"),
         channel_order=lambda wildcards: (settings_of(wildcards)["pretrained"] or {}).get(
             "channel_order"

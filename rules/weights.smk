@@ -1,8 +1,11 @@
 """Weights from elsewhere: pretrained ones that training starts from, and finished ones."""
 
-
-localrules:
-    download_pretrained,
+# Addresses of all runs' pretrained weights, by file name.
+PRETRAINED = {
+    Path(settings["pretrained"]["source"]).name: settings["pretrained"]["source"]
+    for settings in SETTINGS.values()
+    if settings["pretrained"] and "://" in settings["pretrained"]["source"]
+}
 
 
 rule download_pretrained:
@@ -12,6 +15,7 @@ rule download_pretrained:
         "resources/logs/pretrained_{file}.log",
     wildcard_constraints:
         file="|".join(map(re.escape, PRETRAINED)) or "(?!)",
+    localrule: True
     conda:
         "../envs/data.yaml"
     resources:
@@ -31,7 +35,7 @@ rule adopt_weights:
         weights=lambda wildcards: local(settings_of(wildcards)["weights"]),
         train="{run}/dataset/train.json",
         val="{run}/dataset/val.json",
-        # Not used, but checked, as in training.
+        # Not used, but checked before the weights are, as in training.
         test=ancient("{run}/dataset/test.json"),
     output:
         weights="{run}/weights.pth",
@@ -51,9 +55,10 @@ rule adopt_weights:
         gpu=gpus(EVALUATED_ON_GPU),
         device=lambda wildcards: settings_of(wildcards)["device"],
     params:
-        **settings("name", "id", "model", "input_size"),
+        **uncompared("name", "id"),
+        **settings("model", "input_size"),
         **code_of("adopt_weights"),
     message:
-        "Taking {input.weights} for {wildcards.run}"
+        "Using finished weights {input.weights} instead of training {wildcards.run}"
     script:
         "../scripts/adopt_weights.py"

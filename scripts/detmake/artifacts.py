@@ -8,6 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+#: Files of a model folder, the folder of an exported model, by the names that rules give them.
+MODEL_FILES = {
+    "xml": "openvino.xml",
+    "bin": "openvino.bin",
+    "config": "config.json",
+    "label_schema": "label_schema.json",
+    "confidence_threshold": "confidence_threshold",
+}
+
 
 @contextmanager
 def staged(folder: Path) -> Iterator[Path]:

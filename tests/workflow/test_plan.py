@@ -17,7 +17,7 @@ def test_dry_run_reads_well(project):
     for message in (
         "Checking the train subset for results",
         "Training ATSS-MobileNetV2 for results",
-        "Quantizing results after training",
+        "Post-training quantization of results",
         "Completing results",
     ):
         assert message in output
@@ -89,7 +89,7 @@ CHANGES = {
         lambda project: edit(
             project.folder / "scripts/detmake/quantization/post_training.py", "# edited\n"
         ),
-        "Quantizing results after training (POT)",
+        "Post-training quantization of results",
         "detmake/quantization/post_training.py changed",
     ),
     "script": (
@@ -99,7 +99,7 @@ CHANGES = {
     ),
     "output": (
         lambda project: (project.folder / "results/pot/openvino.bin").unlink(),
-        "Quantizing results after training (POT)",
+        "Post-training quantization of results",
         "results/pot/openvino.bin missing",
     ),
 }
@@ -234,11 +234,12 @@ def test_report(built):
 
 
 def test_lint_finds_only_what_is_argued(project):
-    """Two rules say why they have no log, and one why it has no environment."""
+    """Functions that one rule file uses are in it; rules say why they lack a log or environment."""
     process = project.start("--lint")
     output, _ = process.communicate(timeout=60)
     lints = re.findall(r"^    \* (.*?):$", output, re.MULTILINE)
     assert sorted(lints) == [
-        *["No log directive defined"] * 2,
-        "Specify a conda environment or container for each rule.",
+        *["Mixed rules and functions in same snakefile."] * 5,
+        *["No log directive defined"] * 3,
+        *["Specify a conda environment or container for each rule."] * 2,
     ], output

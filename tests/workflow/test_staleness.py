@@ -86,6 +86,8 @@ def test_the_template(built):
     text = template.read_text()
     template.write_text("# A comment.\n" + text)
     assert built.stale() == {}
+    template.write_text(text.replace("name: ATSS-MobileNetV2", "name: Mine"))
+    assert built.stale() == {}
     template.write_text(text.replace("feat_channels: 64", "feat_channels: 32"))
     assert built.stale() == TRAIN
 

@@ -44,7 +44,7 @@ def test_the_comparison_has_every_model_of_every_run(compared):
         assert row[4] == pytest.approx(
             compared.json(f"{run}/{folder}performance.json")["f-measure"], abs=1e-5
         )
-    sizes = table.pivot(index="run", columns="precision", values="size_mb")
+    sizes = table.pivot(index="run", columns="model", values="size_mb")
     assert (sizes.POT < 0.75 * sizes.IR).all()
     assert (0.75 * sizes.snapshot > sizes.IR).all()
     assert (table.latency_ms > 0).all()
@@ -55,7 +55,7 @@ def test_the_comparison_has_every_model_of_every_run(compared):
 
 def test_every_template_learns(compared):
     table = pd.read_csv(compared.folder / "results/comparison.csv")
-    measures = table.pivot(index="run", columns="precision", values="f-measure")
+    measures = table.pivot(index="run", columns="model", values="f-measure")
     assert (measures.snapshot > 0.5).all()
     assert (measures.IR - measures.snapshot).abs().max() < 0.1  # one box is 0.05
     assert (measures.POT - measures.snapshot).abs().max() < 0.15

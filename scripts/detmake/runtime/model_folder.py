@@ -7,19 +7,11 @@ from typing import Any
 import openvino as ov
 
 from detmake.artifacts import (
+    MODEL_FILES,
     staged,
     write_confidence_threshold,
     write_json,
     write_label_schema,
-)
-
-#: Files of a model folder, in the order in which they are written.
-FILES = (
-    "openvino.xml",
-    "openvino.bin",
-    "config.json",
-    "label_schema.json",
-    "confidence_threshold",
 )
 
 
@@ -28,7 +20,7 @@ def write_model_folder(model: ov.Model, folder: Path, description: Mapping[str, 
 
     Args:
         model: a detector as `detmake.model.ir.convert` describes it.
-        folder: receives the files named in `FILES`.
+        folder: receives the files named in `detmake.artifacts.MODEL_FILES`.
         description: content of `config.json`: `template`, `labels`, `input_size` (width, height),
             `confidence_threshold`, `iou_threshold`; of a quantized model, `quantization`: by which
             method, and its F-measure on the validation subset beside the original one.
@@ -36,11 +28,11 @@ def write_model_folder(model: ov.Model, folder: Path, description: Mapping[str, 
     for key, value in _model_api_metadata(description).items():
         model.set_rt_info(value, ["model_info", key])
     with staged(folder) as scratch:
-        ov.save_model(model, scratch / "openvino.xml", compress_to_fp16=True)
-        write_json(scratch / "config.json", dict(description))
-        write_label_schema(scratch / "label_schema.json", description["labels"])
+        ov.save_model(model, scratch / MODEL_FILES["xml"], compress_to_fp16=True)
+        write_json(scratch / MODEL_FILES["config"], dict(description))
+        write_label_schema(scratch / MODEL_FILES["label_schema"], description["labels"])
         write_confidence_threshold(
-            scratch / "confidence_threshold", description["confidence_threshold"]
+            scratch / MODEL_FILES["confidence_threshold"], description["confidence_threshold"]
         )
 
 

@@ -1,0 +1,24 @@
+"""Init: a folder of one's own, outside of the clone, in which bare `snakemake` runs the build."""
+
+
+def own_folder(wildcards):
+    """Return the working directory, which must not be the clone's."""
+    if Path().resolve() == ROOT.resolve():
+        raise WorkflowError(
+            "This is the folder of detmake itself, which has all that `init` writes. For a folder of "
+            "your own: make one, change to it and call `snakemake -s "
+            f"{ROOT.resolve() / 'Snakefile'} init` there."
+        )
+    return "."
+
+
+# Without a log file, since it prints to the terminal; without an environment, since it only copies.
+rule init:
+    localrule: True
+    params:
+        folder=own_folder,
+        workflow=str(ROOT.resolve()),
+    message:
+        "Writing a configuration and a profile for this folder"
+    script:
+        "../scripts/init.py"

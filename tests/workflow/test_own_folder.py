@@ -1,0 +1,118 @@
+"""The build in a folder of the user's own, outside of the clone."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import CONFIG
+
+DATASET = "results/dataset/train.json"
+
+
+def snakemake(folder: Path, *arguments: str | Path, fails: bool = False) -> str:
+    """Run Snakemake in a folder and return what it prints; whether it fails must be as said."""
+    process = subprocess.run(
+        [sys.executable, "-m", "snakemake", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": "", "COLUMNS": "200"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+    )
+    assert (process.returncode != 0) == fails, process.stdout
+    return process.stdout
+
+
+def files_in(folder: Path) -> dict[Path, int]:
+    """All files with their times, but for bytecode."""
+    return {
+        path: path.stat().st_mtime_ns
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+
+
+@pytest.fixture
+def clone(template_project) -> Path:
+    """The workflow's folder, in which nothing may change."""
+    before = files_in(template_project.folder)
+    yield template_project.folder
+    assert files_in(template_project.folder) == before
+
+
+@pytest.fixture
+def own(tmp_path, clone) -> Path:
+    """A folder with data of its own."""
+    folder = tmp_path / "own"
+    shutil.copytree(clone / "data", folder / "data")
+    return folder
+
+
+def write_config(path: Path, **changes) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(yaml.safe_dump(CONFIG | changes), encoding="utf-8")
+
+
+def test_a_configuration_file_is_complete_and_its_paths_count_from_the_folder(clone, own):
+    write_config(own / "mine.yaml")
+    write_config(own / "config/config.yaml", results="others", device="cpu")
+    command = ["--snakefile", clone / "Snakefile", "--configfile", "mine.yaml"]
+    snakemake(own, DATASET, *command)
+    assert (own / DATASET).exists()
+    assert "Nothing to be done" in snakemake(own, DATASET, *command)
+
+
+def test_without_init_the_experiment_is_that_of_the_folder_or_the_default_one(clone, tmp_path):
+    command = ["--snakefile", clone / "Snakefile", "--dry-run"]
+    output = snakemake(tmp_path, *command)
+    assert "Completing results:" in output
+    assert "Drawing the embedded dataset: train" in output
+    write_config(tmp_path / "config/config.yaml", data=str(clone / "data"), results="mine")
+    output = snakemake(tmp_path, *command)
+    assert "Completing mine:" in output
+    assert "Drawing" not in output
+
+
+def test_after_init_snakemake_runs_bare(clone, tmp_path):
+    output = snakemake(tmp_path, "--snakefile", clone / "Snakefile", "init")
+    written = ("config/config.yaml", "profiles/default/config.yaml", "Snakefile")
+    for name in written:
+        assert f"Wrote {name}" in output
+    shipped, profile = (
+        yaml.safe_load((folder / "profiles/default/config.yaml").read_text(encoding="utf-8"))
+        for folder in (clone, tmp_path)
+    )
+    assert profile == shipped | {"snakefile": str(clone / "Snakefile")}
+    assert "Plan of the default target" in snakemake(tmp_path, "plan")
+    assert (tmp_path / "results/plan.txt").exists()
+
+    write_config(tmp_path / "config/config.yaml", data=str(clone / "data"), results="mine")
+    shutil.rmtree(tmp_path / "profiles")
+    kept = {name: (tmp_path / name).read_text() for name in ("config/config.yaml", "Snakefile")}
+    output = snakemake(tmp_path, "--snakefile", clone / "Snakefile", "init")
+    for name, text in kept.items():
+        assert f"Kept {name}" in output
+        assert (tmp_path / name).read_text() == text
+    assert "Completing mine:" in snakemake(tmp_path, "--dry-run")
+
+
+def test_init_keeps_a_workflow_of_the_folder(clone, tmp_path):
+    (tmp_path / "workflow").mkdir()
+    (tmp_path / "workflow/Snakefile").write_text("rule mine:\n    shell: 'echo mine'\n")
+    output = snakemake(tmp_path, "--snakefile", clone / "Snakefile", "init")
+    assert "Kept workflow/Snakefile" in output
+    assert not (tmp_path / "Snakefile").exists()
+    assert "echo mine" in snakemake(tmp_path, "--dry-run", "--printshellcmds")
+
+
+def test_init_refuses_the_clone(project):
+    before = files_in(project.folder)
+    output = project.snakemake("init", fails=True)
+    assert "This is the folder of detmake itself" in output
+    after = files_in(project.folder)
+    assert {path for path in after if ".snakemake" not in path.parts} == before.keys()
