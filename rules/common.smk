@@ -226,11 +226,11 @@ def compared_models():
         models += [
             {
                 **common,
-                "precision": precision,
+                "model": model,
                 "path": f"{run}/{path}",
                 "performance": f"{run}/{folder}performance.json",
             }
-            for precision, path, folder in (
+            for model, path, folder in (
                 ("snapshot", "weights.pth", ""),
                 ("IR", "openvino", "openvino/"),
                 ("POT", "pot", "pot/"),
