@@ -16,8 +16,8 @@ def main() -> int:
     """Run the demo, and return its exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog="Exit code: 0 for success; 1 if an unreadable file or frame was skipped; 2 for wrong "
-        "input; 130 after Ctrl-C, which keeps the frames processed so far.",
+        epilog="Exit code: 0 for success; 1 if an unreadable file or frame was skipped; 2 for "
+        "wrong input; 130 after Ctrl-C, which keeps the frames processed so far.",
     )
     here = Path(__file__).parent
     parser.add_argument(

@@ -50,5 +50,5 @@ class Detector(Protocol):
         ...
 
     def stream(self, images: Iterable[np.ndarray]) -> Iterator[Detections]:
-        """Detect in many images as fast as the detector can; results keep the order of the images."""
+        """Detect in many images as fast as the detector can; keep the order of the images."""
         ...

@@ -47,7 +47,7 @@ def figures(
         evaluation: detections of the subset, matched.
         coco: the prepared subset.
         postprocessing: `confidence_threshold` (the one to use), or
-            `result_based_confidence_threshold` (take the one with the highest F-measure on this subset).
+            `result_based_confidence_threshold` (take the one with the best F-measure on it).
         validated_threshold: the confidence threshold chosen on the validation subset.
 
     Returns:

@@ -159,7 +159,7 @@ class _Recording:
 
 
 def coco_results(found: Detections, image_id: int) -> list[dict[str, Any]]:
-    """Return the detections of one image in COCO's results format; class k has category id k + 1."""
+    """Return detections of one image in COCO's results format; class k has category id k + 1."""
     corners, sizes = found.boxes[:, :2], found.boxes[:, 2:] - found.boxes[:, :2]
     return [
         {"image_id": image_id, "category_id": label + 1, "bbox": box, "score": score}
