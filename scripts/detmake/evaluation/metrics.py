@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,12 +114,10 @@ class Evaluation:
             int(truths.sum()),
         )
 
-    def best_confidence_threshold(
-        self, candidates: Sequence[float] = CONFIDENCE_THRESHOLDS
-    ) -> float:
+    def best_confidence_threshold(self) -> float:
         """Return the candidate with the highest F-measure over all classes; of ties, the lowest."""
-        measures = [self.counts(candidate).f_measure for candidate in candidates]
-        return round(float(candidates[int(np.argmax(measures))]), 6)
+        measures = [self.counts(candidate).f_measure for candidate in CONFIDENCE_THRESHOLDS]
+        return round(float(CONFIDENCE_THRESHOLDS[int(np.argmax(measures))]), 6)
 
     def average_precision(
         self, iou_threshold: float | None = None, label: int | None = None
