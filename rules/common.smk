@@ -226,11 +226,11 @@ def compared_models():
         models += [
             {
                 **common,
-                "model": model,
+                "precision": precision,
                 "path": f"{run}/{path}",
                 "performance": f"{run}/{folder}performance.json",
             }
-            for model, path, folder in (
+            for precision, path, folder in (
                 ("snapshot", "weights.pth", ""),
                 ("IR", "openvino", "openvino/"),
                 ("POT", "pot", "pot/"),
