@@ -1,4 +1,4 @@
-"""Show what a model finds in the images, the video or the camera that the configuration names."""
+"""Run the demo on the images, video or camera of the configuration."""
 
 from pathlib import Path
 

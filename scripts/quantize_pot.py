@@ -1,4 +1,4 @@
-"""Quantize an exported model to int8, after training."""
+"""Quantize an exported model to int8 after training."""
 
 from pathlib import Path
 
@@ -7,12 +7,12 @@ from detmake.data import subsets
 from detmake.quantization import post_training
 
 with logs.job(snakemake.log[0]) as log:
-    parameters = snakemake.params.pot_parameters
+    parameters = post_training.Parameters(**snakemake.params.pot_parameters)
     images = subsets.evenly_spread(
         subsets.image_paths(subsets.read(Path(snakemake.input.train))),
-        parameters["stat_subset_size"],
+        parameters.stat_subset_size,
     )
-    log.info("Quantizing with %d images, preset %s", len(images), parameters["preset"])
+    log.info("Quantizing with %d images, preset %s", len(images), parameters.preset)
     folder = Path(snakemake.output.xml).parent
     post_training.quantize_folder(
         Path(snakemake.input.xml).parent,

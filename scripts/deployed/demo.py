@@ -1,4 +1,4 @@
-"""Detect objects in an image, a folder of images, a video or what a camera sees."""
+"""Detect objects in images, a video or the frames of a camera."""
 
 import argparse
 import signal
@@ -16,8 +16,8 @@ def main() -> int:
     """Run the demo, and return its exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog="Exit code: 0; 1 if a file or frame could not be read and was skipped; 2 if nothing "
-        "could be done; 130 after Ctrl-C, which keeps what was done.",
+        epilog="Exit code: 0 for success; 1 if an unreadable file or frame was skipped; 2 for "
+        "wrong input; 130 after Ctrl-C, which keeps the frames processed so far.",
     )
     here = Path(__file__).parent
     parser.add_argument(
@@ -27,9 +27,9 @@ def main() -> int:
     )
     parser.add_argument("--model", type=Path, default=here / "model", help="a model folder")
     parser.add_argument("--output", type=Path, default=Path("demo"), help="a folder (demo)")
-    parser.add_argument("--threshold", type=float, help="draw no detection below (the model's own)")
+    parser.add_argument("--threshold", type=float, help="lowest score to draw (the model's own)")
     parser.add_argument("--threads", type=int, help="CPU threads (OpenVINO's choice)")
-    parser.add_argument("--seconds", type=float, help="read a camera for so long (until Ctrl-C)")
+    parser.add_argument("--seconds", type=float, help="how long to read a camera (until Ctrl-C)")
     parser.add_argument("--show", action="store_true", help="show the pictures in a window")
     options = parser.parse_args()
     stop = Event()

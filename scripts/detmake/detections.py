@@ -1,4 +1,4 @@
-"""What a detector is, and what it finds in an image."""
+"""Detectors and detections: the interface that everything else is written against."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -6,18 +6,18 @@ from typing import Protocol
 
 import numpy as np
 
-#: Detections of one image that are kept, by descending score: COCO's limit.
+#: Number of detections kept per image, those with the highest scores: COCO's limit.
 MAX_DETECTIONS = 100
 
 
 @dataclass(frozen=True)
 class Detections:
-    """What a detector found in one image.
+    """Objects found in one image.
 
     Attributes:
         boxes: (N, 4) float, xyxy in pixels of the image.
         scores: (N,) float in [0, 1], confidence.
-        labels: (N,) int, index of the class.
+        labels: (N,) int, index into the class names.
     """
 
     boxes: np.ndarray
@@ -28,7 +28,7 @@ class Detections:
 class Detector(Protocol):
     """A snapshot, an IR or a deployed model, ready to run.
 
-    Code that wraps a detector is written against this class, so it serves all of them.
+    Whatever wraps a detector is written against this class, so that it works with all of them.
 
     Attributes:
         labels: class names.
@@ -45,10 +45,10 @@ class Detector(Protocol):
             image: (H, W, 3) uint8, BGR, any size.
 
         Returns:
-            Detections in pixels of the image, by descending score, those with low scores included.
+            Detections in pixels of the image, by descending score, including those with low scores.
         """
         ...
 
     def stream(self, images: Iterable[np.ndarray]) -> Iterator[Detections]:
-        """Detect in many images, by the fastest way the detector has; keeps their order."""
+        """Detect in many images as fast as the detector can; keep the order of the images."""
         ...

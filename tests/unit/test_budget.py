@@ -1,9 +1,15 @@
-"""The budget of accuracy, in points."""
+"""The accuracy budget, in points."""
+
+import re
+from pathlib import Path
 
 import pytest
+import yaml
 
 from detmake.errors import InputError
 from detmake.quantization.budget import Budget
+
+SCHEMA = Path(__file__).parents[2] / "rules/schema.yaml"
 
 
 @pytest.mark.parametrize(
@@ -36,6 +42,16 @@ def test_a_report_has_absolute_and_relative_drop():
     assert report.endswith("drop 4.00 points (5.00 %), budget 1.5 points")
     assert Budget(0.8, 1.5).drop(0.9) == pytest.approx(-10)
     assert "(0.00 %)" in Budget(0.0, 1.0).report(0.0)
+
+
+@pytest.mark.parametrize("section", ["pot_parameters", "nncf_optimization"])
+def test_the_message_names_only_keys_that_exist(section):
+    with pytest.raises(InputError) as error:
+        Budget(0.8, 1.0).enforce(0.4, "fail", section)
+    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    named = set(re.findall(rf"{section}\.(\w+)", str(error.value)))
+    assert named <= schema["properties"][section]["properties"].keys()
+    assert ("num_iters" in named) == (section == "nncf_optimization")
 
 
 def test_warning_instead_of_failure(caplog):

@@ -1,7 +1,8 @@
-"""The table of all runs, by hand."""
+"""The tables of the comparison and the benchmark, by hand."""
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -38,11 +39,11 @@ def models(tmp_path):
     other = tmp_path / "other.pth"
     other.write_bytes(bytes(1_000_000))
 
-    def model(run, template, precision, path, performance):
+    def model(run, template, name, path, performance):
         return {
             "run": run,
             "template": template,
-            "precision": precision,
+            "model": name,
             "path": str(path),
             "performance": performance,
             "subset": "not read here",
@@ -74,7 +75,7 @@ def test_a_row_for_each_model_in_the_order_given(models, speed):
         {
             "run": ["results", "results", "other"],
             "template": ["ATSS", "ATSS", "SSD"],
-            "precision": ["snapshot", "IR", "snapshot"],
+            "model": ["snapshot", "IR", "snapshot"],
             "f-measure": [0.94449, 0.94551, 0.5],
             "mAP": [0.68474] * 3,
             "mAP50": [0.93125] * 3,
@@ -103,7 +104,7 @@ def test_markdown_is_readable(models, speed, tmp_path):
     assert cells(lines[0]) == [
         "run",
         "template",
-        "precision",
+        "model",
         "F-measure",
         "mAP",
         "mAP50",
@@ -144,3 +145,29 @@ def test_nothing_is_written_of_a_table_that_cannot_be(models, speed, tmp_path):
     with pytest.raises(KeyError, match="mAP"):
         comparison.write(table, tmp_path / "out.csv", tmp_path / "out.md", "Some CPU")
     assert not list(tmp_path.glob("out.*"))
+
+
+def test_a_benchmark(tmp_path):
+    """The snapshot has no figures of benchmark_app."""
+    table = pd.DataFrame(
+        {
+            "latency_ms": [59.31, 14.62],
+            "latency_p95_ms": [61.0, 15.04],
+            "images_per_second": [17.07, 129.42],
+            "app_latency_ms": [np.nan, 14.0],
+            "app_images_per_second": [np.nan, 130.0],
+        },
+        index=pd.Index(["results/weights.pth", "results/openvino"], name="model"),
+    )
+    csv, markdown = tmp_path / "benchmark.csv", tmp_path / "benchmark.md"
+    text = comparison.write_benchmark(table, csv, markdown, "Some CPU")
+    read = pd.read_csv(csv, index_col="model")
+    pd.testing.assert_frame_equal(read.drop(columns="share"), table)
+    assert read.share["results/openvino"] == pytest.approx(129.42 / 130, rel=1e-5)
+    lines = text.splitlines()
+    assert cells(lines[0])[0] == "model"
+    assert cells(lines[2]) == ["results/weights.pth", "59.3", "61.0", "17.1", "", "", ""]
+    assert cells(lines[3]) == ["results/openvino", "14.6", "15.0", "129.4", "14.0", "130.0", "1.00"]
+    assert markdown.read_text(encoding="utf-8") == (
+        f"{text}\n\nMedians, models in turns, on Some CPU.\n"
+    )

@@ -169,14 +169,8 @@ def test_files_of_one_name(detector, folder, tmp_path):
 def test_only_confident_detections_are_drawn(detector, folder, tmp_path):
     """Box 2, the whole image, has the score 0.8 in both; box 0, its left half, 0.04 and 0.98."""
     shown = []
-    demo.run(detector, media.Images([folder / "a.png", folder / "c.png"]), tmp_path / "out", 0.5)
-    demo.run(
-        detector,
-        media.Images([folder / "a.png", folder / "c.png"]),
-        tmp_path / "shown",
-        0.5,
-        show=shown.append,
-    )
+    source = media.Images([folder / "a.png", folder / "c.png"])
+    demo.run(detector, source, tmp_path / "out", 0.5, show=shown.append)
     middle = [picture[100:-100, picture.shape[1] // 2] for picture in shown]
     plain = np.int64([[10, 51, 204], [250, 51, 204]])
     differs = [

@@ -19,11 +19,13 @@ from model_api.models import Model
 from torch import nn
 
 from detmake.detections import Detections
-from detmake.model import ir, snapshot
+from detmake.model import ir
+from detmake.model.detector import SnapshotDetector
 from detmake.model.network import Core, build_detector, model_config
 from detmake.model.snapshot import Snapshot
 from detmake.quantization import post_training
 from detmake.runtime import inference
+from detmake.runtime.images import read_image
 
 LABELS = ["red cell", "platelet", "white cell"]
 INPUT_SIZE = [224, 160]
@@ -197,9 +199,10 @@ def test_finds_what_mmdetection_finds(
 ):
     """Box by box, and nothing else."""
     original, model = exported(template_name)[0], compiled(template_name, after_export)
-    expected = snapshot.predict(original.detector(), original.input_size, images)
-    for path, reference in zip(images, expected, strict=True):
+    expected = SnapshotDetector(original)
+    for path in images:
         image = read_image(path)
+        reference = expected(image)
         # As OpenCV does it, which rounds to whole grey levels.
         found = detect(model, cv2.resize(image, original.input_size), image.shape[1::-1])
         assert share_missing(reference, found, pixels, score) <= missing
@@ -245,18 +248,19 @@ def test_boxes_without_area_are_not_found(exported, images):
         for name, value in original.state_dict.items()
     }
     original = replace(original, state_dict=weights)
-    detector = original.detector()
+    detector, image = SnapshotDetector(original), read_image(images[0])
     model = in_float32(ir.convert(original))
-    (reference,) = snapshot.predict(detector, original.input_size, images[:1])
-    found = detect(model, read_image(images[0]), IMAGE_SIZES[0])
+    reference = detector(image)
+    found = detect(model, image, IMAGE_SIZES[0])
     sizes = found.boxes[:, 2:] - found.boxes[:, :2]
     assert (sizes[found.scores > 0.1] > 0).all()
     assert share_missing(reference, found, 0.05, 1e-3) == 0
     assert share_missing(found, reference, 0.05, 1e-3) == 0
 
     # The case is what it should be.
-    detector.bbox_head.test_cfg.min_bbox_size = -1
-    (everything,) = snapshot.predict(detector, original.input_size, images[:1])
+    test_cfg = {**original.model["test_cfg"], "min_bbox_size": -1}
+    all_boxes = replace(original, model={**original.model, "test_cfg": test_cfg})
+    everything = SnapshotDetector(all_boxes)(image)
     sizes = everything.boxes[:, 2:] - everything.boxes[:, :2]
     sizes = sizes[everything.scores > 0.1]
     assert (sizes == 0).any()

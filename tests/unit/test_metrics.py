@@ -10,6 +10,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from detmake.detections import Detections
+from detmake.evaluation import metrics
 from detmake.evaluation.metrics import CONFIDENCE_THRESHOLDS, Counts, Evaluation
 
 RED, WHITE = 0, 1
@@ -229,14 +230,15 @@ def test_average_precision_depends_on_the_iou():
     assert evaluation.average_precision() == pytest.approx(0.5)
 
 
-def test_the_best_confidence_threshold_is_the_lowest_of_equal_ones():
+def test_the_best_confidence_threshold_is_the_lowest_of_equal_ones(monkeypatch):
     evaluation = Evaluation(
         subset({1: [(RED, (0, 0, 10, 10))]}),
         {1: detections((RED, (0, 0, 10, 10), 0.9), (RED, (50, 50, 60, 60), 0.31))},
     )
     assert evaluation.best_confidence_threshold() == 0.325
-    assert evaluation.best_confidence_threshold([0.1, 0.4, 0.6, 0.95]) == 0.4
-    assert evaluation.best_confidence_threshold([0.1, 0.2]) == 0.1
+    for candidates, best in [([0.1, 0.4, 0.6, 0.95], 0.4), ([0.1, 0.2], 0.1)]:
+        monkeypatch.setattr(metrics, "CONFIDENCE_THRESHOLDS", candidates)
+        assert evaluation.best_confidence_threshold() == best
 
 
 def test_the_candidates_are_those_of_otx():

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from detmake.evaluation import speed
-from detmake.evaluation.speed import Model, measure
+from detmake.evaluation.speed import measure
 
 IMAGES = [np.full((2, 3, 3), value, dtype=np.uint8) for value in range(4)]
 
@@ -33,26 +33,41 @@ def clock(monkeypatch):
 class Fake:
     """A detector that takes given times, in ms, and remembers what it was asked for."""
 
-    def __init__(self, clock, infer, streamed=None):
-        self.clock, self.infer_ms, self.streamed_ms = clock, infer, streamed
-        self.inferred, self.asked = [], 0
+    def __init__(self, clock, called, streamed=None):
+        self.clock, self.called_ms = clock, called
+        self.streamed_ms = called if streamed is None else streamed
+        self.called, self.streams = [], 0
 
-    def infer(self, image):
-        self.clock.now += self.infer_ms / 1000
-        self.inferred.append(int(image[0, 0, 0]))
+    def __call__(self, image):
+        self.clock.now += self.called_ms / 1000
+        self.called.append(int(image[0, 0, 0]))
 
     def stream(self, images):
-        self.asked += 1
+        self.streams += 1
         for image in images:
             self.clock.now += self.streamed_ms / 1000
+            self.called.append(int(image[0, 0, 0]))
             yield image
 
-    def model(self):
-        return Model(self.infer, None if self.streamed_ms is None else self.stream)
+
+class Calling:
+    """A detector of a function, whose stream is its calls."""
+
+    def __init__(self, call, stream=None):
+        self.call = call
+        self.stream = stream or (lambda images: map(call, images))
+
+    def __call__(self, image):
+        return self.call(image)
+
+
+def twice(detector):
+    """One detector for latency and throughput."""
+    return detector, detector
 
 
 def test_latency_and_throughput_by_hand(clock):
-    models = {"slow": Fake(clock, 20, 10).model(), "fast": Fake(clock, 5, 4).model()}
+    models = {"slow": twice(Fake(clock, 20, 10)), "fast": (Fake(clock, 5, 90), Fake(clock, 90, 4))}
     pd.testing.assert_frame_equal(
         measure(models, IMAGES),
         pd.DataFrame(
@@ -66,20 +81,18 @@ def test_latency_and_throughput_by_hand(clock):
     )
 
 
-def test_without_a_stream_throughput_is_that_of_the_calls(clock):
-    figures = measure({"snapshot": Fake(clock, 8).model()}, IMAGES)
+def test_throughput_of_a_stream_of_calls_is_that_of_the_calls(clock):
+    figures = measure({"snapshot": twice(Calling(Fake(clock, 8)))}, IMAGES)
     assert figures.loc["snapshot", "latency_ms"] == pytest.approx(8)
     assert figures.loc["snapshot", "images_per_second"] == pytest.approx(125)
 
 
 def test_latency_is_the_median_and_throughput_counts_all_the_time(clock):
-    fake = Fake(clock, 0)
 
-    def infer(image):  # 2, 2, 2 and 10 ms: 4 ms on average
+    def call(image):  # 2, 2, 2 and 10 ms: 4 ms on average
         clock.now += 0.010 if image[0, 0, 0] == 3 else 0.002
 
-    fake.infer = infer
-    figures = measure({"uneven": fake.model()}, IMAGES)
+    figures = measure({"uneven": twice(Calling(call))}, IMAGES)
     assert figures.loc["uneven", "latency_ms"] == pytest.approx(2)
     assert figures.loc["uneven", "images_per_second"] == pytest.approx(250, rel=0.03)
 
@@ -96,7 +109,7 @@ def test_throughput_counts_the_time_to_the_last_result(clock, monkeypatch):
         clock.now += 0.9
         yield from batch
 
-    figures = measure({"late": Model(Fake(clock, 1).infer, stream)}, IMAGES)
+    figures = measure({"late": twice(Calling(Fake(clock, 1), stream))}, IMAGES)
     assert figures.loc["late", "images_per_second"] == pytest.approx(5)
 
 
@@ -104,11 +117,11 @@ def test_models_take_turns(clock):
     order = []
 
     def recorder(name):
-        def infer(image):
+        def call(image):
             clock.now += 0.02
             order.append(name)
 
-        return Model(infer)
+        return twice(Calling(call))
 
     measure({name: recorder(name) for name in "abc"}, IMAGES)
     assert [name for name, _ in groupby(order)] == list("abc") * (1 + speed.ROUNDS)
@@ -116,23 +129,23 @@ def test_models_take_turns(clock):
 
 def test_every_model_takes_all_images_in_order_again_and_again(clock):
     fakes = {"slow": Fake(clock, 70), "fast": Fake(clock, 11)}
-    measure({name: fake.model() for name, fake in fakes.items()}, IMAGES)
+    measure({name: twice(fake) for name, fake in fakes.items()}, IMAGES)
     for fake in fakes.values():
-        assert len(fake.inferred) > 8
-        assert fake.inferred == [index % 4 for index in range(len(fake.inferred))]
+        assert len(fake.called) > 8
+        assert fake.called == [index % 4 for index in range(len(fake.called))]
 
 
 def test_a_turn_takes_its_time_whatever_the_model(clock):
     for milliseconds in (1, 15, 70):
         started = clock.now
-        measure({"model": Fake(clock, milliseconds, milliseconds).model()}, IMAGES)
+        measure({"model": twice(Fake(clock, milliseconds))}, IMAGES)
         turns = 2 * (1 + speed.ROUNDS)
         expected = turns * speed.TURN_SECONDS
         assert expected <= clock.now - started <= expected + turns * 0.002 * milliseconds
 
 
 def test_a_model_slower_than_a_turn_is_measured(clock):
-    figures = measure({"huge": Fake(clock, 2000, 1000).model()}, IMAGES)
+    figures = measure({"huge": twice(Fake(clock, 2000, 1000))}, IMAGES)
     assert figures.loc["huge", "latency_ms"] == pytest.approx(2000)
     assert figures.loc["huge", "images_per_second"] == pytest.approx(1)
 
@@ -142,10 +155,10 @@ def test_first_round_and_first_call_of_a_turn_do_not_count(clock, monkeypatch):
     monkeypatch.setattr(speed, "TURN_SECONDS", 0.005)  # one call of 6 ms
     milliseconds = iter([90, 80, 70, 6])
 
-    def infer(image):
+    def call(image):
         clock.now += next(milliseconds) / 1000
 
-    figures = measure({"model": Model(infer)}, IMAGES)
+    figures = measure({"model": (Calling(call), Fake(clock, 6))}, IMAGES)
     assert figures.loc["model", "latency_ms"] == pytest.approx(6)
     assert list(milliseconds) == []
 
@@ -154,11 +167,10 @@ def test_disturbed_rounds_leave_the_figures_alone(clock, monkeypatch):
     monkeypatch.setattr(speed, "ROUNDS", 5)
     fake = Fake(clock, 10, 5)
 
-    def infer(image):  # the rounds after the first two streams are ten times as slow
-        clock.now += 0.1 if fake.asked in (2, 3) else 0.01
+    def call(image):  # the rounds after the first two streams are ten times as slow
+        clock.now += 0.1 if fake.streams in (2, 3) else 0.01
 
-    fake.infer = infer
-    figures = measure({"model": fake.model()}, IMAGES)
+    figures = measure({"model": (Calling(call), fake)}, IMAGES)
     assert figures.loc["model", "latency_ms"] == pytest.approx(10)
 
 
@@ -166,8 +178,8 @@ def test_with_the_real_clock(monkeypatch):
     monkeypatch.setattr(speed, "ROUNDS", 2)
     monkeypatch.setattr(speed, "TURN_SECONDS", 0.05)
     models = {
-        "slow": Model(lambda image: sleep(0.05)),
-        "fast": Model(lambda image: sleep(0.0005), lambda images: map(np.sum, images)),
+        "slow": twice(Calling(lambda image: sleep(0.05))),
+        "fast": twice(Calling(lambda image: sleep(0.0005), lambda images: map(np.sum, images))),
     }
     figures = measure(models, IMAGES)
     assert figures.latency_ms["slow"] >= 50 > figures.latency_ms["fast"]

@@ -1,4 +1,4 @@
-"""What OpenVINO's own benchmark_app gets from an exported model."""
+"""Speed of exported models by OpenVINO's own benchmark_app."""
 
 import json
 import subprocess
@@ -18,17 +18,17 @@ _SECONDS = 2
 def measure(
     models: Iterable[Path], image_size: Sequence[int], images: Path, threads: int
 ) -> pd.DataFrame:
-    """Latency and throughput by benchmark_app, of models that take turns.
+    """Measure latency and throughput by benchmark_app, with models that take turns.
 
     Args:
         models: model folders (`detmake.runtime.model_folder`).
-        image_size: width and height in pixels of the images, which the model's input is fixed to.
-        images: an image file, or a folder of them, that is inferred.
+        image_size: width and height in pixels, to which the model's input is fixed.
+        images: an image file or a folder of images to infer.
         threads: CPU threads.
 
     Returns:
-        Indexed by the folder as text: `app_latency_ms`, the median of one image when it is alone,
-        and `app_images_per_second`, of many; each the median over the rounds.
+        Indexed by the folder as text: `app_latency_ms`, the median of one image at a time, and
+        `app_images_per_second` of many at a time; each is the median over the rounds.
 
     Raises:
         RuntimeError: benchmark_app failed.

@@ -1,4 +1,4 @@
-"""A detector run on a prepared subset, its detections matched with the annotations."""
+"""Run a detector on a prepared subset and match its detections with the annotations."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,12 +15,12 @@ from detmake.runtime.images import read_image
 def evaluate_subset(
     detector: Callable[[np.ndarray], Detections], coco: Mapping[str, Any], progress: str | None
 ) -> Evaluation:
-    """Detect in every image of a subset and match what is found.
+    """Run a detector on every image of a subset and match its detections.
 
     Args:
         detector: a `Detector`, or any function from an image to its detections.
         coco: a prepared subset (`detmake.data.checking`).
-        progress: label of the progress bar; None shows none.
+        progress: label of the progress bar; None hides it.
     """
     paths = tqdm(
         subsets.image_paths(coco), progress, unit="image", mininterval=2, disable=progress is None

@@ -1,8 +1,8 @@
-"""Detection metrics: F-measure at IoU 0.5 and COCO's average precision, both from one matching."""
+"""Detection metrics: F-measure at IoU 0.5 and COCO's average precision from one matching."""
 
 import contextlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from pycocotools.cocoeval import COCOeval
 
 from detmake.detections import MAX_DETECTIONS, Detections
 
-#: Confidence thresholds that a result-based choice tries, as in OTX: 0.025, 0.05 … 0.975.
+#: Candidates for the best confidence threshold, as in OTX: 0.025, 0.05 … 0.975.
 CONFIDENCE_THRESHOLDS = np.linspace(0.025, 0.975, 39)
 
 
@@ -20,7 +20,7 @@ CONFIDENCE_THRESHOLDS = np.linspace(0.025, 0.975, 39)
 class Counts:
     """True positives, detections and ground truths at one confidence threshold.
 
-    Crowd annotations, and the detections that match them only, are in none of the three.
+    None of them includes crowd annotations, nor detections that match only those.
     """
 
     true_positives: int
@@ -29,22 +29,22 @@ class Counts:
 
     @property
     def precision(self) -> float:
-        """Share of the detections that are true positives; 0 without detections."""
+        """Share of detections that are true positives; 0 without detections."""
         return self.true_positives / self.detections if self.detections else 0.0
 
     @property
     def recall(self) -> float:
-        """Share of the ground truths that were found; 0 without ground truths."""
+        """Share of ground truths found; 0 without ground truths."""
         return self.true_positives / self.ground_truths if self.ground_truths else 0.0
 
     @property
     def f_measure(self) -> float:
-        """Harmonic mean of precision and recall; 0 where there is nothing to count."""
+        """Harmonic mean of precision and recall; 0 without detections and ground truths."""
         total = self.detections + self.ground_truths
         return 2 * self.true_positives / total if total else 0.0
 
     def as_dict(self) -> dict[str, float]:
-        """The three figures under their names in `performance.json`."""
+        """Return the three metrics under their names in `performance.json`."""
         return {
             "f-measure": self.f_measure,
             "precision": self.precision,
@@ -53,15 +53,15 @@ class Counts:
 
 
 class Evaluation:
-    """Detections of a subset matched with its annotations, and the metrics of that matching.
+    """Detections of a subset matched with its annotations, and their metrics.
 
-    A detection is matched one-to-one, in order of score, with the free ground truth of its class
-    that it overlaps most (pycocotools). Since lower scored detections never take a match away, one
-    matching serves every confidence threshold.
+    In order of score, each detection is matched with the free ground truth of its class that it
+    overlaps most (pycocotools). A detection never takes a match from one with a higher score, so
+    one matching serves every confidence threshold.
 
     Args:
         coco: a prepared subset (`detmake.data.checking`), category ids 1..K in the order of labels.
-        detections: for each image id what was found; an image that is missing counts as empty.
+        detections: detections by image id; a missing image has none.
     """
 
     def __init__(self, coco: Mapping, detections: Mapping[int, Detections]) -> None:
@@ -80,7 +80,7 @@ class Evaluation:
         self._match()
 
     def _match(self) -> None:
-        """Keep, of pycocotools' matches at IoU 0.5, score, class and outcome of every detection."""
+        """Keep score, class and outcome of every detection from pycocotools' matches at IoU 0.5."""
         scores, labels, hits = [], [], []
         self._ground_truths = np.zeros(len(self.classes), dtype=int)
         everything = self._coco_eval.params.areaRng[0]
@@ -98,7 +98,7 @@ class Evaluation:
         self._hits = np.concatenate([*hits, np.empty(0, dtype=bool)])
 
     def counts(self, confidence_threshold: float, label: int | None = None) -> Counts:
-        """Counts at IoU 0.5 of the detections with at least that confidence.
+        """Return counts at IoU 0.5 of the detections with at least a confidence.
 
         Args:
             confidence_threshold: in [0, 1].
@@ -114,24 +114,22 @@ class Evaluation:
             int(truths.sum()),
         )
 
-    def best_confidence_threshold(
-        self, candidates: Sequence[float] = CONFIDENCE_THRESHOLDS
-    ) -> float:
-        """The candidate with the highest F-measure over all classes; the lowest of equal ones."""
-        measures = [self.counts(candidate).f_measure for candidate in candidates]
-        return round(float(candidates[int(np.argmax(measures))]), 6)
+    def best_confidence_threshold(self) -> float:
+        """Return the candidate with the highest F-measure over all classes; of ties, the lowest."""
+        measures = [self.counts(candidate).f_measure for candidate in CONFIDENCE_THRESHOLDS]
+        return round(float(CONFIDENCE_THRESHOLDS[int(np.argmax(measures))]), 6)
 
     def average_precision(
         self, iou_threshold: float | None = None, label: int | None = None
     ) -> float:
-        """COCO's average precision (101 recall points), averaged over classes with ground truths.
+        """Return COCO's average precision (101 recall points), averaged over classes with truths.
 
         Args:
             iou_threshold: 0.5, 0.55 … 0.95, or None for the mean over all ten.
             label: index of a class; None for the mean over the classes.
 
         Returns:
-            In [0, 1]; nan where no such class has ground truths.
+            In [0, 1]; nan if no such class has ground truths.
         """
         precision = self._coco_eval.eval["precision"][:, :, :, 0, -1]  # IoU, recall, class
         if iou_threshold is not None:
@@ -142,7 +140,7 @@ class Evaluation:
         return float(known.mean()) if known.size else float("nan")
 
     def per_class(self, confidence_threshold: float = 0.0) -> pd.DataFrame:
-        """A row for each class: counts and figures at a confidence threshold, AP at IoU 0.5."""
+        """Return a row per class: counts and metrics at a confidence threshold, AP at IoU 0.5."""
         rows = []
         for label, name in enumerate(self.classes):
             counts = self.counts(confidence_threshold, label)
@@ -158,7 +156,7 @@ class Evaluation:
         return pd.DataFrame(rows).set_index("class")
 
     def table(self) -> str:
-        """The tutorial's table: ground truths, all detections, recall and AP at IoU 0.5."""
+        """Return the tutorial's table: ground truths, all detections, recall and AP at IoU 0.5."""
         table = self.per_class()[["ground_truths", "detections", "recall", "ap50"]]
         table = table.astype(object)
         table.columns = ["gts", "dets", "recall", "ap"]
@@ -167,7 +165,7 @@ class Evaluation:
 
 
 def _as_coco_results(detections: Mapping[int, Detections]) -> np.ndarray:
-    """(N, 7) of image id, xywh in pixels, score, category id: the array that `loadRes` takes."""
+    """Return (N, 7): image id, xywh in pixels, score, category id, as `loadRes` takes it."""
     rows = [
         np.column_stack(
             [

@@ -1,4 +1,4 @@
-"""Evaluation of a model on a prepared subset: from its detections to `performance.json`."""
+"""Evaluate a detector on a prepared subset: the content of `performance.json`."""
 
 import logging
 import time
@@ -18,7 +18,7 @@ def evaluate(
     """Measure a detector on a subset.
 
     Args:
-        detector: the detector; it gets one image after the other.
+        detector: the detector; it is called with one image at a time.
         coco: a prepared subset (`detmake.data.checking`).
         postprocessing: as for `figures`.
         progress: label of the progress bar.
@@ -41,17 +41,17 @@ def figures(
     postprocessing: Mapping[str, Any],
     validated_threshold: float,
 ) -> dict[str, Any]:
-    """Return what `performance.json` says of a subset's evaluation.
+    """Return the content of `performance.json`, except the speed.
 
     Args:
         evaluation: detections of the subset, matched.
         coco: the prepared subset.
         postprocessing: `confidence_threshold` (the one to use), or
-            `result_based_confidence_threshold` (take the one with the highest F-measure here).
-        validated_threshold: the confidence threshold that was chosen on the validation subset.
+            `result_based_confidence_threshold` (take the one with the best F-measure on it).
+        validated_threshold: the confidence threshold chosen on the validation subset.
 
     Returns:
-        Figures at IoU 0.5 and in [0, 1], except `mAP` (IoU 0.5 to 0.95) and counts.
+        Metrics in [0, 1] at IoU 0.5 (`mAP`: 0.5 to 0.95), and counts.
     """
     if postprocessing["result_based_confidence_threshold"]:
         threshold = evaluation.best_confidence_threshold()

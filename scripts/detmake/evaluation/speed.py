@@ -1,42 +1,58 @@
-"""Speed of detectors on this machine: latency and throughput, all measured in turns."""
+"""Speed of detectors on this machine: latency and throughput, measured in turns."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle
+from pathlib import Path
 from statistics import median
 from time import perf_counter
 
 import numpy as np
+import openvino as ov
 import pandas as pd
 from tqdm import tqdm
 
+from detmake.data import subsets
 from detmake.detections import Detector
 
-#: Rounds that count. What else runs on the machine comes and goes within seconds: with as many
-#: rounds, half of them disturbed still leave the median alone.
+#: Images that are measured with.
+IMAGES = 16
+#: Rounds that count. Other load on the machine comes and goes within seconds: with this many
+#: rounds, the median stays the same even if almost half of them are disturbed.
 ROUNDS = 8
-#: Length of one model's turn for latency, and again for throughput. It holds some 20 images of a
-#: detector that takes 15 ms, and keeps a dozen of models with all rounds to about a minute.
+#: Length of one model's turn for latency, and again for throughput. A turn holds some 20 images
+#: of a detector that takes 15 ms; all rounds of a dozen models take about a minute.
 TURN_SECONDS = 0.3
+
+
+def choose_images(subset: Path) -> list[Path]:
+    """Return the image files of a prepared subset to measure with, evenly spread over it."""
+    return subsets.evenly_spread(subsets.image_paths(subsets.read(subset)), IMAGES)
+
+
+def cpu(threads: int) -> str:
+    """Return the name of this machine's CPU and the number of threads, for readers."""
+    name = ov.Core().get_property("CPU", "FULL_DEVICE_NAME").strip()
+    return f"{name}, {threads} threads"
 
 
 def measure(
     models: Mapping[str, tuple[Detector, Detector]], images: Sequence[np.ndarray]
 ) -> pd.DataFrame:
-    """Latency and throughput of models that take turns, so that noise hits all of them alike.
+    """Measure latency and throughput of models that take turns, so that noise hits all alike.
 
-    The first round warms up and does not count, nor does the first call of each turn, which finds
-    the caches filled by another model.
+    The first round warms up and does not count. Nor does the first call of each turn, since
+    another model has filled the caches.
 
     Args:
-        models: by name, each model as two detectors: one is called for latency, the other streams
-            for throughput.
+        models: by name, two detectors of each model: one is called to measure latency, the other
+            streams to measure throughput.
         images: at least one, each (H, W, 3) uint8, BGR; every model takes them in this order,
             again and again.
 
     Returns:
         Indexed by `model`, in the order given: `latency_ms` and `latency_p95_ms`, the median and
-        the 95th percentile of one image when it is alone, and `images_per_second`, of many images,
-        from the first one given to the last result. Each is the median over the rounds.
+        the 95th percentile of one image at a time, and `images_per_second` of the stream, from
+        its first image to its last result. Each is the median over the rounds.
     """
     supplies = {name: cycle(images) for name in models}
     turns = [name for _ in range(1 + ROUNDS) for name in models]
@@ -66,7 +82,7 @@ def _turn(
 
 
 def _for_a_turn(images: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    """At least one image, and more until the time of a turn is over."""
+    """Yield at least one image, and more until the turn is over."""
     end = perf_counter() + TURN_SECONDS
     for image in images:
         yield image

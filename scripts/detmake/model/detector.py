@@ -1,4 +1,4 @@
-"""A snapshot as a detector, by MMDetection's own predict path."""
+"""The detector of a snapshot, by MMDetection's own prediction."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from detmake.model.snapshot import Snapshot
 
 
 class SnapshotDetector:
-    """A snapshot, on the GPU if there is one: a `Detector`.
+    """The `Detector` of a snapshot, on the GPU if there is one.
 
     Args:
         snapshot: the snapshot.
@@ -38,7 +38,7 @@ class SnapshotDetector:
 
 
 def test_pipeline(input_size: Sequence[int]) -> list[dict[str, Any]]:
-    """MMDetection transforms from an image file to a detector's input.
+    """Return the MMDetection transforms from an image file to a detector's input.
 
     Args:
         input_size: width and height in pixels; the aspect ratio is not kept.

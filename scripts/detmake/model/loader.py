@@ -1,4 +1,4 @@
-"""A snapshot or an exported model, loaded as the detector that it is."""
+"""Load a snapshot or a model folder as a detector."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from detmake.runtime.inference import OpenvinoDetector
 
 
 def load_for_speed(path: Path, threads: int) -> tuple[Detector, Detector]:
-    """Load a model on this machine's CPU, to be measured (`detmake.evaluation.speed`).
+    """Load a model on this machine's CPU to measure its speed (`detmake.evaluation.speed`).
 
     Args:
         path: `weights.pth`, or a model folder (`detmake.runtime.model_folder`).

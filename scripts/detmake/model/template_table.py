@@ -25,9 +25,9 @@ def table(templates: Sequence[Path]) -> pd.DataFrame:
         adds of one image in 10⁹, as MMDetection counts them; `parameters` in 10⁶; `path`. The
         figures are of a network for 80 classes, without decoding.
     """
-    # Which operators are not counted, and which modules are for training only.
+    # MMEngine would list the operators that it does not count and the modules it does not run.
     MMLogger.get_current_instance().setLevel(logging.ERROR)
-    any_sizes = np.arange(100).reshape(50, 2) + 1.0  # the sizes of anchors cost nothing
+    any_sizes = np.arange(100).reshape(50, 2) + 1.0  # sizes of anchors change no figure
     rows = []
     for path in templates:
         template = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The budget of accuracy that a quantized model has."""
+"""Accuracy budget: how far the F-measure of a quantized model may drop."""
 
 import logging
 from dataclasses import dataclass
@@ -8,10 +8,16 @@ from detmake.errors import InputError
 
 log = logging.getLogger("detmake")
 
+#: Keys of each section of the configuration that may bring a model back within its budget.
+_REMEDIES = {
+    "pot_parameters": "a larger {0}.stat_subset_size",
+    "nncf_optimization": "a larger {0}.num_iters or {0}.stat_subset_size",
+}
+
 
 @dataclass(frozen=True)
 class Budget:
-    """How much lower than a floating-point model's the F-measure of a quantized one may be.
+    """The largest drop of F-measure that quantization may cause.
 
     Attributes:
         original: F-measure of the floating-point model on the validation subset, in [0, 1].
@@ -22,15 +28,15 @@ class Budget:
     points: float
 
     def drop(self, f_measure: float) -> float:
-        """How much lower an F-measure is than the original, in points; negative if it is higher."""
+        """Return the drop from the original F-measure in points; negative for a gain."""
         return 100 * (self.original - f_measure)
 
     def allows(self, f_measure: float) -> bool:
-        """Whether an F-measure is within the budget."""
+        """Return whether an F-measure is within the budget."""
         return self.drop(f_measure) <= self.points + 1e-9
 
     def report(self, f_measure: float) -> str:
-        """An F-measure beside the original one, for the log."""
+        """Return an F-measure and its drop from the original as text for the log."""
         drop = self.drop(f_measure)
         relative = 100 * drop / (100 * self.original) if self.original else 0.0
         return (
@@ -39,7 +45,7 @@ class Budget:
         )
 
     def describe(self, f_measure: float) -> dict[str, Any]:
-        """What `performance.json` tells of a quantization, as measured on the validation subset."""
+        """Return the entries of `performance.json` on the accuracy of a quantized model."""
         return {
             "f-measure_original": self.original,
             "f-measure_quantized": f_measure,
@@ -49,24 +55,25 @@ class Budget:
         }
 
     def enforce(self, f_measure: float, on_degradation: str, key: str) -> None:
-        """Refuse a model beyond the budget, or warn of it.
+        """Refuse a model that exceeds the budget, or warn about it.
 
         Args:
             f_measure: F-measure of the quantized model on the validation subset.
             on_degradation: `fail` or `warn`.
-            key: section of the configuration that holds the budget, for the message.
+            key: section of the configuration that holds the budget: `pot_parameters` or
+                `nncf_optimization`.
 
         Raises:
-            InputError: the budget is exceeded and `on_degradation` is `fail`.
+            InputError: the model exceeds the budget and `on_degradation` is `fail`.
         """
         if self.allows(f_measure):
             return
         message = f"The quantized model is beyond its budget: {self.report(f_measure)}."
         if on_degradation == "warn":
-            log.warning("%s It is kept, as %s.on_degradation says.", message, key)
+            log.warning("%s It is kept because %s.on_degradation is warn.", message, key)
             return
         raise InputError(
-            f"{message}\nRaise {key}.num_iters or {key}.stat_subset_size, take the other "
-            f"{key}.preset, allow more with {key}.maximal_accuracy_degradation, or keep the model "
-            f"all the same with {key}.on_degradation: warn."
+            f"{message}\nTry {_REMEDIES[key].format(key)}, or the other {key}.preset. To accept a "
+            f"larger drop, raise {key}.maximal_accuracy_degradation. To keep the model anyway, set "
+            f"{key}.on_degradation: warn."
         )

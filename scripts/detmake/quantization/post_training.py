@@ -1,8 +1,9 @@
-"""Post-training quantization of an exported model with NNCF, within a budget of accuracy."""
+"""Post-training quantization of an exported model with NNCF, within an accuracy budget."""
 
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,19 +21,37 @@ from detmake.runtime.model_folder import write_model_folder
 
 log = logging.getLogger("detmake")
 
-# Only the network's core is quantized: decoding, NMS and preprocessing stay in floating point.
+# Quantize the network's core only: preprocessing, decoding and NMS stay in floating point.
 _IGNORED = nncf.IgnoredScope(patterns=[".*decoder.*"], validate=False)
 
-nncf.set_log_level(logging.WARNING)  # not every node that stays in floating point
+nncf.set_log_level(logging.WARNING)  # do not list every node that stays in floating point
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Settings of post-training quantization: the section `pot_parameters`.
+
+    Attributes:
+        preset: `performance` (symmetric quantization) or `mixed` (asymmetric activations).
+        stat_subset_size: the number of calibration images, at most.
+        maximal_accuracy_degradation: the largest drop of F-measure on the validation subset, in
+            points: 1.0 is 0.01.
+        on_degradation: `fail` or `warn` if the drop is larger.
+    """
+
+    preset: str
+    stat_subset_size: int
+    maximal_accuracy_degradation: float
+    on_degradation: str
 
 
 def quantize(model: ov.Model, images: Sequence[Path], preset: str) -> ov.Model:
-    """An int8 model from a floating-point one and calibration images.
+    """Quantize a floating-point model to int8.
 
     Args:
         model: a detector as `detmake.model.ir.convert` describes it.
         images: calibration images; all of them are used.
-        preset: `performance` (symmetric quantization) or `mixed` (asymmetric activations).
+        preset: as in `Parameters`.
     """
     return nncf.quantize(
         model,
@@ -47,42 +66,42 @@ def quantize_folder(
     source: Path,
     images: Sequence[Path],
     val_coco: Mapping[str, Any],
-    parameters: Mapping[str, Any],
+    parameters: Parameters,
     folder: Path,
 ) -> None:
-    """Quantize the model of one model folder into another (`detmake.runtime.model_folder`).
+    """Quantize a model folder into another one (`detmake.runtime.model_folder`).
 
-    Where the int8 model is beyond its budget, the layers that cost most accuracy go back to
-    floating point until it is within.
+    If the int8 model exceeds the budget, the layers that cost most accuracy return to floating
+    point until it is within the budget.
 
     Args:
         source: folder of the floating-point model.
         images: calibration images.
-        val_coco: the prepared validation subset, which accuracy is measured on.
-        parameters: `pot_parameters` of an effective configuration (`detmake.build.configuration`).
+        val_coco: the prepared validation subset, on which accuracy is measured.
+        parameters: the settings.
         folder: receives the int8 model; `quantization` in its `config.json` says how it was made.
 
     Raises:
-        InputError: no way was found into the budget, and `on_degradation` is `fail`.
+        InputError: the model still exceeds the budget and `on_degradation` is `fail`.
     """
     description = json.loads((source / "config.json").read_text(encoding="utf-8"))
     model = ov.Core().read_model(source / "openvino.xml")
-    budget = Budget(f_measure(model, val_coco), parameters["maximal_accuracy_degradation"])
-    quantized = quantize(model, images, parameters["preset"])
+    budget = Budget(f_measure(model, val_coco), parameters.maximal_accuracy_degradation)
+    quantized = quantize(model, images, parameters.preset)
     measured = f_measure(quantized, val_coco)
     log.info("After quantization: %s", budget.report(measured))
     result = {"method": "post-training quantization", "reverted_layers": 0}
     if not budget.allows(measured):
-        log.warning("Beyond the budget: layers go back to floating point, the worst first")
+        log.warning("Budget exceeded: returning layers to floating point, the worst first")
         in_int8 = _quantized_layers(quantized)
         quantized = _quantize_with_accuracy_control(model, images, val_coco, parameters)
         measured = f_measure(quantized, val_coco)
         log.info("After accuracy control: %s", budget.report(measured))
         back = sorted(in_int8 - _quantized_layers(quantized))
-        log.info("%d layers went back to floating point: %s", len(back), ", ".join(back))
+        log.info("Returned %d layers to floating point: %s", len(back), ", ".join(back))
         result = {"method": "post-training quantization with accuracy control"}
         result["reverted_layers"] = len(back)
-    budget.enforce(measured, parameters["on_degradation"], "pot_parameters")
+    budget.enforce(measured, parameters.on_degradation, "pot_parameters")
     write_model_folder(
         quantized,
         folder,
@@ -93,7 +112,7 @@ def quantize_folder(
 def f_measure(
     model: ov.Model | ov.CompiledModel, coco: Mapping[str, Any], progress: str | None = "accuracy"
 ) -> float:
-    """F-measure of a model on a prepared subset at its best confidence threshold, in [0, 1]."""
+    """Return a model's F-measure on a subset at its best confidence threshold, in [0, 1]."""
     if isinstance(model, ov.Model):
         model = inference.compile_model(model)
     evaluation = evaluate_subset(partial(inference.detect, model), coco, progress)
@@ -104,15 +123,15 @@ def _quantize_with_accuracy_control(
     model: ov.Model,
     images: Sequence[Path],
     val_coco: Mapping[str, Any],
-    parameters: Mapping[str, Any],
+    parameters: Parameters,
 ) -> ov.Model:
-    """Quantize all layers but those without which the budget is exceeded."""
+    """Quantize all layers except those that have to stay in floating point for the budget."""
     positions = range(len(val_coco["images"]))
     progress = tqdm(desc="accuracy control", unit="model", mininterval=2)
 
     def validate(compiled: ov.CompiledModel, chosen: Iterable[int]) -> float:
         progress.update()
-        # NNCF ranks layers by subsets of the validation data.
+        # NNCF ranks layers on parts of the validation subset.
         entries = [val_coco["images"][position] for position in chosen]
         ids = {image["id"] for image in entries}
         annotations = [a for a in val_coco["annotations"] if a["image_id"] in ids]
@@ -125,9 +144,9 @@ def _quantize_with_accuracy_control(
             calibration_dataset=nncf.Dataset(images, _tensor),
             validation_dataset=nncf.Dataset(positions),
             validation_fn=validate,
-            max_drop=parameters["maximal_accuracy_degradation"] / 100,
+            max_drop=parameters.maximal_accuracy_degradation / 100,
             drop_type=nncf.DropType.ABSOLUTE,
-            preset=nncf.QuantizationPreset(parameters["preset"]),
+            preset=nncf.QuantizationPreset(parameters.preset),
             subset_size=len(images),
             ignored_scope=_IGNORED,
         )
@@ -138,7 +157,7 @@ def _tensor(path: Path) -> np.ndarray:
 
 
 def _quantized_layers(model: ov.Model) -> set[str]:
-    """Names of the layers that compute in int8: those that read what a FakeQuantize gives."""
+    """Return the names of the int8 layers: those that read the output of a FakeQuantize."""
     return {
         reader.get_node().get_friendly_name()
         for node in model.get_ops()

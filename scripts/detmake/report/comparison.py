@@ -1,4 +1,4 @@
-"""The table that compares all runs: how well their models detect, their size and their speed."""
+"""Tables of measured models: the comparison of all runs, and the benchmark of one run."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,9 @@ import pandas as pd
 
 from detmake.artifacts import write_text
 
-#: Columns of the Markdown table that hold figures, with their headers and formats.
-_FIGURES = {
+#: Figures of the comparison, with their headers and formats in Markdown. A key is one of
+#: `performance.json`, `size_mb`, or a column of `detmake.evaluation.speed.measure`.
+_COMPARISON = {
     "f-measure": ("F-measure", ".3f"),
     "mAP": ("mAP", ".3f"),
     "mAP50": ("mAP50", ".3f"),
@@ -18,70 +19,105 @@ _FIGURES = {
     "latency_ms": ("latency [ms]", ".1f"),
     "images_per_second": ("throughput [images/s]", ".1f"),
 }
+#: Figures of the benchmark, likewise.
+_BENCHMARK = {
+    "latency_ms": ("latency [ms]", ".1f"),
+    "latency_p95_ms": ("95th percentile [ms]", ".1f"),
+    "images_per_second": ("throughput [images/s]", ".1f"),
+    "app_latency_ms": ("benchmark_app: latency [ms]", ".1f"),
+    "app_images_per_second": ("benchmark_app: throughput [images/s]", ".1f"),
+    "share": ("throughput / benchmark_app's", ".2f"),
+}
 
 
 def table(models: Sequence[Mapping[str, Any]], speed: pd.DataFrame) -> pd.DataFrame:
-    """One row for each model, in the order given.
+    """Return the comparison, one row per model, in the order given.
 
     Args:
-        models: each with `run`, `template` and `precision` (text), `path` (`weights.pth` or a model
+        models: each with `run`, `template` and `model` (text), `path` (`weights.pth` or a model
             folder) and `performance` (path of its `performance.json`).
-        speed: `latency_ms` and `images_per_second` by `path` (`detmake.evaluation.speed.measure`).
+        speed: what `detmake.evaluation.speed.measure` returns, by `path`.
 
     Returns:
-        `run`, `template`, `precision`; `f-measure`, `mAP`, `mAP50` in [0, 1] and `subset`, the
+        `run`, `template`, `model`; `f-measure`, `mAP`, `mAP50` in [0, 1] and `subset`, the
         annotation file that they were measured on; `size_mb` in 10⁶ bytes; `latency_ms` and
         `images_per_second`.
     """
     rows = []
     for model in models:
         performance = json.loads(Path(model["performance"]).read_text(encoding="utf-8"))
+        size = {"size_mb": size_mb(Path(model["path"]))}
+        figures = {**performance, **size, **speed.loc[model["path"]]}
         rows.append(
             {
-                **{key: model[key] for key in ("run", "template", "precision")},
-                **{key: performance[key] for key in ("f-measure", "mAP", "mAP50")},
+                **{key: model[key] for key in ("run", "template", "model")},
+                **{key: figures[key] for key in _COMPARISON},
                 "subset": performance["annotations"],
-                "size_mb": size_mb(Path(model["path"])),
-                **speed.loc[model["path"], ["latency_ms", "images_per_second"]],
             }
         )
-    return pd.DataFrame(rows)
+    frame = pd.DataFrame(rows)
+    frame.insert(frame.columns.get_loc("size_mb"), "subset", frame.pop("subset"))
+    return frame
 
 
 def size_mb(path: Path) -> float:
-    """Size in 10⁶ bytes of a snapshot's file, or of `.xml` and `.bin` in a model folder."""
+    """Return the size of a snapshot, or of the IR in a model folder, in 10⁶ bytes."""
     files = [path / "openvino.xml", path / "openvino.bin"] if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files) / 1e6
 
 
 def write(table: pd.DataFrame, csv: Path, markdown: Path, conditions: str) -> None:
-    """Write a comparison (`table`), each file whole or not at all.
+    """Write a comparison (`table`) as CSV and as Markdown.
 
     Args:
         table: the comparison.
         csv: receives all columns under their names.
-        markdown: receives the table for readers, with a note on how its figures came about.
-        conditions: on what the speed was measured: images, CPU and threads, as it shall read there.
+        markdown: receives the table for readers, with a note on how it was measured.
+        conditions: images, CPU and threads of the speed measurement, for the note.
     """
-    text = _markdown(table, conditions)
-    write_text(csv, table.to_csv(index=False, float_format="%.6g"))
-    write_text(markdown, text)
-
-
-def _markdown(table: pd.DataFrame, conditions: str) -> str:
-    names = ["run", "template", "precision"]
+    names = ["run", "template", "model"]
     subsets = table["subset"].unique()
     note = f"Latency (one image at a time) and throughput (any number at a time) on {conditions}."
     if len(subsets) == 1:
         note = f"F-measure, mAP and mAP50 on `{subsets[0]}`. {note}"
-    else:  # figures of models that were measured on different images do not compare
+    else:  # metrics measured on different images do not compare
         names.append("subset")
-    headers = {key: header for key, (header, _) in _FIGURES.items()}
-    formats = [style for _, style in _FIGURES.values()]
+    text = _markdown(table, names, _COMPARISON)
+    write_text(csv, table.to_csv(index=False, float_format="%.6g"))
+    write_text(markdown, f"{text}\n\n{note}\n")
+
+
+def write_benchmark(table: pd.DataFrame, csv: Path, markdown: Path, conditions: str) -> str:
+    """Write a benchmark as CSV and as Markdown.
+
+    Args:
+        table: what `detmake.evaluation.speed.measure` returns, joined with what
+            `detmake.evaluation.benchmark_app.measure` returns.
+        csv: receives all columns under their names, and `share`, the throughput as a share of
+            benchmark_app's.
+        markdown: receives the table for readers, with a note on how it was measured.
+        conditions: CPU, threads and images, for the note.
+
+    Returns:
+        The table for readers.
+    """
+    table = table.assign(share=table["images_per_second"] / table["app_images_per_second"])
+    readable = table.rename_axis("model").reset_index().astype(object)
+    readable = readable.where(readable.notna(), None)  # benchmark_app does not run snapshots
+    text = _markdown(readable, ["model"], _BENCHMARK)
+    write_text(csv, table.to_csv(float_format="%.6g"))
+    write_text(markdown, f"{text}\n\nMedians, models in turns, on {conditions}.\n")
+    return text
+
+
+def _markdown(
+    table: pd.DataFrame, names: Sequence[str], figures: Mapping[str, tuple[str, str]]
+) -> str:
+    headers = {key: header for key, (header, _) in figures.items()}
     body = table[[*names, *headers]].rename(columns=headers)
-    body = body.to_markdown(
+    return body.to_markdown(
         index=False,
-        floatfmt=(*[""] * len(names), *formats),
+        missingval="",
+        floatfmt=(*[""] * len(names), *(style for _, style in figures.values())),
         disable_numparse=list(range(len(names))),  # a run may be called 007 or 1e5
     )
-    return f"{body}\n\n{note}\n"

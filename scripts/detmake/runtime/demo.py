@@ -1,4 +1,4 @@
-"""A detector shown at work: annotated pictures, a contact sheet, predictions, a video."""
+"""The demo: run a detector on images or video, write annotated pictures and predictions."""
 
 import json
 import sys
@@ -19,18 +19,18 @@ from detmake.runtime import drawing
 from detmake.runtime.media import Images, Video, VideoWriter
 
 _SHEET_TILES = 24
-_RATE_FRAMES = 30  # the rate is that of the last so many frames
+_RATE_FRAMES = 30  # over which frames per second are averaged
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a demo did.
+    """Summary of a demo.
 
     Attributes:
-        frames: number of images or frames in which was detected.
-        images_per_second: of the whole demo, reading, drawing and writing included.
-        skipped: what could not be read, and why.
-        interrupted: whether it was stopped; what was done until then is written.
+        frames: number of frames (or images) processed.
+        images_per_second: speed of the whole demo, including reading, drawing and writing.
+        skipped: one message per image or frame that could not be read.
+        interrupted: whether it was stopped early; the frames processed until then are written.
     """
 
     frames: int
@@ -48,20 +48,20 @@ def run(
     show: Callable[[np.ndarray], None] | None = None,
     stop: Event | None = None,
 ) -> Outcome:
-    """Detect in all frames of a source, and write what was found.
+    """Run a detector on all frames of a source and write the results.
 
-    Of images: a picture of each with boxes, labels and scores, `contact_sheet.jpg` of several;
-    `predictions.json`, all detections in COCO's format of results, and `images.json`, the COCO
-    annotation file without annotations that they refer to. Of a video: `video.mp4`.
+    Images give a picture each with boxes, labels and scores, and `contact_sheet.jpg` if there are
+    several; `predictions.json`, all detections in COCO's results format; and `images.json`, the
+    COCO file without annotations that the predictions refer to. A video gives `video.mp4`.
 
     Args:
         detector: the detector; it should be compiled for throughput.
-        source: what to look at.
-        folder: receives the files, all of them at the end.
+        source: images or a video.
+        folder: receives all files when the demo ends.
         confidence_threshold: detections below it are not drawn, in [0, 1].
-        ids: COCO ids of the image files; None: they are numbered from 1 on.
-        show: is called with each picture, (H, W, 3) uint8, BGR.
-        stop: ends the demo before the next frame once it is set.
+        ids: COCO ids of the image files; None numbers them from 1.
+        show: called with each picture, (H, W, 3) uint8, BGR.
+        stop: once set, ends the demo before the next frame.
     """
     started, frames, stop = perf_counter(), 0, stop or Event()
     progress = _Progress(len(source))
@@ -93,7 +93,7 @@ def run(
 def _detections(
     detector: Detector, source: Images | Video
 ) -> Iterator[tuple[int, np.ndarray, Detections]]:
-    """Position, image and detections of each frame; the next ones are in work meanwhile."""
+    """Yield position, image and detections of each frame, while the next ones are in work."""
     waiting: deque[tuple[int, np.ndarray]] = deque()
 
     def images() -> Iterator[np.ndarray]:
@@ -159,7 +159,7 @@ class _Recording:
 
 
 def coco_results(found: Detections, image_id: int) -> list[dict[str, Any]]:
-    """Detections of one image in COCO's format of results; class k has category id k + 1."""
+    """Return detections of one image in COCO's results format; class k has category id k + 1."""
     corners, sizes = found.boxes[:, :2], found.boxes[:, 2:] - found.boxes[:, :2]
     return [
         {"image_id": image_id, "category_id": label + 1, "bbox": box, "score": score}
@@ -173,7 +173,7 @@ def coco_results(found: Detections, image_id: int) -> list[dict[str, Any]]:
 
 
 class _Progress:
-    """Frames done and frames per second: one line that changes, or a line now and then in a log."""
+    """Progress: one line that updates in a terminal, a line every few seconds in a log."""
 
     def __init__(self, total: int) -> None:
         self._total, self._is_terminal = total, sys.stderr.isatty()
@@ -183,7 +183,7 @@ class _Progress:
 
     @property
     def rate(self) -> float:
-        """Frames per second, lately."""
+        """Frames per second of the last frames."""
         return (len(self._times) - 1) / max(self._times[-1] - self._times[0], 1e-9)
 
     def update(self, frames: int) -> None:

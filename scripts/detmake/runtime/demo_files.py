@@ -1,4 +1,4 @@
-"""Which files a demo looks at, told from names alone."""
+"""Files of a demo's source, found without opening them."""
 
 from glob import glob, has_magic
 from pathlib import Path
@@ -8,19 +8,19 @@ from detmake.image_files import IMAGE_SUFFIXES, is_image
 
 
 def is_camera(source: str) -> bool:
-    """Whether a source is the index of a camera."""
+    """Return whether a source is the index of a camera."""
     return source.isdecimal()
 
 
 def files_of(source: str) -> list[Path]:
-    """The files that a source names, sorted.
+    """Return the files of a source, sorted.
 
     Args:
-        source: the path of an image or a video, of a folder of images, or a pattern such as
-            `images/*.jpg`, in which `**` stands for any folders.
+        source: path of an image, a video or a folder of images, or a pattern such as
+            `images/*.jpg`, in which `**` matches any folders.
 
     Raises:
-        InputError: there are none.
+        InputError: there are no such files.
     """
     path = Path(source)
     if path.is_dir():

@@ -1,4 +1,4 @@
-"""Detections drawn into images, and sheets of small images."""
+"""Draw detections into images, and arrange pictures in a contact sheet."""
 
 import colorsys
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ import numpy as np
 from detmake.detections import Detections
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX  # has Latin letters only
-#: Pictures are enlarged to about this longer side, so that labels do not hide what they name.
+#: Longer side that pictures are enlarged to, about, so that labels do not hide the objects.
 _LEGIBLE_SIDE = 900  # pixels
 _TILE_WIDTH, _TILE_HEIGHT = 400, 300  # pixels
 _CAPTION_HEIGHT = 24  # pixels
 
 
 def class_colours(count: int) -> list[tuple[int, int, int]]:
-    """BGR colours, 0 to 255, of hues that stay apart however many there are (golden ratio)."""
+    """Return BGR colours, 0 to 255, with distinct hues for any count (golden ratio)."""
     colours = []
     for index in range(count):
         hue = (0.6 + index * 0.618034) % 1
@@ -26,15 +26,15 @@ def class_colours(count: int) -> list[tuple[int, int, int]]:
 
 
 def enlargement(image: np.ndarray) -> int:
-    """The whole factor by which `draw` enlarges an image, (H, W, 3)."""
+    """Return the integer factor by which `draw` enlarges an image, (H, W, 3)."""
     return max(1, round(_LEGIBLE_SIDE / max(image.shape[:2])))
 
 
 def draw(image: np.ndarray, found: Detections, labels: Sequence[str]) -> np.ndarray:
-    """A picture of an image with boxes, labels and scores; those with high scores on top.
+    """Return a picture of an image with boxes, labels and scores; high scores are on top.
 
     Args:
-        image: (H, W, 3) uint8, BGR; it is not changed.
+        image: (H, W, 3) uint8, BGR; left unchanged.
         found: the detections to draw, in pixels of the image, by descending score.
         labels: names of the classes.
 
@@ -63,7 +63,7 @@ def write_rate(picture: np.ndarray, images_per_second: float) -> None:
 def _write(
     picture: np.ndarray, text: str, corner: tuple[int, int], colour: tuple[int, int, int]
 ) -> None:
-    """Write on a coloured ground above a corner (x, y), or below where there is no room."""
+    """Write on a coloured background above a corner (x, y), or below it for lack of room."""
     height, width = picture.shape[:2]
     pixels = max(11, round(max(width, height) / 75))
     line = max(1, round(pixels / 12))
@@ -84,7 +84,7 @@ def _write(
 
 
 def tile(picture: np.ndarray, caption: str) -> np.ndarray:
-    """A picture reduced for a contact sheet, with its caption below: (324, 400, 3)."""
+    """Return a picture scaled down for a contact sheet, captioned: (324, 400, 3) uint8, BGR."""
     height, width = picture.shape[:2]
     factor = min(_TILE_WIDTH / width, _TILE_HEIGHT / height)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
@@ -98,7 +98,7 @@ def tile(picture: np.ndarray, caption: str) -> np.ndarray:
 
 
 def contact_sheet(tiles: Sequence[np.ndarray]) -> np.ndarray:
-    """At least one tile (`tile`), in rows of at most 4: (R·324, C·400, 3) uint8, BGR."""
+    """Arrange one or more tiles (`tile`) in rows of up to 4: (R·324, C·400, 3) uint8, BGR."""
     columns = min(4, len(tiles))
     blank = np.full_like(tiles[0], 255)
     padded = [*tiles, *[blank] * (-len(tiles) % columns)]

@@ -1,4 +1,4 @@
-"""Image files as every detector takes them."""
+"""Read image files for detectors."""
 
 from pathlib import Path
 
@@ -9,10 +9,10 @@ from detmake.errors import InputError
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Read an image file, turned upright by its EXIF orientation: (H, W, 3) uint8, BGR.
+    """Read an image file and apply its EXIF orientation: (H, W, 3) uint8, BGR.
 
     Raises:
-        InputError: the file is missing or no image.
+        InputError: the file is missing or not an image.
     """
     data = np.fromfile(path, dtype=np.uint8) if path.is_file() else np.empty(0, dtype=np.uint8)
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None

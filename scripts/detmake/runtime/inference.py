@@ -1,4 +1,4 @@
-"""Inference with an exported model: OpenVINO and images, no training library."""
+"""Inference with an exported model by OpenVINO, without a training library."""
 
 import json
 from collections import deque
@@ -14,13 +14,13 @@ from detmake.errors import InputError
 
 
 class OpenvinoDetector:
-    """A model folder, compiled for this machine's CPU: a `Detector`.
+    """The `Detector` of a model folder, compiled for this machine's CPU.
 
     Args:
         folder: a model folder (`detmake.runtime.model_folder`).
         threads: CPU threads; None leaves the choice to OpenVINO.
-        performance_hint: `LATENCY`, all threads work on one image; or `THROUGHPUT`, the threads
-            are divided among several images, which `stream` makes use of.
+        performance_hint: `LATENCY`: all threads work on one image; `THROUGHPUT`: the threads
+            are divided among several images, which speeds up `stream`.
 
     Raises:
         InputError: the folder holds no readable model.
@@ -48,23 +48,23 @@ class OpenvinoDetector:
             image: (H, W, 3) uint8, BGR, any size.
 
         Returns:
-            Detections in pixels of the image, by descending score, low ones included.
+            Detections in pixels of the image, by descending score, including low ones.
         """
         return detect(self._model, image)
 
     def stream(self, images: Iterable[np.ndarray]) -> Iterator[Detections]:
-        """Detect in one image after the other, in as many at a time as suits the compiled model.
+        """Detect in a stream of images, in as many at a time as suits the compiled model.
 
         Args:
-            images: as for a call; may be endless, and may fill the same array anew for each image.
-                Only a few are drawn ahead of the results. An exception that it raises passes
-                through, in place of the results of those few.
+            images: as for a call. They may be endless and may reuse one array. The stream takes
+                only a few images ahead of the results. If the iterable raises an exception, it
+                passes through, and the results of those few are lost.
 
         Yields:
-            What a call returns for each image, in the order of the images.
+            The result of a call for each image, in the order of the images.
         """
-        # Results are taken in order, so a request may be done before its turn: twice as many as are
-        # in work at a time let no thread wait for that.
+        # Results are taken in order, so a request may finish before its turn. With twice as many
+        # requests as run at a time, no thread waits for that.
         in_work = self._model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         idle = [self._model.create_infer_request() for _ in range(2 * in_work)]
         started: deque[tuple[ov.InferRequest, tuple[int, ...]]] = deque()
@@ -76,7 +76,7 @@ class OpenvinoDetector:
 
         for image in images:
             request, found = (idle.pop(), None) if idle else oldest()
-            # Before the yield, so that no thread idles while the caller uses the result.
+            # Start before the yield: no thread idles while the caller uses the result.
             request.start_async(image[np.newaxis])
             started.append((request, image.shape))
             if found is not None:
@@ -89,7 +89,7 @@ def compile_model(
     model: ov.Model | Path, threads: int | None = None, performance_hint: str = "LATENCY"
 ) -> ov.CompiledModel:
     """Compile a detector for this machine's CPU; arguments as for `OpenvinoDetector`."""
-    # Where a CPU has bfloat16, OpenVINO computes in it unless accuracy is asked for.
+    # On a CPU with bfloat16, OpenVINO uses it unless asked for accuracy.
     options = {"PERFORMANCE_HINT": performance_hint, "EXECUTION_MODE_HINT": "ACCURACY"}
     if threads is not None:
         options["INFERENCE_NUM_THREADS"] = str(threads)
@@ -98,13 +98,13 @@ def compile_model(
 
 def detect(model: ov.CompiledModel, image: np.ndarray) -> Detections:
     """Detect in one image with a compiled model, as an `OpenvinoDetector` does."""
-    # A shared image stays the model's input memory: the next one that is not shared (of a stream,
-    # or a read-only array) would be written into it.
+    # A shared image would remain the model's input memory, and the next image that is not shared
+    # (of a stream, or a read-only array) would overwrite it.
     return _in_pixels(model(image[np.newaxis], share_inputs=False), image.shape)
 
 
 def _in_pixels(found: Mapping[str, Any], shape: tuple[int, ...]) -> Detections:
-    """A model's outputs for an image of that shape, its boxes in pixels."""
+    """Return a model's outputs for an image of that shape, with boxes in pixels."""
     height, width = shape[:2]
     return Detections(
         boxes=found["bboxes"][0] * np.float32([width, height, width, height]),

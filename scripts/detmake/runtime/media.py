@@ -1,4 +1,4 @@
-"""Images, videos and cameras that frames are read from, and the video that is written."""
+"""Read frames from images, videos and cameras, and write a video."""
 
 from collections.abc import Iterator, Sequence
 from itertools import count
@@ -13,19 +13,19 @@ from detmake.image_files import is_image
 from detmake.runtime import demo_files
 from detmake.runtime.images import read_image
 
-#: Frames a second of a written video whose source does not tell its own.
+#: Frames per second of a written video whose source does not state its own.
 _USUAL_RATE = 25.0
 
 
 def open_source(source: str, seconds: float | None = None) -> "Images | Video":
-    """Images or a video, by what a source names (`demo_files.files_of`), or a camera.
+    """Open images, a video or a camera (`demo_files.files_of`).
 
     Args:
         source: the path of an image, a video or a folder, a pattern, or the index of a camera.
-        seconds: a camera is read for so long; None: until the iteration is given up.
+        seconds: how long to read a camera; None: until the caller stops iterating.
 
     Raises:
-        InputError: there is nothing of that name, or it cannot be opened.
+        InputError: there is no such source, or it cannot be opened.
     """
     if demo_files.is_camera(source):
         return Video(int(source), seconds)
@@ -34,13 +34,13 @@ def open_source(source: str, seconds: float | None = None) -> "Images | Video":
 
 
 class Images:
-    """Image files, read one after the other.
+    """Frames of image files.
 
     Args:
         files: the files.
 
     Attributes:
-        skipped: what could not be read so far, and why.
+        skipped: one message per frame or file that could not be read so far.
     """
 
     def __init__(self, files: Sequence[Path]) -> None:
@@ -51,7 +51,7 @@ class Images:
         return len(self.files)
 
     def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Position and image, (H, W, 3) uint8, BGR, of each file that can be read."""
+        """Yield position and image, (H, W, 3) uint8, BGR, of each readable file."""
         for position, file in enumerate(self.files):
             try:
                 yield position, read_image(file)
@@ -64,14 +64,14 @@ class Video:
 
     Args:
         source: the file, or the index of a camera.
-        seconds: a camera is read for so long; None: until the iteration is given up.
+        seconds: how long to read a camera; None: until the caller stops iterating.
 
     Attributes:
-        rate: frames a second.
-        skipped: what could not be read so far, and why.
+        rate: frames per second.
+        skipped: one message per frame or file that could not be read so far.
 
     Raises:
-        InputError: it cannot be opened.
+        InputError: the source cannot be opened.
     """
 
     def __init__(self, source: Path | int, seconds: float | None = None) -> None:
@@ -88,17 +88,17 @@ class Video:
         self.skipped: list[str] = []
 
     def __len__(self) -> int:
-        """Number of frames that a file declares; 0: unknown."""
+        """Return the number of frames that a file declares; 0 if unknown."""
         return max(int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0) if self._is_file else 0
 
     def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Position and frame, (H, W, 3) uint8, BGR, of each frame that can be read."""
+        """Yield position and frame, (H, W, 3) uint8, BGR, of each readable frame."""
         declared, started = len(self), perf_counter()
         for position in count():
             if self._seconds is not None and perf_counter() - started >= self._seconds:
                 return
             if not self._capture.grab():
-                # Of a damaged file the rest; its declared length may be off by a frame or two.
+                # The rest of a damaged file; a declared length may be off by a frame or two.
                 if position < declared - 2 or not self._is_file:
                     missing = f"{declared - position} frames" if self._is_file else "the stream"
                     self.skipped.append(f"{self._name}: {missing} from frame {position} on")
@@ -111,11 +111,11 @@ class Video:
 
 
 class VideoWriter:
-    """An MP4 video, playable as soon as it is closed.
+    """Writes an MP4 video, which is playable once closed.
 
     Args:
         path: the file.
-        rate: frames a second.
+        rate: frames per second.
     """
 
     def __init__(self, path: Path, rate: float) -> None:
@@ -123,7 +123,7 @@ class VideoWriter:
         self._writer: cv2.VideoWriter | None = None
 
     def write(self, frame: np.ndarray) -> None:
-        """Append a frame, (H, W, 3) uint8, BGR, of the size of the first one.
+        """Append a frame, (H, W, 3) uint8, BGR, of the same size as the first.
 
         Raises:
             InputError: OpenCV cannot write videos here.

@@ -1,4 +1,4 @@
-"""The folder of an exported model: the IR with its metadata, and the files beside it."""
+"""Model folders: an IR with its metadata, and the files beside it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ from detmake.artifacts import (
 
 
 def write_model_folder(model: ov.Model, folder: Path, description: Mapping[str, Any]) -> None:
-    """Write a model folder, whole or not at all, floating-point weights in half precision.
+    """Write a model folder, all of it or nothing, with weights in half precision.
 
     Args:
         model: a detector as `detmake.model.ir.convert` describes it.
@@ -37,7 +37,7 @@ def write_model_folder(model: ov.Model, folder: Path, description: Mapping[str, 
 
 
 def _model_api_metadata(description: Mapping[str, Any]) -> dict[str, str]:
-    """What OpenVINO Model API reads from an IR; its lists are separated by spaces."""
+    """Return the metadata that OpenVINO Model API reads from an IR; spaces separate its lists."""
     width, height = description["input_size"]
     return {
         "model_type": "ssd",
@@ -45,7 +45,7 @@ def _model_api_metadata(description: Mapping[str, Any]) -> dict[str, str]:
         "labels": " ".join(label.replace(" ", "_") for label in description["labels"]),
         "confidence_threshold": str(description["confidence_threshold"]),
         "iou_threshold": str(description["iou_threshold"]),
-        # The graph does all preprocessing; the sizes serve to turn normalized boxes into pixels.
+        # The graph does all preprocessing; Model API scales normalized boxes by the sizes.
         "embedded_processing": "True",
         "resize_type": "standard",
         "orig_width": str(width),

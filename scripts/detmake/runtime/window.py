@@ -1,4 +1,4 @@
-"""A window on a display, by what Python itself has."""
+"""A window on a display, by Python's own Tk."""
 
 import base64
 
@@ -12,7 +12,7 @@ class Window:
     """Shows one picture after the other.
 
     Args:
-        title: of the window.
+        title: title of the window.
 
     Raises:
         InputError: there is no display, or this Python has no Tk.
@@ -34,7 +34,7 @@ class Window:
         self._closed = tkinter.TclError
 
     def show(self, picture: np.ndarray) -> None:
-        """Show a picture, (H, W, 3) uint8, BGR; nothing happens once the window is closed."""
+        """Show a picture, (H, W, 3) uint8, BGR; does nothing once the window is closed."""
         data = base64.b64encode(cv2.imencode(".png", picture)[1].tobytes())
         try:
             image = self._make_image(data=data)
