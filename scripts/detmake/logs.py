@@ -16,7 +16,7 @@ def file_of(logger: logging.Logger) -> str | None:
 
 
 @contextmanager
-def job(log_file: str | Path, joining: bool = False) -> Iterator[logging.Logger]:
+def job(log_file: str | Path, append: bool = False) -> Iterator[logging.Logger]:
     """Log the library's messages to the terminal and to a file while the block runs.
 
     A mistake in the user's input ends the process with its message alone; any other exception is
@@ -24,7 +24,7 @@ def job(log_file: str | Path, joining: bool = False) -> Iterator[logging.Logger]
 
     Args:
         log_file: the log file.
-        joining: write after what other processes of the job write, instead of beginning the file.
+        append: append to the log file instead of overwriting it.
 
     Yields:
         The library's logger.
@@ -36,7 +36,7 @@ def job(log_file: str | Path, joining: bool = False) -> Iterator[logging.Logger]
     logger.setLevel(logging.INFO)
     logger.propagate = False
     Path(log_file).parent.mkdir(parents=True, exist_ok=True)
-    if not joining:
+    if not append:
         Path(log_file).write_bytes(b"")
     file = logging.FileHandler(log_file, mode="a", encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s | %(levelname)s | %(message)s"))

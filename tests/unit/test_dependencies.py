@@ -161,6 +161,12 @@ def scripts(tmp_path):
             "train",
             [
                 "training/train",
+                "training/process",
+                "training/recipe",
+                "training/resume",
+                "training/runner",
+                "training/schedule",
+                "training/validation",
                 "evaluation/metrics",
                 "model/snapshot",
                 "model/network",
