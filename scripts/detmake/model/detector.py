@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from mmcv.transforms import Compose
 from mmengine.registry import init_default_scope
+from torch import nn
 
 from detmake.detections import Detections
 from detmake.model.snapshot import Snapshot
