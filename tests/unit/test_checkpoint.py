@@ -341,7 +341,7 @@ def test_a_tar_archive_is_refused_unopened(tmp_path, monkeypatch):
             archive.addfile(tarfile.TarInfo(name))
     opened = []
     monkeypatch.setattr(tarfile.TarFile, "extract", lambda *args, **_: opened.append(args))
-    with pytest.raises(InputError, match="does not read as a checkpoint"):
+    with pytest.raises(InputError, match="cannot be read as a checkpoint"):
         read(path)
     assert not opened
 

@@ -273,7 +273,7 @@ def test_a_checkpoint_of_ssd_needs_the_anchors_it_was_trained_with(ssd, path):
 
 def test_a_file_of_something_else_is_refused(settings, path):
     path.write_text("Weights are elsewhere.\n")
-    assert "does not read as a checkpoint" in refusal(path, *of(settings), train_coco())
+    assert "cannot be read as a checkpoint" in refusal(path, *of(settings), train_coco())
 
 
 def test_a_missing_file_is_refused(settings, path):
@@ -283,4 +283,4 @@ def test_a_missing_file_is_refused(settings, path):
 def test_a_snapshot_cut_short_is_refused(atss, path):
     random_snapshot(atss).save(path)
     path.write_bytes(path.read_bytes()[:100_000])
-    assert "does not read as a checkpoint" in refusal(path, *of(atss), train_coco())
+    assert "cannot be read as a checkpoint" in refusal(path, *of(atss), train_coco())
