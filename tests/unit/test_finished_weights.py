@@ -1,4 +1,4 @@
-"""Finished weights taken instead of training: which are adopted, and which refused."""
+"""Finished weights used instead of training: which are adopted and which are refused."""
 
 import logging
 from copy import deepcopy
@@ -25,7 +25,7 @@ NAMES = ["atss_mobilenetv2", "ssd_mobilenetv2"]
 
 @pytest.fixture(params=NAMES)
 def settings(request):
-    """What a configuration makes of a template."""
+    """A template, as a configuration resolves it."""
     return template_files.load(request.param)
 
 
@@ -65,7 +65,7 @@ def train_coco(classes=CLASSES, seed=0):
 
 
 def given_anchors(settings):
-    """Settings with the sizes of anchors, where the template has any."""
+    """The template with anchor sizes, if it has anchors to fit."""
     settings = deepcopy(settings)
     generator = settings["model"]["bbox_head"].get("anchor_generator", {})
     if "base_sizes" in generator:
@@ -105,7 +105,7 @@ def assert_same_weights(found, expected):
 
 
 def refusal(path, *args):
-    """The message of a refusal, which must name the file."""
+    """The error message, which must start with the file."""
     with pytest.raises(InputError) as error:
         adopt(path, *args)
     assert str(error.value).startswith(f"{path}: ")
@@ -115,8 +115,8 @@ def refusal(path, *args):
 # Snapshots of the project
 
 
-def test_a_snapshot_is_taken_as_it_is(settings, path, caplog):
-    """With its own input size, anchors, threshold and template."""
+def test_a_snapshot_is_adopted_unchanged(settings, path, caplog):
+    """It keeps its input size, anchors, threshold and template."""
     caplog.set_level(logging.INFO, "detmake")
     snapshot = random_snapshot(settings)
     snapshot.save(path)
@@ -131,7 +131,7 @@ def test_a_snapshot_is_taken_as_it_is(settings, path, caplog):
 
 
 def test_a_snapshot_of_ssd_keeps_the_anchors_it_was_trained_with(ssd, path):
-    """Whatever the boxes of this train subset are like."""
+    """The boxes of this train subset do not matter."""
     random_snapshot(ssd).save(path)
     for seed in (1, 2):
         adopted = adopt(path, *of(ssd), train_coco(seed=seed))
@@ -182,7 +182,7 @@ def save_plain(detector, path):
 
 
 def save_as_runner(detector, path):
-    """With what MMEngine's Runner saves beside the weights."""
+    """Save the weights with everything else that MMEngine's Runner saves."""
     optimizer = torch.optim.AdamW(detector.parameters())
     loss = HistoryBuffer()
     loss.update(1.5)
@@ -225,7 +225,7 @@ def test_an_adopted_checkpoint_is_a_snapshot_that_can_be_adopted(atss, path):
         torch.testing.assert_close(kind, expected_kind)
 
 
-def test_old_checkpoints_lack_a_counter_that_does_not_matter(atss, path):
+def test_an_old_checkpoint_without_counters_is_adopted(atss, path):
     weights = {
         name: value
         for name, value in random_detector(atss).state_dict().items()
@@ -260,7 +260,7 @@ def test_a_checkpoint_of_a_backbone_only_is_refused(atss, path):
 
 
 def test_a_checkpoint_of_ssd_needs_the_anchors_it_was_trained_with(ssd, path):
-    """Anchors stand in no checkpoint, and fitted ones would not be those."""
+    """A checkpoint has no anchors, and fitted ones would differ."""
     save_plain(random_detector(ssd), path)
     with pytest.raises(InputError) as error:
         adopt(path, *of(ssd), train_coco())

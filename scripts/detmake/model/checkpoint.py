@@ -140,8 +140,8 @@ def load_pretrained(detector: nn.Module, path: Path, channel_order: str | None) 
             f"{path}: none of its weights fits the detector's backbone by name and shape.\n"
             f"Found: {_listed(_shaped(weights, backbone or weights))}\n"
             f"Expected: {_listed(_shaped(own, (n for n in own if n.startswith('backbone.'))))}\n"
-            "Set `pretrained` to a checkpoint of this backbone in MMDetection's format, or to null "
-            "to train from scratch."
+            "Set `pretrained` to a checkpoint of this backbone in MMDetection's format, or set "
+            "`pretrained: null` to train from scratch."
         )
     # A preprocessor gets decoded images, which are in BGR.
     preprocessor = getattr(detector, "data_preprocessor", None)

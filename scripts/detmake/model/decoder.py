@@ -187,7 +187,7 @@ def _flat(levels: Sequence[Tensor], per_cell: Sequence[int]) -> Tensor:
 
 
 def _has_area(boxes: Tensor) -> Tensor:
-    """Bool (N, 1, A) for boxes (N, 4, A), xyxy, empty after clipping or by negative distances."""
+    """Whether boxes (N, 4, A), xyxy, have area after clipping or negative distances: (N, 1, A)."""
     return (boxes[:, 2:3] > boxes[:, :1]) & (boxes[:, 3:] > boxes[:, 1:2])
 
 
