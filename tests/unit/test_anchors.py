@@ -17,7 +17,7 @@ def clustered(count=40, spread=0.05):
 
 
 def mean_best_iou(boxes, anchors):
-    """Mean best IoU of anchors and boxes with equal centers, as in YOLOv2 (Redmon, 2017, table 1)."""
+    """Mean best IoU of boxes and anchors with the same center (YOLOv2: Redmon, 2017, table 1)."""
     boxes, anchors = boxes[:, None], np.asarray(anchors)[None]
     overlap = np.minimum(boxes, anchors).prod(axis=2)
     iou = overlap / (boxes.prod(axis=2) + anchors.prod(axis=2) - overlap)

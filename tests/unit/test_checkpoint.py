@@ -359,12 +359,12 @@ def cut(path, content, share, legacy):
     [
         (lambda path: None, "No such file", "correct the path"),
         (lambda path: path.mkdir(), "Is a directory", "correct the path"),
-        (lambda path: path.write_text("<html>Not found</html>"), "does not read", "delete it"),
+        (lambda path: path.write_text("<html>Not found</html>"), "cannot be read", "delete it"),
         (lambda path: path.write_bytes(b""), "EOFError", "delete it"),
-        (lambda path: cut(path, WEIGHTS, 0.6, False), "does not read", "delete it"),
-        (lambda path: cut(path, WEIGHTS, 0.6, True), "does not read", "delete it"),
-        (lambda path: cut(path, WEIGHTS, 0.995, True), "does not read", "delete it"),
-        (lambda path: save(nn.Conv2d(3, 2, 1), path, True), "does not read", "name another"),
+        (lambda path: cut(path, WEIGHTS, 0.6, False), "cannot be read", "delete it"),
+        (lambda path: cut(path, WEIGHTS, 0.6, True), "cannot be read", "delete it"),
+        (lambda path: cut(path, WEIGHTS, 0.995, True), "cannot be read", "delete it"),
+        (lambda path: save(nn.Conv2d(3, 2, 1), path, True), "cannot be read", "name another"),
         (lambda path: torch.save([1, 2], path), "found an object", "state_dict()"),
         (lambda path: torch.save(nn.Linear(2, 2), path), "found an object", "state_dict()"),
         (lambda path: torch.save({}, path), "found a dict of nothing", "state_dict()"),
@@ -417,9 +417,7 @@ def counted(weights, prefix=""):
     return sum(n.startswith(prefix) and not n.endswith("num_batches_tracked") for n in weights)
 
 
-def test_a_detector_of_other_classes_gives_all_weights_but_those_of_classes(
-    source, own, messages, tmp_path
-):
+def test_a_detector_of_other_classes_gives_all_but_class_weights(source, own, messages, tmp_path):
     path = save({"meta": {}, "state_dict": source.state_dict()}, tmp_path / "a.pth")
     detector = deepcopy(own)
     load_pretrained(detector, path, None)
