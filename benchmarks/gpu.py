@@ -1,8 +1,8 @@
-"""All that a GPU does, once: the library's tests, then BCCD at the tutorial's size.
+"""Test everything that uses a GPU: the library's tests, then BCCD at the tutorial's size.
 
-Trains with mixed precision, evaluates, quantizes by training and after it, and where there are
-several GPUs trains with all of them, too. Prints what each step took and what each model finds.
-Run it from the repository's folder, with what is in requirements-test.txt installed:
+Trains with mixed precision, evaluates, and quantizes with both methods; with several GPUs, also
+trains on all of them. Prints the time of each step and the F-measure and speed of each model.
+Run it from the repository's folder, after installing requirements-test.txt:
 
     python benchmarks/gpu.py [--data /path/to/BCCD]
 
@@ -23,7 +23,7 @@ STEPS = ("train", "nncf", "pot")
 
 
 def build(results: str, options: list[str], device: str, **config: str) -> None:
-    """Build all models of an experiment, as a user would."""
+    """Build all models of an experiment as a user would."""
     settings = {"results": results, "device": device, **config}
     targets = [f"{results}/{folder}performance.json" for folder in MODELS.values()]
     command = [sys.executable, "-m", "snakemake", *targets, "--cores", "all", *options]
@@ -32,7 +32,7 @@ def build(results: str, options: list[str], device: str, **config: str) -> None:
 
 
 def report(results: str) -> None:
-    """Print what a built experiment took and found."""
+    """Print the times and measurements of a built experiment."""
     folder = Path(results)
     measured = {
         name: json.loads((folder / part / "performance.json").read_text(encoding="utf-8"))
@@ -50,15 +50,15 @@ def report(results: str) -> None:
 
 
 def main() -> None:
-    """Build with one GPU, then with all, and report."""
+    """Build with one GPU, then with all of them, and report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", help="folder of BCCD; without it, it is downloaded")
+    parser.add_argument("--data", help="folder of BCCD (default: download it)")
     parser.add_argument("--results", default="results_gpu", help="folder of the results")
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument(
         "options",
         nargs="*",
-        help="after --: Snakemake's for another experiment, which is built without the tests",
+        help="after --: Snakemake options of another experiment, built without running the tests",
     )
     arguments = parser.parse_args()
     if arguments.device == "cuda" and not torch.cuda.is_available():

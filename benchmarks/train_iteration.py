@@ -1,7 +1,7 @@
-"""Seconds of a training iteration on the CPU: as MMDetection ships, and as detmake trains.
+"""Seconds per training iteration on the CPU, by MMDetection as shipped and by detmake.
 
-Runs each side in processes of its own, by turns, since the C library's handling of memory is set
-for a whole process. Run it from the repository's folder: python benchmarks/train_iteration.py
+The two alternate, each in a new process, because the C library's memory settings apply to a whole
+process. Run it from the repository's folder: python benchmarks/train_iteration.py
 """
 
 import argparse
@@ -17,22 +17,23 @@ SIDES = ("shipped", "detmake")
 
 
 def measure(side: str, width: int, height: int, iterations: int) -> float:
-    """Median seconds of an iteration with random images, 8 a batch and 14 boxes an image."""
+    """Median seconds per iteration with random images, 8 per batch and 14 boxes per image."""
     sys.path.insert(0, str(ROOT / "scripts"))
     import torch
     import yaml
 
     from detmake.model.network import MODELS, build_detector, model_config
-    from detmake.training import train
+    from detmake.training.runner import keep_freed_memory
+    from detmake.training.schedule import mixed_precision
 
     template = yaml.safe_load((ROOT / "templates/atss_mobilenetv2.yaml").read_text())
     config = model_config(template["model"], num_classes=3)
     if side == "shipped":
         detector, precision = MODELS.build(config), contextlib.nullcontext
     else:
-        train.keep_freed_memory()
+        keep_freed_memory()
         detector = build_detector(config)
-        precision = train.mixed_precision
+        precision = mixed_precision
     from mmdet.structures import DetDataSample
     from mmengine.structures import InstanceData
 
@@ -62,7 +63,7 @@ def measure(side: str, width: int, height: int, iterations: int) -> float:
 
 
 def main() -> None:
-    """Measure both sides by turns and print medians and their ratio."""
+    """Measure both sides in turn and print medians and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, nargs=2, default=(416, 320), metavar=("W", "H"))
     parser.add_argument("--iterations", type=int, default=10)

@@ -1,4 +1,4 @@
-"""Take finished weights instead of training a detector."""
+"""Use finished weights instead of training a detector."""
 
 from pathlib import Path
 
@@ -16,9 +16,12 @@ with logs.job(snakemake.log[0]):
     from detmake.training.validation import with_best_threshold
 
     torch.set_num_threads(snakemake.threads)
+    params = snakemake.params
     found = finished_weights.adopt(
         Path(snakemake.input.weights),
-        dict(snakemake.params.items()),
+        params["model"],
+        params["input_size"],
+        {"id": params["id"], "name": params["name"]},
         subsets.read(Path(snakemake.input.train)),
     )
     adopted, _ = with_best_threshold(found, subsets.read(Path(snakemake.input.val)))

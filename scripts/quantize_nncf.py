@@ -1,4 +1,4 @@
-"""Quantize a snapshot to int8 by training, and export it."""
+"""Quantize a snapshot by quantization-aware training and export it."""
 
 import shutil
 from pathlib import Path
@@ -12,13 +12,13 @@ with logs.job(snakemake.log[0]) as log:
     import torch
 
     from detmake.model import ir
-    from detmake.training import quantization_aware
+    from detmake.training.quantization_aware import QuantizationAwareRecipe, train
 
     torch.set_num_threads(snakemake.threads)
     checkpoints = Path(snakemake.resources.checkpoints)
-    snapshot, description = quantization_aware.train(
+    snapshot, description = train(
         Path(snakemake.input.weights),
-        dict(snakemake.params.items()),
+        QuantizationAwareRecipe.from_params(dict(snakemake.params.items())),
         Path(snakemake.input.train),
         Path(snakemake.input.val),
         checkpoints,

@@ -13,16 +13,17 @@ with logs.job(snakemake.log[0]):
 
     import torch
 
-    from detmake.training import train
+    from detmake.training.recipe import Recipe
+    from detmake.training.train import train
 
     torch.set_num_threads(snakemake.threads)
     pretrained = snakemake.input.get("pretrained")
     if downloaded := snakemake.input.get("downloaded"):
-        verify_digest(Path(downloaded))  # it may have been put there by hand
+        verify_digest(Path(downloaded))  # a user may have put the file there by hand
         pretrained = downloaded
     checkpoints = Path(snakemake.resources.checkpoints)
-    result = train.train(
-        dict(snakemake.params.items()),
+    result = train(
+        Recipe.from_params(dict(snakemake.params.items())),
         Path(snakemake.input.train),
         Path(snakemake.input.val),
         checkpoints,

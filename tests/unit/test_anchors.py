@@ -1,4 +1,4 @@
-"""Anchors fitted to boxes: known clusters found again, and a better cover than fixed anchors."""
+"""Anchors fitted to boxes: they recover known clusters and cover boxes better than fixed ones."""
 
 import numpy as np
 import pytest
@@ -10,14 +10,14 @@ CLUSTERS = np.array([[12, 15], [40, 20], [30, 70], [90, 80], [60, 200], [250, 18
 
 
 def clustered(count=40, spread=0.05):
-    """Boxes around each of the clusters, mixed up."""
+    """Shuffled boxes around each of the clusters."""
     rng = np.random.default_rng(0)
     boxes = CLUSTERS.repeat(count, axis=0) * np.exp(rng.normal(0, spread, (count * 6, 2)))
     return rng.permutation(boxes)
 
 
 def mean_best_iou(boxes, anchors):
-    """How well anchors cover boxes with the same centre, as in YOLOv2 (Redmon, 2017, table 1)."""
+    """Mean best IoU of boxes and anchors with the same center (YOLOv2: Redmon, 2017, table 1)."""
     boxes, anchors = boxes[:, None], np.asarray(anchors)[None]
     overlap = np.minimum(boxes, anchors).prod(axis=2)
     iou = overlap / (boxes.prod(axis=2) + anchors.prod(axis=2) - overlap)
@@ -25,22 +25,22 @@ def mean_best_iou(boxes, anchors):
 
 
 @pytest.mark.parametrize("counts", [[6], [3, 3], [2, 2, 2], [1, 4, 1], [5, 1]])
-def test_clusters_are_found_smallest_first_level_by_level(counts):
-    """CLUSTERS stand by ascending area."""
+def test_levels_get_the_clusters_by_ascending_size(counts):
+    """CLUSTERS are sorted by ascending area."""
     levels = fit(clustered(), counts)
     assert [len(level) for level in levels] == counts
     np.testing.assert_allclose(np.concatenate(levels), CLUSTERS, rtol=0.03)
 
 
 def test_an_anchor_is_the_geometric_mean_of_its_boxes():
-    """Since the logarithms of sizes are clustered."""
+    """Because the logarithms of sizes are clustered."""
     boxes = np.array([[10, 40], [14, 45], [100, 20], [130, 26]], float)
     (anchors,) = fit(boxes, [2])
     expected = [[(10 * 14) ** 0.5, (40 * 45) ** 0.5], [(100 * 130) ** 0.5, (20 * 26) ** 0.5]]
     np.testing.assert_allclose(anchors, expected, atol=0.006)
 
 
-def test_clusters_are_told_apart_by_ratio_not_by_difference():
+def test_clusters_are_separated_by_ratio_not_by_difference():
     """10 and 20 are as far apart as 200 and 400; by difference, 200 and 230 are farther apart."""
     boxes = np.array([[10, 10], [20, 20], [200, 200], [230, 230]], float)
     (anchors,) = fit(boxes, [3])
@@ -73,13 +73,13 @@ def test_the_same_boxes_give_the_same_anchors():
     assert fit(boxes, [4, 4]) == first
 
 
-def test_anchors_are_plain_numbers_for_a_configuration():
+def test_anchors_are_plain_numbers():
     levels = fit(clustered(), [2, 4])
     assert {type(side) for level in levels for anchor in level for side in anchor} == {float}
     assert type(levels) is type(levels[0]) is type(levels[0][0]) is list
 
 
-def test_as_many_sizes_as_anchors_are_enough():
+def test_one_size_per_anchor_is_enough():
     np.testing.assert_allclose(np.concatenate(fit(CLUSTERS, [4, 2])), CLUSTERS)
 
 
@@ -87,4 +87,4 @@ def test_as_many_sizes_as_anchors_are_enough():
 def test_too_few_different_sizes_are_refused(boxes):
     with pytest.raises(InputError, match=r"5 different sizes, expected at least 6") as error:
         fit(boxes, [3, 3])
-    assert str(error.value).startswith("The train subset: ")
+    assert str(error.value).startswith("Train subset: ")

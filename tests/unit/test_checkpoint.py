@@ -1,4 +1,4 @@
-"""Checkpoints of others: read without running their code, and what of them a detector takes."""
+"""Checkpoints of others: read without running code, and loaded as far as they fit a detector."""
 
 import argparse
 import contextlib
@@ -40,7 +40,7 @@ def atss(num_classes=3, **preprocessor):
 
 @pytest.fixture(scope="module")
 def source():
-    """The detector whose weights stand in files: of 80 classes, and no weight is a round number."""
+    """The detector whose weights the files hold: 80 classes, and no weight is a round number."""
     torch.manual_seed(1)
     detector = atss(80)
     for value in detector.state_dict().values():
@@ -51,7 +51,7 @@ def source():
 
 @pytest.fixture(scope="module")
 def own():
-    """A detector of 3 classes as it was built; copy it before use."""
+    """An unchanged detector of 3 classes; copy it before use."""
     torch.manual_seed(2)
     return atss(3).eval()
 
@@ -105,13 +105,13 @@ def test_parameters_become_tensors_without_gradient(tmp_path):
     assert torch.equal(found["weight"], network.weight)
 
 
-def test_module_is_a_prefix_only_where_all_names_have_it(tmp_path):
+def test_prefix_module_is_removed_only_if_all_names_have_it(tmp_path):
     weights = {"module.a": torch.zeros(1), "b": torch.ones(1)}
     assert_same(read(save(weights, tmp_path / "a.pth")), weights)
 
 
 class Toy(BaseModel):
-    """The least that MMEngine trains."""
+    """The smallest model that MMEngine trains."""
 
     def __init__(self):
         super().__init__()
@@ -125,7 +125,7 @@ class Toy(BaseModel):
 
 
 class Remember(Hook):
-    """Puts the kinds of objects into the checkpoint that hooks of MMDetection put there."""
+    """Adds the kinds of objects that MMDetection's hooks add to a checkpoint."""
 
     def after_train_epoch(self, runner):
         runner.message_hub.update_info("best_score", np.float64(0.5))
@@ -186,7 +186,7 @@ class Subclass(dict):
 
 @pytest.mark.parametrize("protocol", [2, 4, 5])
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
-def test_objects_of_any_kind_are_passed_over(legacy, protocol, tmp_path):
+def test_objects_of_any_kind_are_ignored(legacy, protocol, tmp_path):
     kinds = Subclass(a=1)
     kinds.attribute = 2
     meta = {
@@ -216,7 +216,7 @@ def test_objects_of_any_kind_are_passed_over(legacy, protocol, tmp_path):
 
 
 class Call:
-    """Pickled as a call of any function."""
+    """An object that is pickled as a function call."""
 
     def __init__(self, function, *args):
         self.call = function, args
@@ -225,7 +225,7 @@ class Call:
         return self.call
 
     def __call__(self):
-        """Let a pickle call what this stands for."""
+        """Return the call that unpickling makes."""
 
 
 def make_file(path):
@@ -233,7 +233,7 @@ def make_file(path):
 
 
 def harm(marker):
-    """Objects that make the file `marker`, or would, once they are read."""
+    """Objects whose unpickling creates the file `marker`, unless the reader prevents it."""
     return {
         "system": Call(os.system, f"touch '{marker}'"),
         "exec": Call(exec, f"open({str(marker)!r}, 'w')"),
@@ -246,7 +246,7 @@ def harm(marker):
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 @pytest.mark.parametrize("kind", ["system", "exec", "open", "mkdir", "torch", "own"])
-def test_no_function_of_the_file_is_called(kind, legacy, tmp_path):
+def test_no_function_named_in_the_file_is_called(kind, legacy, tmp_path):
     marker = tmp_path / "marker"
     evil = harm(marker)[kind]
     contents = [
@@ -267,7 +267,7 @@ def test_no_function_of_the_file_is_called(kind, legacy, tmp_path):
     assert marker.exists()
 
 
-def test_no_module_of_the_file_is_imported(tmp_path, monkeypatch):
+def test_no_module_named_in_the_file_is_imported(tmp_path, monkeypatch):
     marker = tmp_path / "marker"
     (tmp_path / "harmful_module.py").write_text(
         f"open({str(marker)!r}, 'w')\nclass Thing: pass\n", encoding="utf-8"
@@ -285,7 +285,7 @@ def test_no_module_of_the_file_is_imported(tmp_path, monkeypatch):
 
 
 def legacy_file(path, **parts):
-    """A legacy file, one pickle after the other, without storages; some of them replaced."""
+    """A legacy file of consecutive pickles without storages, some of them replaced."""
     plain = {
         "magic": torch.serialization.MAGIC_NUMBER,
         "version": torch.serialization.PROTOCOL_VERSION,
@@ -302,7 +302,7 @@ def pickles(objects):
 
 
 @pytest.mark.parametrize("part", ["magic", "version", "system", "storages"])
-def test_no_function_is_called_beside_the_content(part, tmp_path):
+def test_no_function_is_called_outside_the_content(part, tmp_path):
     marker = tmp_path / "marker"
     path = legacy_file(tmp_path / "a.pth", **pickles({part: harm(marker)["system"]}))
     with pytest.raises(InputError):
@@ -326,7 +326,7 @@ def test_no_function_of_torch_is_changed(tmp_path):
     del function.harm
 
 
-def test_a_program_is_refused_unread(tmp_path, monkeypatch):
+def test_a_torchscript_program_is_refused_without_being_loaded(tmp_path, monkeypatch):
     path = tmp_path / "a.pth"
     torch.jit.save(torch.jit.script(nn.Linear(2, 2)), path)
     monkeypatch.setattr(torch.jit, "load", lambda *_, **__: pytest.exit("a program was loaded"))
@@ -334,14 +334,14 @@ def test_a_program_is_refused_unread(tmp_path, monkeypatch):
         read(path)
 
 
-def test_a_tar_archive_is_refused_unopened(tmp_path, monkeypatch):
+def test_a_tar_archive_is_refused_without_being_opened(tmp_path, monkeypatch):
     path = tmp_path / "a.pth"
     with tarfile.open(path, "w") as archive:
         for name in ("storages", "tensors", "pickle"):
             archive.addfile(tarfile.TarInfo(name))
     opened = []
     monkeypatch.setattr(tarfile.TarFile, "extract", lambda *args, **_: opened.append(args))
-    with pytest.raises(InputError, match="does not read as a checkpoint"):
+    with pytest.raises(InputError, match="cannot be read as a checkpoint"):
         read(path)
     assert not opened
 
@@ -359,12 +359,12 @@ def cut(path, content, share, legacy):
     [
         (lambda path: None, "No such file", "correct the path"),
         (lambda path: path.mkdir(), "Is a directory", "correct the path"),
-        (lambda path: path.write_text("<html>Not found</html>"), "does not read", "delete it"),
+        (lambda path: path.write_text("<html>Not found</html>"), "cannot be read", "delete it"),
         (lambda path: path.write_bytes(b""), "EOFError", "delete it"),
-        (lambda path: cut(path, WEIGHTS, 0.6, False), "does not read", "delete it"),
-        (lambda path: cut(path, WEIGHTS, 0.6, True), "does not read", "delete it"),
-        (lambda path: cut(path, WEIGHTS, 0.995, True), "does not read", "delete it"),
-        (lambda path: save(nn.Conv2d(3, 2, 1), path, True), "does not read", "name another"),
+        (lambda path: cut(path, WEIGHTS, 0.6, False), "cannot be read", "delete it"),
+        (lambda path: cut(path, WEIGHTS, 0.6, True), "cannot be read", "delete it"),
+        (lambda path: cut(path, WEIGHTS, 0.995, True), "cannot be read", "delete it"),
+        (lambda path: save(nn.Conv2d(3, 2, 1), path, True), "cannot be read", "name another"),
         (lambda path: torch.save([1, 2], path), "found an object", "state_dict()"),
         (lambda path: torch.save(nn.Linear(2, 2), path), "found an object", "state_dict()"),
         (lambda path: torch.save({}, path), "found a dict of nothing", "state_dict()"),
@@ -391,7 +391,7 @@ def cut(path, content, share, legacy):
         "numbers",
     ],
 )
-def test_what_is_no_checkpoint_is_refused_by_name(write, found, fix, tmp_path):
+def test_a_file_that_is_not_a_checkpoint_is_refused(write, found, fix, tmp_path):
     path = tmp_path / "net-01234567.pth"
     write(path)
     with pytest.raises(InputError) as error:
@@ -408,7 +408,7 @@ def test_what_is_no_checkpoint_is_refused_by_name(write, found, fix, tmp_path):
 
 @pytest.fixture
 def messages(caplog):
-    """What is logged, one string a record."""
+    """Logged messages, one string per record."""
     caplog.set_level(logging.INFO, logger="detmake")
     return lambda: [record.getMessage() for record in caplog.records]
 
@@ -417,7 +417,7 @@ def counted(weights, prefix=""):
     return sum(n.startswith(prefix) and not n.endswith("num_batches_tracked") for n in weights)
 
 
-def test_a_detector_of_other_classes_gives_all_but_its_classes(source, own, messages, tmp_path):
+def test_a_detector_of_other_classes_gives_all_but_class_weights(source, own, messages, tmp_path):
     path = save({"meta": {}, "state_dict": source.state_dict()}, tmp_path / "a.pth")
     detector = deepcopy(own)
     load_pretrained(detector, path, None)
@@ -438,7 +438,7 @@ def test_a_detector_of_other_classes_gives_all_but_its_classes(source, own, mess
 
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
-def test_a_bare_backbone(source, own, messages, tmp_path, legacy):
+def test_a_backbone_without_prefix_is_loaded(source, own, messages, tmp_path, legacy):
     classifier = {"classifier.weight": torch.zeros(10, 4), "classifier.bias": torch.zeros(10)}
     classifier["classifier.num_batches_tracked"] = torch.tensor(1)  # worth no mention
     weights = {**source.backbone.state_dict(), **classifier}
@@ -458,7 +458,7 @@ def test_a_bare_backbone(source, own, messages, tmp_path, legacy):
 
 
 def test_a_classifier_gives_its_backbone(source, own, tmp_path):
-    """Names as MMPretrain's: with the prefix of the backbone, and another head."""
+    """MMPretrain's names have the backbone's prefix and another head."""
     weights = {f"backbone.{name}": value for name, value in source.backbone.state_dict().items()}
     path = save(
         {"state_dict": {**weights, "head.fc.weight": torch.zeros(9, 4)}}, tmp_path / "a.pth"
@@ -468,7 +468,7 @@ def test_a_classifier_gives_its_backbone(source, own, tmp_path):
     assert_same(detector.backbone.state_dict(), source.backbone.state_dict())
 
 
-def test_weights_of_half_precision_are_widened(source, own, tmp_path):
+def test_half_precision_weights_become_single_precision(source, own, tmp_path):
     half = {name: value.half() for name, value in source.backbone.state_dict().items()}
     detector = deepcopy(own)
     load_pretrained(detector, save(half, tmp_path / "a.pth"), None)
@@ -477,14 +477,14 @@ def test_weights_of_half_precision_are_widened(source, own, tmp_path):
     assert torch.equal(found, half["conv1.conv.weight"].float())
 
 
-def test_the_whole_detector_logs_nothing_left_out(own, messages, tmp_path):
+def test_nothing_is_reported_unused_if_all_weights_fit(own, messages, tmp_path):
     load_pretrained(deepcopy(own), save(own.state_dict(), tmp_path / "a.pth"), None)
     (came,) = messages()
     total = counted(own.state_dict())
     assert came.endswith(f"{total} of the detector's {total} weights come from this file")
 
 
-def test_a_long_list_of_what_was_left_out_is_cut(source, own, messages, tmp_path):
+def test_a_long_list_of_unused_weights_is_cut(source, own, messages, tmp_path):
     others = {f"head{i}.conv.{j}": torch.zeros(1) for i in range(9) for j in range(5)}
     path = save({**source.state_dict(), **others}, tmp_path / "a.pth")
     load_pretrained(deepcopy(own), path, None)
@@ -514,7 +514,7 @@ def test_no_weight_of_the_backbone_fits(own, tmp_path):
 
 
 @pytest.mark.parametrize("prefix", ["backbone.", ""])
-def test_neither_a_head_nor_counters_make_a_backbone_fit(own, prefix, tmp_path):
+def test_a_head_and_counters_alone_do_not_fit_a_backbone(own, prefix, tmp_path):
     state = own.state_dict()
     weights = {
         f"{prefix}{name.removeprefix('backbone.')}": value
@@ -527,7 +527,7 @@ def test_neither_a_head_nor_counters_make_a_backbone_fit(own, prefix, tmp_path):
         load_pretrained(deepcopy(own), save(weights, tmp_path / "a.pth"), None)
 
 
-def test_a_file_without_backbone_is_not_taken_for_one(own, tmp_path):
+def test_a_file_without_a_backbone_is_refused(own, tmp_path):
     neck = {f"neck.{name}": value for name, value in own.neck.state_dict().items()}
     with pytest.raises(InputError, match=r"\nFound: neck\.lateral_convs"):
         load_pretrained(deepcopy(own), save(neck, tmp_path / "a.pth"), None)
@@ -537,7 +537,7 @@ def test_a_file_without_backbone_is_not_taken_for_one(own, tmp_path):
 
 
 class Detector(nn.Module):
-    """A backbone that gets images in BGR."""
+    """A backbone that takes BGR images."""
 
     def __init__(self, backbone):
         super().__init__()
@@ -556,7 +556,7 @@ def outputs(detector, images):
 
 @pytest.mark.parametrize("bgr_to_rgb", [False, True])
 @pytest.mark.parametrize("channel_order", ["rgb", "bgr", None])
-def test_channels_are_swapped_where_the_order_differs(source, bgr_to_rgb, channel_order, tmp_path):
+def test_channels_are_swapped_if_the_order_differs(source, bgr_to_rgb, channel_order, tmp_path):
     path = save(source.backbone.state_dict(), tmp_path / "a.pth")
     detector = atss(3, bgr_to_rgb=bgr_to_rgb).eval()
     load_pretrained(detector, path, channel_order)
@@ -581,7 +581,7 @@ def test_channels_of_a_stem_that_stacks_pixels_are_swapped(tmp_path):
         assert wanted.std() > 0
 
 
-def test_a_stem_that_is_not_in_the_file_keeps_its_order(source, own, tmp_path):
+def test_a_stem_missing_from_the_file_is_not_swapped(source, own, tmp_path):
     weights = source.backbone.state_dict()
     del weights["conv1.conv.weight"]
     detector = deepcopy(own)
@@ -590,7 +590,7 @@ def test_a_stem_that_is_not_in_the_file_keeps_its_order(source, own, tmp_path):
     assert torch.equal(detector.state_dict()[stem], own.state_dict()[stem])
 
 
-def test_a_backbone_without_a_convolution_of_images(tmp_path):
+def test_swapping_channels_needs_a_convolution_of_images(tmp_path):
     detector = Detector(nn.Sequential(nn.PixelUnshuffle(8), nn.Conv2d(192, 4, 1)))
     path = save(detector.state_dict(), tmp_path / "a.pth")
     load_pretrained(detector, path, "bgr")
@@ -629,7 +629,7 @@ def test_each_difference_is_named(own, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["of another shape", "missing", "unexpected"])
-def test_one_difference_of_any_kind_is_enough(own, kind, tmp_path):
+def test_a_single_difference_of_any_kind_is_refused(own, kind, tmp_path):
     weights = dict(own.state_dict())
     name = "bbox_head.atss_reg.bias"
     value = weights.pop(name)

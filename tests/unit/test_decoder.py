@@ -1,4 +1,4 @@
-"""Decoders against MMDetection's own decoding, box by box and score by score."""
+"""Decoders give the boxes and scores of MMDetection's own decoding."""
 
 import math
 
@@ -61,7 +61,7 @@ HEADS = {
 
 
 def build(name, changes=()):
-    """Build a detector of a template, with changes to its head; None takes a key out."""
+    """Build a template's detector with changes to its head; None removes a key."""
     model = template_files.load(name)["model"]
     if name == "ssd_mobilenetv2":
         sizes = [[[16 * k + n, 20 * k - n] for k in range(1, 6)] for n in (1, 9)]
@@ -91,7 +91,7 @@ def head(request):
 
 
 def random_maps(head, size):
-    """Raw maps of a batch, all levels, in the range of a trained head's.
+    """Raw maps of a batch on all levels, with the value range of a trained head.
 
     Many boxes leave the image. Some deltas from anchors are so large that growth is limited.
     """
@@ -145,14 +145,14 @@ def decode_with_mmdetection(head, size, maps):
 
 
 def by_best_class(head, result, cls_scores, image):
-    """Of each prior there is one result, in their order; other classes count as 0."""
+    """Each prior has one result, in order; its other classes count as 0."""
     scores = torch.zeros(CLASSES, len(result.labels))
     scores[result.labels, torch.arange(len(result.labels))] = result.scores
     return result.bboxes, scores
 
 
 def by_descending_score(head, result, cls_scores, image):
-    """Of each prior there are results with every class; a level's are sorted by class score."""
+    """Each prior has a result for every class; each level sorts them by class score."""
     boxes, scores, first = [], [], 0
     for level, count in zip(cls_scores, head.prior_generator.num_base_priors, strict=True):
         logits = level[image].permute(1, 2, 0).reshape(-1, head.cls_out_channels)
@@ -200,7 +200,7 @@ def test_random_maps(head, size):
 @pytest.mark.parametrize("size", SIZES)
 @torch.inference_mode()
 def test_maps_of_the_network_for_an_image(template_name, size):
-    """The decoder's priors are as many as the network's, whatever the size, and in their order."""
+    """The decoder's priors match the network's in number and order for any size."""
     detector = build(template_name)
     images = torch.randn(1, 3, *size[::-1], generator=torch.Generator().manual_seed(0))
     maps = Core(detector)(images)
@@ -212,7 +212,7 @@ def test_maps_of_the_network_for_an_image(template_name, size):
 
 
 def test_an_anchor_by_hand():
-    """A cell of stride 32 in the second row and third column, moved and grown."""
+    """Moves and grows the anchor in the second row and third column of stride 32."""
     width, height = 416, 320
     maps = [
         [
@@ -234,7 +234,7 @@ def test_an_anchor_by_hand():
 
 
 def test_only_the_best_class_of_a_point_counts_in_yolox():
-    """MMDetection gives a point's best class only, so a second one hides no other box in NMS."""
+    """MMDetection keeps a point's best class only, so a second one cannot suppress boxes in NMS."""
     size = (64, 32)
     head = build("yolox_tiny").bbox_head
     maps = [[torch.zeros(1, c, 32 // s, 64 // s) for s in (8, 16, 32)] for c in (CLASSES, 4, 1)]
@@ -260,7 +260,7 @@ def test_a_head_of_another_family_is_refused():
         assert family in str(error.value)
 
 
-def test_a_subclass_which_may_decode_in_another_way_is_refused(template_name):
+def test_a_subclass_of_a_known_head_is_refused(template_name):
     head = build(template_name).bbox_head
     head.__class__ = type("DecodesOtherwise", (type(head),), {})
     with pytest.raises(InputError, match=r"model\.bbox_head: .*DecodesOtherwise"):
@@ -277,7 +277,7 @@ def test_another_box_coder_is_refused(template):
 
 @pytest.mark.parametrize("template", ["atss_mobilenetv2", "ssd_mobilenetv2"])
 @pytest.mark.parametrize("option, value", [("add_ctr_clamp", True), ("clip_border", False)])
-def test_an_option_of_the_coder_that_no_decoder_follows_is_refused(template, option, value):
+def test_an_unsupported_option_of_the_box_coder_is_refused(template, option, value):
     head = build(template, {"bbox_coder": {option: value}}).bbox_head
     with pytest.raises(InputError, match=rf"model\.bbox_head\.bbox_coder: .*{option}"):
         build_decoder(head, (416, 320))

@@ -1,4 +1,4 @@
-"""The choice of the device."""
+"""Choosing the device."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ def test_cuda_without_a_gpu_is_refused():
 
 
 @pytest.mark.parametrize("name", ["auto", "cuda"])
-def test_more_gpus_than_there_are_are_refused(name, monkeypatch):
+def test_more_processes_than_gpus_are_refused(name, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     device.use(name, 2)
@@ -29,12 +29,12 @@ def test_more_gpus_than_there_are_are_refused(name, monkeypatch):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_several_processes_may_share_the_cpu():
+def test_several_processes_can_share_the_cpu():
     device.use("auto", 8)
 
 
 @pytest.mark.parametrize("name", ["cpu", "auto"])
-def test_mmengine_follows(name):
+def test_mmengine_uses_the_chosen_device(name):
     code = (
         f"from detmake.model import device; device.use('{name}')\n"
         "import torch; from mmengine.device import get_device\n"

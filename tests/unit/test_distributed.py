@@ -1,4 +1,4 @@
-"""Training in several processes: the same gradients, one writer, one end."""
+"""Training in several processes: equal gradients, one writer, and a common end."""
 
 import json
 import os
@@ -16,20 +16,22 @@ import torch
 import training_step
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-from detmake.training import distributed, train
+from detmake.training import distributed
+from detmake.training.recipe import Recipe
+from detmake.training.train import train
 
 PROCESSES = 2
 HERE = Path(__file__).parent
 
 pytestmark = pytest.mark.skipif(
     torch.cuda.is_available() and torch.cuda.device_count() < PROCESSES,
-    reason=f"without {PROCESSES} GPUs, or none",
+    reason=f"needs {PROCESSES} GPUs, or none",
 )
 
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
-    """`launch` adds to it."""
+    """Restore PYTHONPATH, which `launch` extends."""
     monkeypatch.setenv("PYTHONPATH", str(HERE))
 
 
@@ -38,7 +40,7 @@ def environment(monkeypatch):
 
 @pytest.fixture(scope="module")
 def shared_gradients(tmp_path_factory):
-    """Gradients of a step of each template by processes that share the batch."""
+    """Gradients of one step of each template, from processes that share the batch."""
     folder = tmp_path_factory.mktemp("gradients")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(HERE))
@@ -47,20 +49,20 @@ def shared_gradients(tmp_path_factory):
 
 
 @pytest.mark.parametrize("template", template_files.NAMES)
-def test_gradients_are_those_of_one_process_with_the_whole_batch(shared_gradients, template):
+def test_gradients_equal_those_of_one_process_with_the_whole_batch(shared_gradients, template):
     shared = torch.load(shared_gradients / f"{template}.pth")
     alone = training_step.gradients(template, range(training_step.IMAGES))
     assert alone.keys() == shared.keys()
     largest = max(gradient.norm() for gradient in alone.values())
     assert largest > 0
     for name, gradient in alone.items():
-        # An activation at its kink may fall to the other side.
+        # Rounding may move an activation across its kink.
         assert (shared[name] - gradient).norm() <= 0.01 * gradient.norm() + 1e-5 * largest, name
 
 
 # Files
 
-# Runs in each process of a launch, before all else: notes which files it opens to write.
+# Runs first in each launched process and records the files that it opens for writing.
 OBSERVER = """
 import os, sys
 if "RANK" in os.environ:
@@ -101,13 +103,13 @@ def write_subset(folder: Path, name: str, images: int) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Folders after two epochs in two processes: what they wrote and what they opened to write."""
+    """Folder and result of two epochs in two processes, with the files that each one wrote."""
     folder = tmp_path_factory.mktemp("trained")
     observer = folder / "observer"
     observer.mkdir()
     (observer / "sitecustomize.py").write_text(OBSERVER.format(folder=str(observer)))
     template = template_files.load("atss_mobilenetv2")
-    settings = {
+    params = {
         **{key: template[key] for key in ("id", "name", "model", "pipeline", "optimizer")},
         "channel_order": None,
         "input_size": [128, 96],
@@ -117,6 +119,8 @@ def trained(tmp_path_factory):
             "learning_rate": 0.001,
             "learning_rate_warmup_iters": 0,
             "learning_rate_schedule": "cosine",
+            "learning_rate_patience": 3,
+            "early_stop_patience": 5,
             "enable_early_stopping": False,
             "use_adaptive_interval": False,
             "seed": 0,
@@ -125,19 +129,20 @@ def trained(tmp_path_factory):
     files = write_subset(folder, "train", 10), write_subset(folder, "val", 5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(observer))
-        result = train.train(settings, *files, folder / "checkpoints", processes=PROCESSES)
+        recipe = Recipe.from_params(params)
+        result = train(recipe, *files, folder / "checkpoints", processes=PROCESSES)
     return folder, result
 
 
-def test_all_images_are_seen_once_an_epoch(trained):
+def test_each_epoch_sees_every_image_once(trained):
     _, result = trained
     scalars = result.scalars.query("kind == 'train'")
-    assert scalars.step.tolist() == [3, 6]  # ten images in batches of four, which two share
+    assert scalars.step.tolist() == [3, 6]  # ten images, in batches of four shared by two
     assert len(result.evaluation.per_class()) > 0
     assert np.isfinite(scalars.loss).all()
 
 
-def test_only_one_process_writes_files(trained):
+def test_only_the_first_process_writes_files(trained):
     folder, _ = trained
     opened = {
         rank: {
@@ -171,7 +176,7 @@ def wait_until(condition, seconds=60):
         time.sleep(0.1)
 
 
-def test_the_killing_of_one_ends_the_other(tmp_path):
+def test_killing_one_process_ends_the_other(tmp_path):
     code = (
         "import os, signal, sys, time\n"
         "from pathlib import Path\n"
@@ -190,7 +195,7 @@ def test_the_killing_of_one_ends_the_other(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_the_end_of_the_launcher_ends_all(number):
+def test_all_processes_end_with_the_launcher(number):
     member = (
         "import os, time; from detmake.training import distributed\n"
         r"with distributed.member(): os.write(1, b'%d\n' % os.getpid()); time.sleep(600)"

@@ -1,4 +1,4 @@
-"""Finished weights taken instead of training: which are adopted, and which refused."""
+"""Finished weights used instead of training: which are adopted and which are refused."""
 
 import logging
 from copy import deepcopy
@@ -25,7 +25,7 @@ NAMES = ["atss_mobilenetv2", "ssd_mobilenetv2"]
 
 @pytest.fixture(params=NAMES)
 def settings(request):
-    """What a configuration makes of a template."""
+    """A template, as a configuration resolves it."""
     return template_files.load(request.param)
 
 
@@ -37,6 +37,12 @@ def atss():
 @pytest.fixture
 def ssd():
     return template_files.load(NAMES[1])
+
+
+def of(settings):
+    """Arguments of `adopt` for a template."""
+    template = {"id": settings["id"], "name": settings["name"]}
+    return settings["model"], settings["input_size"], template
 
 
 def train_coco(classes=CLASSES, seed=0):
@@ -59,7 +65,7 @@ def train_coco(classes=CLASSES, seed=0):
 
 
 def given_anchors(settings):
-    """Settings with the sizes of anchors, where the template has any."""
+    """The template with anchor sizes, if it has anchors to fit."""
     settings = deepcopy(settings)
     generator = settings["model"]["bbox_head"].get("anchor_generator", {})
     if "base_sizes" in generator:
@@ -99,7 +105,7 @@ def assert_same_weights(found, expected):
 
 
 def refusal(path, *args):
-    """The message of a refusal, which must name the file."""
+    """The error message, which must start with the file."""
     with pytest.raises(InputError) as error:
         adopt(path, *args)
     assert str(error.value).startswith(f"{path}: ")
@@ -109,26 +115,26 @@ def refusal(path, *args):
 # Snapshots of the project
 
 
-def test_a_snapshot_is_taken_as_it_is(settings, path, caplog):
-    """With its own input size, anchors, threshold and template."""
+def test_a_snapshot_is_adopted_unchanged(settings, path, caplog):
+    """It keeps its input size, anchors, threshold and template."""
     caplog.set_level(logging.INFO, "detmake")
     snapshot = random_snapshot(settings)
     snapshot.save(path)
-    adopted = adopt(path, settings, train_coco())
+    adopted = adopt(path, *of(settings), train_coco())
     assert adopted.model == snapshot.model
     assert adopted.labels == CLASSES
     assert adopted.input_size == [320, 256] != settings["input_size"]
     assert adopted.confidence_threshold == 0.35
     assert adopted.template == snapshot.template
     assert_same_weights(adopted.state_dict, snapshot.state_dict)
-    assert f"{path}: a snapshot of Detector, input 320×256" in caplog.text
+    assert f"Snapshot {path}: Detector, input 320×256" in caplog.text
 
 
 def test_a_snapshot_of_ssd_keeps_the_anchors_it_was_trained_with(ssd, path):
-    """Whatever the boxes of this train subset are like."""
+    """The boxes of this train subset do not matter."""
     random_snapshot(ssd).save(path)
     for seed in (1, 2):
-        adopted = adopt(path, ssd, train_coco(seed=seed))
+        adopted = adopt(path, *of(ssd), train_coco(seed=seed))
         assert adopted.model["bbox_head"]["anchor_generator"]["base_sizes"] == ANCHORS
         generator = adopted.detector().bbox_head.prior_generator
         sizes = [level[:, 2:] - level[:, :2] for level in generator.base_anchors]
@@ -147,14 +153,14 @@ def test_a_snapshot_of_ssd_keeps_the_anchors_it_was_trained_with(ssd, path):
 )
 def test_a_snapshot_of_other_classes_is_refused(atss, path, classes):
     random_snapshot(atss, classes).save(path)
-    message = refusal(path, atss, train_coco())
+    message = refusal(path, *of(atss), train_coco())
     assert f"classes {', '.join(classes)}, expected" in message
     assert f"train subset: {', '.join(CLASSES)}." in message
 
 
 def test_a_snapshot_of_another_template_is_refused(atss, ssd, path):
     random_snapshot(atss).save(path)
-    message = refusal(path, ssd, train_coco())
+    message = refusal(path, *of(ssd), train_coco())
     assert "missing: bbox_head.cls_convs.0.0.conv.weight, " in message
     assert "unexpected: neck.lateral_convs.0.conv.weight, " in message
 
@@ -163,7 +169,7 @@ def test_a_snapshot_of_another_backbone_is_refused(atss, path):
     other = deepcopy(atss)
     other["model"]["backbone"]["widen_factor"] = 0.5
     random_snapshot(other).save(path)
-    message = refusal(path, atss, train_coco())
+    message = refusal(path, *of(atss), train_coco())
     assert "backbone.conv1.conv.weight [16, 3, 3, 3] instead of [32, 3, 3, 3]" in message
 
 
@@ -176,7 +182,7 @@ def save_plain(detector, path):
 
 
 def save_as_runner(detector, path):
-    """With what MMEngine's Runner saves beside the weights."""
+    """Save the weights with everything else that MMEngine's Runner saves."""
     optimizer = torch.optim.AdamW(detector.parameters())
     loss = HistoryBuffer()
     loss.update(1.5)
@@ -195,7 +201,7 @@ def test_a_checkpoint_is_adopted(settings, path, save):
     settings = given_anchors(settings)
     detector = random_detector(settings)
     save(detector, path)
-    adopted = adopt(path, settings, train_coco())
+    adopted = adopt(path, *of(settings), train_coco())
     assert_same_weights(adopted.state_dict, detector.state_dict())
     assert adopted.model == model_config(settings["model"], 3)
     assert adopted.labels == CLASSES
@@ -208,8 +214,8 @@ def test_an_adopted_checkpoint_is_a_snapshot_that_can_be_adopted(atss, path):
     detector = random_detector(atss)
     save_as_runner(detector, path)
     again = path.with_name("snapshot.pth")
-    adopt(path, atss, train_coco()).save(again)
-    adopted = adopt(again, atss, train_coco())
+    adopt(path, *of(atss), train_coco()).save(again)
+    adopted = adopt(again, *of(atss), train_coco())
     assert_same_weights(adopted.state_dict, detector.state_dict())
     images = torch.randn(1, 3, 64, 96)
     with torch.inference_mode():
@@ -219,14 +225,14 @@ def test_an_adopted_checkpoint_is_a_snapshot_that_can_be_adopted(atss, path):
         torch.testing.assert_close(kind, expected_kind)
 
 
-def test_old_checkpoints_lack_a_counter_that_does_not_matter(atss, path):
+def test_an_old_checkpoint_without_counters_is_adopted(atss, path):
     weights = {
         name: value
         for name, value in random_detector(atss).state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
     torch.save({"meta": {}, "state_dict": weights}, path)
-    adopted = adopt(path, atss, train_coco())
+    adopted = adopt(path, *of(atss), train_coco())
     for name, value in weights.items():
         assert torch.equal(adopted.state_dict[name], value), name
     assert len(adopted.state_dict) > len(weights)
@@ -236,28 +242,28 @@ def test_old_checkpoints_lack_a_counter_that_does_not_matter(atss, path):
 
 def test_a_checkpoint_of_another_number_of_classes_is_refused(atss, path):
     save_plain(random_detector(atss, ["a", "b"]), path)
-    message = refusal(path, atss, train_coco())
+    message = refusal(path, *of(atss), train_coco())
     assert "bbox_head.atss_cls.weight [2, 64, 3, 3] instead of [3, 64, 3, 3]" in message
     assert "bbox_head.atss_cls.bias [2] instead of [3]" in message
 
 
 def test_a_checkpoint_of_another_template_is_refused(atss, ssd, path):
     save_plain(random_detector(ssd), path)
-    message = refusal(path, atss, train_coco())
+    message = refusal(path, *of(atss), train_coco())
     assert "missing: neck.lateral_convs.0.conv.weight, " in message
     assert "unexpected: bbox_head.cls_convs.0.0.conv.weight, " in message
 
 
 def test_a_checkpoint_of_a_backbone_only_is_refused(atss, path):
     torch.save(random_detector(atss).backbone.state_dict(), path)
-    assert "unexpected: conv1.conv.weight, " in refusal(path, atss, train_coco())
+    assert "unexpected: conv1.conv.weight, " in refusal(path, *of(atss), train_coco())
 
 
 def test_a_checkpoint_of_ssd_needs_the_anchors_it_was_trained_with(ssd, path):
-    """Anchors stand in no checkpoint, and fitted ones would not be those."""
+    """A checkpoint has no anchors, and fitted ones would differ."""
     save_plain(random_detector(ssd), path)
     with pytest.raises(InputError) as error:
-        adopt(path, ssd, train_coco())
+        adopt(path, *of(ssd), train_coco())
     for part in ("model.bbox_head.anchor_generator.base_sizes", "[5, 5]", "[width, height]"):
         assert part in str(error.value)
 
@@ -267,14 +273,14 @@ def test_a_checkpoint_of_ssd_needs_the_anchors_it_was_trained_with(ssd, path):
 
 def test_a_file_of_something_else_is_refused(settings, path):
     path.write_text("Weights are elsewhere.\n")
-    assert "does not read as a checkpoint" in refusal(path, settings, train_coco())
+    assert "cannot be read as a checkpoint" in refusal(path, *of(settings), train_coco())
 
 
 def test_a_missing_file_is_refused(settings, path):
-    assert "No such file" in refusal(path, settings, train_coco())
+    assert "No such file" in refusal(path, *of(settings), train_coco())
 
 
 def test_a_snapshot_cut_short_is_refused(atss, path):
     random_snapshot(atss).save(path)
     path.write_bytes(path.read_bytes()[:100_000])
-    assert "does not read as a checkpoint" in refusal(path, atss, train_coco())
+    assert "cannot be read as a checkpoint" in refusal(path, *of(atss), train_coco())

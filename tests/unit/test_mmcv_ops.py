@@ -1,4 +1,4 @@
-"""MMCV's operators in plain torch, against brute force, OpenVINO, MMDetection and differences."""
+"""MMCV's operators in plain torch, checked against independent implementations."""
 
 import subprocess
 import sys
@@ -29,14 +29,14 @@ def ops():
 
 @pytest.fixture(scope="module")
 def py_sigmoid_focal_loss(ops):
-    """MMDetection's own focal loss, in torch and differentiated by it."""
+    """MMDetection's own focal loss in torch, with torch's gradients."""
     from mmdet.models.losses.focal_loss import py_sigmoid_focal_loss
 
     return py_sigmoid_focal_loss
 
 
 def run(code, *arguments):
-    """Run code in a fresh Python, in which nothing is imported yet."""
+    """Run code in a new Python process without any imports."""
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
         cwd=SCRIPTS,
@@ -67,7 +67,7 @@ def test_mmcv_and_mmdetection_import_with_the_python_operators():
     )
 
 
-def test_compiled_operators_are_left_in_place(tmp_path):
+def test_compiled_operators_are_kept(tmp_path):
     (tmp_path / "_ext.py").write_text("compiled = True\n")
     run(
         """
@@ -90,7 +90,7 @@ def test_compiled_operators_are_left_in_place(tmp_path):
     )
 
 
-def test_a_missing_operator_says_its_name_when_it_is_called(ops):
+def test_a_missing_operator_names_itself_when_called(ops):
     features, rois = torch.zeros(1, 1, 4, 4), torch.tensor([[0.0, 0.0, 0.0, 2.0, 2.0]])
     with pytest.raises(NotImplementedError, match="'roi_align_forward'"):
         ops.roi_align(features, rois, 2)
@@ -100,7 +100,7 @@ def test_a_missing_operator_says_its_name_when_it_is_called(ops):
 
 
 def brute_force_nms(boxes, scores, iou_threshold, offset=0):
-    """Keep a box unless a kept one before it overlaps too much; all pairs, in double precision."""
+    """NMS by definition: compare every box with all kept ones before it, in double precision."""
     boxes = np.asarray(boxes, dtype=float)
     lower = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
     upper = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
@@ -137,7 +137,7 @@ def _openvino_nms(iou_threshold, offset):
 
 
 def openvino_nms(boxes, scores, iou_threshold, offset=0):
-    """Indices of the kept boxes by OpenVINO; scores (C, N), and for each kept box its class."""
+    """Indices and classes of the boxes that OpenVINO keeps; scores (C, N)."""
     found = _openvino_nms(iou_threshold, offset)([boxes[None], scores[None]])
     count = found[2][0]
     return found[1][:count, 0].tolist(), found[0][:count, 0].astype(int).tolist()

@@ -55,7 +55,7 @@ def complete(model):
 
 
 def taker(config):
-    """The part that gets the backbone's maps."""
+    """The part that takes the backbone's maps."""
     return config.get("neck", config["bbox_head"])
 
 
@@ -70,8 +70,8 @@ def test_the_number_of_classes_is_filled_in(model, template_name):
     assert {level.shape[1] for level in maps[0]} == {anchors * (CLASSES + others)}
 
 
-def test_what_a_template_says_of_its_own_backbone_is_right(model):
-    """A template reads as the network is, though `in_channels` is filled in anyway."""
+def test_a_template_states_the_channels_of_its_backbone(model):
+    """Templates state the true `in_channels`, although the library fills them in."""
     config = complete(model)
     assert taker(config)["in_channels"] == taker(model)["in_channels"]
     assert {**config["backbone"], "norm_eval": None} == {**model["backbone"], "norm_eval": None}
@@ -93,7 +93,7 @@ def test_a_detector_does_not_change_the_configuration_it_is_built_from(model):
     assert config == before
 
 
-def test_there_is_nothing_left_to_complete_in_a_complete_model(model):
+def test_a_complete_model_stays_the_same(model):
     config = complete(model)
     assert model_config(config, CLASSES) == config
 
@@ -162,7 +162,7 @@ def test_a_backbone_of_other_width():
     assert complete(model)["neck"]["in_channels"] == [16, 48, 160]
 
 
-def test_levels_that_are_asked_for_are_taken(model, template_name):
+def test_levels_set_by_the_template_are_used(model, template_name):
     wanted = STRIDES[template_name][1]
     levels = [[4, 8, 16, 32].index(stride) for stride in wanted]
     config = complete(with_backbone(model, RESNET, out_indices=levels))
@@ -178,13 +178,13 @@ def test_levels_of_other_strides_are_refused(model, template_name, levels, found
     assert "out_indices" in str(error.value)
 
 
-def test_a_level_too_many_is_refused_if_it_was_asked_for(model):
+def test_an_extra_level_set_by_the_template_is_refused(model):
     with pytest.raises(InputError, match=r"strides \[4, 8, 16, 32\], expected "):
         complete(with_backbone(model, RESNET, out_indices=[0, 1, 2, 3]))
 
 
 def test_a_backbone_without_the_strides_is_refused(model, template_name):
-    """Three stages of ResNet give no map of stride 32."""
+    """Three stages of ResNet have no map of stride 32."""
     backbone = {**RESNET, "num_stages": 3, "strides": [1, 2, 2], "dilations": [1, 1, 1]}
     backbone["out_indices"] = [0, 1, 2]
     with pytest.raises(InputError, match=r"strides \[4, 8, 16\], expected") as error:
@@ -193,7 +193,7 @@ def test_a_backbone_without_the_strides_is_refused(model, template_name):
 
 
 def hrnet():
-    """It gives all of its maps, and has no `out_indices`."""
+    """It returns all of its maps and has no `out_indices`."""
     stages = {
         f"stage{number}": {
             "num_modules": 1,
@@ -207,7 +207,7 @@ def hrnet():
     return {"type": "HRNet", "extra": stages}
 
 
-def test_a_backbone_that_gives_all_its_maps_is_refused():
+def test_a_backbone_without_a_choice_of_maps_is_refused():
     model = template_files.load("atss_mobilenetv2")["model"]
     with pytest.raises(InputError, match=r"HRNet gives maps of strides \[4, 8, 16, 32\]"):
         complete(with_backbone(model, hrnet()))
@@ -226,7 +226,7 @@ def test_an_unknown_backbone_is_refused(model):
         ({"out_indices": [4]}, "ResNet"),
     ],
 )
-def test_options_that_the_backbone_does_not_take_are_refused(model, options, cause):
+def test_unknown_options_of_the_backbone_are_refused(model, options, cause):
     with pytest.raises(InputError, match=r"^model\.backbone: ResNet cannot be built") as error:
         complete(with_backbone(model, RESNET, **options))
     assert cause in str(error.value)
@@ -246,13 +246,13 @@ def test_options_that_the_backbone_does_not_take_are_refused(model, options, cau
     ids=lambda backbone: backbone["type"],
 )
 def test_normalization_of_a_backbone_learns_in_training(backbone):
-    """ResNet's default is to keep the statistics, which suits pretrained weights only."""
+    """ResNet keeps the statistics by default, which only suits pretrained weights."""
     model = template_files.load("atss_mobilenetv2")["model"]
     detector = build_detector(complete(with_backbone(model, backbone))).train()
     assert all(module.training for module in detector.backbone.modules())
 
 
-def test_normalization_keeps_its_statistics_if_that_is_asked_for():
+def test_normalization_keeps_its_statistics_if_the_template_says_so():
     model = template_files.load("atss_mobilenetv2")["model"]
     detector = build_detector(complete(with_backbone(model, RESNET, norm_eval=True))).train()
     norms = [
@@ -290,7 +290,7 @@ def test_anchors_that_are_given_are_kept():
         assert config["bbox_head"]["anchor_generator"]["base_sizes"] == sizes
 
 
-def test_other_templates_do_without_boxes(model, template_name):
+def test_other_templates_need_no_boxes(model, template_name):
     if template_name != "ssd_mobilenetv2":
         assert model_config(model, CLASSES) == complete(model)
 
@@ -299,7 +299,7 @@ def test_other_templates_do_without_boxes(model, template_name):
 
 
 @torch.inference_mode()
-def test_the_core_gives_the_raw_maps_that_mmdetection_decodes(model):
+def test_the_core_returns_the_raw_maps_that_mmdetection_decodes(model):
     torch.manual_seed(0)
     detector = build_detector(complete(model)).eval()
     images = torch.randn(2, 3, 64, 96)

@@ -1,4 +1,4 @@
-"""Snapshots with quantizers: restored bit for bit, without a compiler; and their IR."""
+"""Snapshots with quantizers: restored bit for bit without a compiler, and exported."""
 
 import os
 import subprocess
@@ -55,7 +55,7 @@ def maps(snapshot, image):
         return [level for levels in snapshot.core()(image) for level in levels]
 
 
-def test_outputs_are_near_those_in_floating_point_and_not_equal(plain, quantized):
+def test_outputs_are_close_to_floating_point_but_not_equal(plain, quantized):
     image = images(1, 1)[0]
     for floating, integer in zip(maps(plain, image), maps(quantized, image), strict=True):
         assert not torch.equal(floating, integer)
@@ -64,7 +64,7 @@ def test_outputs_are_near_those_in_floating_point_and_not_equal(plain, quantized
 
 
 def test_a_new_process_restores_it_bit_for_bit_without_a_compiler(quantized, tmp_path):
-    """NNCF is given no compiler: nothing on the PATH at all."""
+    """The PATH is empty, so NNCF finds no compiler."""
     quantized.save(tmp_path / "weights.pth")
     image = images(1, 1)[0]
     torch.save(image, tmp_path / "image.pth")
@@ -89,7 +89,7 @@ torch.save([level for levels in maps for level in levels], folder / "maps.pth")
 
 
 def test_the_quantized_core_learns(quantized):
-    """Gradients reach weights and the ranges of quantizers; a step lowers the loss."""
+    """Gradients reach weights and quantizer ranges, and steps lower the loss."""
     core = quantized.core()
     optimizer = torch.optim.SGD(core.parameters(), lr=1e-3)
     image = images(1, 2)[0]
@@ -106,8 +106,8 @@ def test_the_quantized_core_learns(quantized):
     assert "backbone.conv1.conv.weight" in trained
 
 
-def test_the_ir_computes_the_same(quantized):
-    """Box by box as far as int8 rounding goes: most scores within 0.02."""
+def test_the_ir_agrees_with_the_snapshot(quantized):
+    """Scores agree within 0.02, about the rounding of int8."""
     core = quantized.core()
     model = ir.convert(quantized)
     quantizers = [node for node in model.get_ops() if node.get_type_name() == "FakeQuantize"]

@@ -1,8 +1,9 @@
-"""The parts of a training that need no training."""
+"""Parts of training that can be tested without training: schedule, validation, resuming."""
 
 import json
 import math
 import os
+from dataclasses import asdict, replace
 
 import pandas as pd
 import pytest
@@ -12,7 +13,8 @@ from mmengine.evaluator import Evaluator
 from mmengine.structures import InstanceData
 from mmengine.visualization import LocalVisBackend
 
-from detmake.training import train
+from detmake.training import resume, runner, schedule
+from detmake.training.recipe import LearningParameters, Recipe
 
 # Schedule
 
@@ -23,38 +25,38 @@ from detmake.training import train
 )
 def test_validation_interval(iterations, interval):
     # In the OTX tutorial's log: every 2 epochs with 32 iterations an epoch.
-    assert train.validation_interval(iterations) == interval
+    assert schedule.validation_interval(iterations) == interval
 
 
-def settings(**learning_parameters):
-    return {
-        "optimizer": {"type": "AdamW"},
-        "learning_parameters": {
-            "batch_size": 8,
-            "num_iters": 10,
-            "learning_rate": 0.004,
-            "learning_rate_warmup_iters": 50,
-            "learning_rate_schedule": "cosine",
-            "learning_rate_patience": 3,
-            "use_adaptive_interval": True,
-            "enable_early_stopping": False,
-            "early_stop_patience": 8,
-            **learning_parameters,
-        },
-    }
+PARAMETERS = LearningParameters(
+    batch_size=8,
+    num_iters=10,
+    learning_rate=0.004,
+    learning_rate_warmup_iters=50,
+    learning_rate_schedule="cosine",
+    learning_rate_patience=3,
+    use_adaptive_interval=True,
+    enable_early_stopping=False,
+    early_stop_patience=8,
+    seed=0,
+)
+
+
+def build_schedule(num_images, **learning_parameters):
+    parameters = replace(PARAMETERS, **learning_parameters)
+    return schedule.build_schedule(parameters, {"type": "AdamW"}, num_images)
 
 
 def learning_rates(num_images, **learning_parameters):
-    """Learning rate of each iteration, by MMEngine's schedulers of a schedule."""
+    """Learning rate of each iteration by the MMEngine schedulers of a schedule."""
     from mmengine.registry import PARAM_SCHEDULERS
 
-    schedule = train.schedule(settings(**learning_parameters), num_images)
     optimizer = torch.optim.SGD(
         [torch.nn.Parameter(torch.zeros(1))], lr=learning_parameters.get("learning_rate", 0.004)
     )
     schedulers = [
         PARAM_SCHEDULERS.build({**scheduler, "optimizer": optimizer})
-        for scheduler in schedule["param_scheduler"]
+        for scheduler in build_schedule(num_images, **learning_parameters)["param_scheduler"]
     ]
     rates = []
     for _ in range(10 * math.ceil(num_images / 8)):
@@ -65,19 +67,19 @@ def learning_rates(num_images, **learning_parameters):
     return rates
 
 
-def test_learning_rate_warms_up_and_falls():
+def test_learning_rate_rises_during_warmup_and_then_falls():
     rates = learning_rates(num_images=250)  # 32 iterations an epoch, 320 in all
     assert rates[0] == pytest.approx(0.004 / 3)
     assert max(rates) == pytest.approx(0.004)
     assert 49 <= rates.index(max(rates)) <= 50
     assert rates[:50] == sorted(rates[:50])
     assert rates[50:] == sorted(rates[50:], reverse=True)
-    # Half of the way from there to the end, the mean of the highest and the lowest rate.
+    # Halfway from there to the end: the mean of the highest and the lowest rate.
     assert rates[50 + 135] == pytest.approx(0.004 * (1 + 0.01) / 2, rel=0.01)
     assert rates[-1] == pytest.approx(0.004 * 0.01, rel=0.02)
 
 
-def test_a_short_training_warms_up_for_half_of_it_at_most():
+def test_warmup_takes_at_most_half_of_a_short_training():
     rates = learning_rates(num_images=16)  # 20 iterations in all
     assert 9 <= rates.index(max(rates)) <= 10
     assert max(rates) == pytest.approx(0.004)
@@ -89,17 +91,15 @@ def test_learning_rate_without_warmup():
     assert rates == sorted(rates, reverse=True)
 
 
-def test_even_the_shortest_training_is_validated():
-    schedule = train.schedule(settings(num_iters=3), num_images=8)
-    assert schedule["train_cfg"]["val_interval"] == 3
-    schedule = train.schedule(settings(use_adaptive_interval=False), num_images=8)
-    assert schedule["train_cfg"]["val_interval"] == 1
+def test_the_shortest_training_is_validated():
+    assert build_schedule(8, num_iters=3)["train_cfg"]["val_interval"] == 3
+    assert build_schedule(8, use_adaptive_interval=False)["train_cfg"]["val_interval"] == 1
 
 
 @pytest.mark.parametrize("enabled", [True, False])
-def test_early_stopping_follows_its_switch(enabled):
-    schedule = train.schedule(settings(enable_early_stopping=enabled), num_images=8)
-    types = [hook["type"] for hook in schedule["custom_hooks"]]
+def test_early_stopping_can_be_switched_on_and_off(enabled):
+    hooks = build_schedule(8, enable_early_stopping=enabled)["custom_hooks"]
+    types = [hook["type"] for hook in hooks]
     assert ("EarlyStoppingHook" in types) is enabled
 
 
@@ -118,7 +118,7 @@ def truth(number, image_id, category_id, bbox):
 
 
 def sample(image_id, *found):
-    """What MMDetection hands to a metric for an image: (label, xyxy, score) each."""
+    """What MMDetection passes to a metric for an image; each detection is (label, xyxy, score)."""
     labels, boxes, scores = zip(*found, strict=True) if found else ((), (), ())
     return DetDataSample(
         metainfo={"img_id": image_id, "ori_shape": (100, 100)},
@@ -141,7 +141,7 @@ def test_validation_metric_by_hand():
             truth(3, 6, 1, [30, 30, 20, 10]),
         ],
     }
-    evaluator = Evaluator(train._ValidationMetric(coco))
+    evaluator = Evaluator(runner._ValidationMetric(coco))
     evaluator.process(
         [
             sample(
@@ -150,83 +150,123 @@ def test_validation_metric_by_hand():
             sample(5),
         ]
     )
-    evaluator.process([sample(6, (1, [30, 30, 50, 40], 0.6))])  # of the wrong class
+    evaluator.process([sample(6, (1, [30, 30, 50, 40], 0.6))])  # wrong class
     metrics = evaluator.evaluate(3)
-    # From 0.225 on: two right of three found, and three to find.
+    # From 0.225 on, two of three detections are correct, and there are three annotations.
     assert metrics["confidence_threshold"] == 0.225
     assert metrics["f-measure"] == pytest.approx(2 * 2 / (3 + 3))
-    # Red: one of two, before anything wrong. White: precision 1/2 for all of the recall.
+    # Red: recall 1/2 at precision 1. White: precision 1/2 at every recall.
     assert metrics["mAP50"] == pytest.approx((51 / 101 + 1 / 2) / 2)
 
     evaluator.process([sample(8), sample(5), sample(6)])
     assert evaluator.evaluate(3)["f-measure"] == 0
 
 
-# What an interrupted training left
+# Resuming an interrupted training
+
+RECIPE = Recipe(
+    model={"type": "ATSS"},
+    pipeline=[{"type": "RandomFlip", "prob": 0.5}],
+    optimizer={"type": "AdamW"},
+    input_size=[416, 320],
+    learning_parameters=PARAMETERS,
+    channel_order=None,
+    template_id="atss",
+    template_name="ATSS",
+)
+CHANGES = {
+    "model": {"type": "SSD"},
+    "pipeline": [{"type": "RandomFlip", "prob": 0.25}],
+    "optimizer": {"type": "SGD"},
+    "input_size": [320, 416],
+    "learning_parameters": replace(PARAMETERS, seed=1),
+    "channel_order": "rgb",
+    "template_id": "other",
+}
 
 
-ORIGIN = {"settings": {"model": {"type": "ATSS"}, "input_size": [416, 320]}, "data": ["a1", "b2"]}
+def test_a_recipe_takes_what_it_needs_from_the_parameters_of_a_rule():
+    params = {
+        **{key: getattr(RECIPE, key) for key in ("model", "pipeline", "optimizer", "input_size")},
+        "learning_parameters": {**asdict(PARAMETERS), "num_workers": 4},
+        "channel_order": None,
+        "id": "atss",
+        "name": "ATSS",
+        "compared model.type": "model.type: ATSS",
+    }
+    assert Recipe.from_params(params) == RECIPE
+    del params["learning_parameters"]["num_workers"]
+    assert Recipe.from_params(params) == RECIPE
 
 
-def other_origins():
-    return [
-        {**ORIGIN, "data": ["a1", "c3"]},
-        {**ORIGIN, "settings": {"model": {"type": "ATSS"}, "input_size": [320, 416]}},
-    ]
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "train.json"
+    path.write_text("a1")
+    return path
 
 
-def begin(checkpoints):
-    train.discard_foreign_checkpoints(checkpoints, ORIGIN)
+def begin(checkpoints, file):
+    resume.discard_foreign_checkpoints(checkpoints, resume.fingerprint(RECIPE, [file]))
     (checkpoints / "epoch_1.pth").write_bytes(b"weights")
     (checkpoints / "vis_data").mkdir()
     (checkpoints / "vis_data" / "scalars.json").write_text("{}\n")
 
 
-def test_checkpoints_of_the_same_origin_stay(tmp_path):
+def test_checkpoints_with_the_same_fingerprint_stay(tmp_path, file):
     checkpoints = tmp_path / "run" / "checkpoints"
-    begin(checkpoints)
-    train.discard_foreign_checkpoints(checkpoints, json.loads(json.dumps(ORIGIN)))
-    train.discard_foreign_checkpoints(checkpoints, dict(reversed(ORIGIN.items())))
+    begin(checkpoints, file)
+    renamed = replace(RECIPE, template_name="ATSS with another display name")
+    for recipe in (RECIPE, renamed):
+        found = resume.fingerprint(recipe, [file])
+        resume.discard_foreign_checkpoints(checkpoints, json.loads(json.dumps(found)))
+        resume.discard_foreign_checkpoints(checkpoints, dict(reversed(found.items())))
     assert (checkpoints / "epoch_1.pth").read_bytes() == b"weights"
     assert (checkpoints / "vis_data" / "scalars.json").exists()
 
 
-@pytest.mark.parametrize("origin", other_origins())
-def test_checkpoints_of_another_origin_go(tmp_path, origin):
+@pytest.mark.parametrize("change", [*CHANGES, "file"])
+def test_checkpoints_with_another_fingerprint_are_removed(tmp_path, file, change):
     checkpoints = tmp_path / "checkpoints"
-    begin(checkpoints)
-    train.discard_foreign_checkpoints(checkpoints, origin)
+    begin(checkpoints, file)
+    recipe = RECIPE
+    if change == "file":
+        file.write_text("c3")
+    else:
+        recipe = replace(RECIPE, **{change: CHANGES[change]})
+    found = resume.fingerprint(recipe, [file])
+    resume.discard_foreign_checkpoints(checkpoints, found)
     left = [path.name for path in checkpoints.iterdir()]
     (checkpoints / "epoch_1.pth").write_bytes(b"other weights")
-    train.discard_foreign_checkpoints(checkpoints, origin)
+    resume.discard_foreign_checkpoints(checkpoints, found)
     assert (checkpoints / "epoch_1.pth").read_bytes() == b"other weights"
-    assert len(left) == 1, "nothing but the description of the origin"
+    assert len(left) == 1, "nothing but the fingerprint"
 
 
-def test_checkpoints_of_unknown_origin_go(tmp_path):
+def test_checkpoints_without_a_fingerprint_are_removed(tmp_path, file):
     (tmp_path / "epoch_1.pth").write_bytes(b"weights")
-    train.discard_foreign_checkpoints(tmp_path, ORIGIN)
+    resume.discard_foreign_checkpoints(tmp_path, resume.fingerprint(RECIPE, [file]))
     assert not (tmp_path / "epoch_1.pth").exists()
 
 
-def test_the_best_checkpoint_is_the_latest_of_the_best(tmp_path):
-    # By its number, epoch 10 comes before epoch 9; a killed process can leave both.
+def test_the_latest_of_several_best_checkpoints_is_used(tmp_path):
+    # Epoch 10 sorts before epoch 9; a killed process can leave both.
     for age, epoch in ((20, 9), (10, 10)):
         path = tmp_path / f"best_f-measure_epoch_{epoch}.pth"
         path.write_bytes(b"weights")
         os.utime(path, (1e9 - age, 1e9 - age))
-    assert train._best_checkpoint(tmp_path).name == "best_f-measure_epoch_10.pth"
+    assert resume._best_checkpoint(tmp_path).name == "best_f-measure_epoch_10.pth"
 
 
-def test_without_a_best_checkpoint_the_last_one_serves(tmp_path):
+def test_the_last_checkpoint_is_used_if_none_is_best(tmp_path):
     path = tmp_path / "epoch_3.pth"
     (tmp_path / "last_checkpoint").write_text(str(path))
-    assert train._best_checkpoint(tmp_path) == path
+    assert resume._best_checkpoint(tmp_path) == path
 
 
 @pytest.fixture
 def scalars(tmp_path):
-    """MMEngine's file of scalars, written by MMEngine."""
+    """MMEngine's own writer of scalars."""
     return LocalVisBackend(save_dir=str(tmp_path / "vis_data"))
 
 
@@ -235,13 +275,13 @@ def test_scalars_of_a_resumed_training(scalars, tmp_path):
     scalars.add_scalars({"f-measure": 0.2, "mAP50": 0.1}, step=1)
     scalars.add_scalars({"lr": 0.2, "loss": 2.5, "epoch": 2}, step=20)
     scalars.add_scalars({"f-measure": 0.3, "mAP50": 0.2}, step=2)
-    # Interrupted: the second epoch again.
+    # After an interruption, the second epoch is repeated.
     scalars.add_scalars({"lr": 0.2, "loss": 2.0, "epoch": 2}, step=20)
     scalars.add_scalars({"f-measure": 0.4, "mAP50": 0.25}, step=2)
-    # Its number is that of an iteration, too.
+    # This epoch has the same number as an iteration.
     scalars.add_scalars({"f-measure": 0.5, "mAP50": 0.3}, step=10)
 
-    found = train.read_scalars(tmp_path)
+    found = resume.read_scalars(tmp_path)
     expected = pd.DataFrame(
         {
             "kind": ["train", "validation", "train", "validation", "validation"],
@@ -256,7 +296,7 @@ def test_scalars_of_a_resumed_training(scalars, tmp_path):
     pd.testing.assert_frame_equal(found, expected, check_dtype=False)
 
 
-def test_a_loss_that_is_no_number_is_still_a_loss(scalars, tmp_path):
+def test_a_nan_loss_still_counts_as_a_loss(scalars, tmp_path):
     scalars.add_scalars({"loss": math.nan}, step=10)
     scalars.add_scalars({"f-measure": 0.5}, step=10)
-    assert train.read_scalars(tmp_path)["kind"].tolist() == ["train", "validation"]
+    assert resume.read_scalars(tmp_path)["kind"].tolist() == ["train", "validation"]

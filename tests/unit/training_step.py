@@ -1,4 +1,4 @@
-"""Gradients of one training step, alone or as one of several processes that share the batch."""
+"""Gradients of one training step, in one process or in several that share the batch."""
 
 import sys
 from pathlib import Path
@@ -17,7 +17,7 @@ BOXES = [(5, 1), (0, 2), (1, 3), (3, 0)]  # number of boxes of each class
 
 
 def gradients(template: str, images: range, wrap=lambda model: model) -> dict[str, torch.Tensor]:
-    """Gradients of some images of the batch, by the name of the parameter."""
+    """Gradients for some images of the batch, by parameter name."""
     model = template_files.load(template)["model"]
     if template == "ssd_mobilenetv2":
         sizes = [[[16 * k + n, 20 * k - n] for k in range(1, 6)] for n in (1, 9)]
@@ -60,8 +60,8 @@ def sample(index: int) -> DetDataSample:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     folder = Path(sys.argv[1])
-    with distributed.member() as number:
+    with distributed.member() as rank:
         for name in template_files.NAMES:
-            found = gradients(name, range(number, IMAGES, 2), distributed.wrap)
-            if number == 0:
+            found = gradients(name, range(rank, IMAGES, 2), distributed.wrap)
+            if rank == 0:
                 torch.save(found, folder / f"{name}.pth")

@@ -78,7 +78,7 @@ def members(project) -> list[int]:
         try:
             command = (folder / "cmdline").read_bytes().split(b"\0")
             if (
-                b"detmake.training.train" in command
+                b"detmake.training.process" in command
                 and (folder / "cwd").resolve() == project.folder
             ):
                 found.append(int(folder.name))

@@ -145,6 +145,12 @@ def test_a_changed_annotation_file(built):
 LIBRARY = {
     "training/train": TRAIN,
     "training/distributed": TRAIN,
+    "training/process": TRAIN,
+    "training/recipe": TRAIN,
+    "training/resume": TRAIN,
+    "training/runner": TRAIN,
+    "training/schedule": TRAIN,
+    "training/validation": TRAIN,
     "model/network": TRAIN,
     "model/anchors": TRAIN,
     "model/checkpoint": TRAIN,

@@ -1,4 +1,4 @@
-"""Sizes of anchors, fitted to the boxes of a dataset."""
+"""Anchor sizes, fitted to the boxes of a dataset."""
 
 from collections.abc import Sequence
 
@@ -9,25 +9,25 @@ from detmake.errors import InputError
 
 
 def fit(sizes: np.ndarray, counts: Sequence[int]) -> list[list[list[float]]]:
-    """Anchor sizes by k-means of box sizes, the smallest ones for the first level.
+    """Fit anchor sizes by k-means of box sizes, with the smallest ones on the first level.
 
-    Clustered are the logarithms: a box's deltas from its anchor are ratios, not differences.
+    It clusters logarithms, because a box's deltas from its anchor are ratios, not differences.
 
     Args:
-        sizes: (N, 2) float, widths and heights of boxes, in pixels of the network's input.
-        counts: anchors per cell of each level, from the finest level to the coarsest.
+        sizes: (N, 2) float, box widths and heights in pixels of the network's input.
+        counts: anchors per cell for each level, from the finest level to the coarsest.
 
     Returns:
-        For each level its anchors' [width, height] in pixels, by ascending area.
+        For each level, its anchors' [width, height] in pixels by ascending area.
 
     Raises:
-        InputError: there are fewer different boxes than anchors.
+        InputError: there are fewer different box sizes than anchors.
     """
     different = len(np.unique(sizes, axis=0))
     if different < sum(counts):
         raise InputError(
-            f"The train subset: found boxes of {different} different sizes, expected at least "
-            f"{sum(counts)}, one for each anchor of the template. Annotate more objects, or "
+            f"Train subset: found boxes of {different} different sizes, expected at least "
+            f"{sum(counts)}, one for each anchor of the template. Annotate more objects or "
             "choose a template without fitted anchors."
         )
     clusters = KMeans(sum(counts), n_init=10, random_state=0).fit(np.log(sizes))

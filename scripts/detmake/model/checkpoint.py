@@ -1,4 +1,4 @@
-"""Weights of checkpoints that others wrote, read without running any code of theirs."""
+"""Read weights from checkpoints of others without running code from the file."""
 
 import io
 import logging
@@ -19,12 +19,14 @@ from detmake.errors import InputError
 log = logging.getLogger("detmake")
 
 _PARTS = ("backbone.", "neck.", "bbox_head.")
-_COUNTER = "num_batches_tracked"  # batch normalization's; old files lack it, inference ignores it
+_COUNTER = (
+    "num_batches_tracked"  # of batch normalization; not in old files, and unused in inference
+)
 _STEM_CHANNELS = (3, 12)  # 12: YOLOX's Focus stacks the four pixels of each 2 × 2 block
 
 
 class _Inert:
-    """Stands for any object but a tensor: takes what a pickle does to it, and does nothing."""
+    """Replaces any object but tensors: accepts a pickle's operations and does nothing."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass
@@ -38,8 +40,8 @@ class _Inert:
     __setstate__ = __setitem__ = append = _ignore
 
 
-# What a tensor of a state dict is rebuilt from; the classes of storages are torch.load's business.
-# A pickle can set attributes of a function, but not of its __call__.
+# Callables that rebuild the tensors of a state dict; torch.load itself handles storage classes.
+# A pickle can set attributes on a function but not on its __call__.
 _REBUILDERS = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2.__call__,
@@ -48,7 +50,7 @@ _REBUILDERS = {
 
 
 class _Unpickler(pickle.Unpickler):
-    """Rebuilds tensors and plain values. It imports nothing and calls nothing else."""
+    """Rebuilds tensors and plain values; imports nothing and calls nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
         return _REBUILDERS.get((module, name), _Inert)
@@ -62,25 +64,24 @@ _PICKLE = SimpleNamespace(
 
 
 def read(path: Path) -> dict[str, Tensor]:
-    """Weights by name, on the CPU, from a file of `torch.save`.
+    """Read weights by name onto the CPU from a file that `torch.save` wrote.
 
-    The file holds a state dict, or a dict with one under `state_dict` (MMEngine, MMDetection; where
-    MMEngine averaged the weights, those are the averaged ones) or `model`. The prefix `module.`
-    of data-parallel training is taken off. Nothing but tensors is rebuilt, so that no code runs
-    that the file names.
+    The file holds a state dict, or a dict with one under `state_dict` (MMEngine, MMDetection; the
+    averaged weights if MMEngine averaged them) or `model`. The prefix `module.` of data-parallel
+    training is removed. Only tensors are rebuilt, so no code that the file names can run.
 
     Raises:
-        InputError: the file cannot be read, or holds no weights by name.
+        InputError: the file cannot be read or holds no weights by name.
     """
-    expected = "expected a checkpoint as MMDetection or torchvision publish it"
+    expected = "expected a checkpoint in the format of MMDetection or torchvision"
     try:
         file = io.BytesIO(path.read_bytes())
     except OSError as error:
         raise InputError(
-            f"{path}: {error.strerror}; {expected}. Put one there, or correct the path."
+            f"{path}: {error.strerror}; {expected}. Put one there or correct the path."
         ) from error
-    # torch.load gives TorchScript archives, which are programs, to torch.jit.load, after a warning.
-    # (And tar archives, of before 2018, to a reader that unpacks them, but not from memory.)
+    # torch.load warns and then passes TorchScript archives, which are programs, to torch.jit.load.
+    # It unpacks tar archives (before 2018) too, but only from files, not from memory.
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message=".*TorchScript archive")
@@ -90,8 +91,8 @@ def read(path: Path) -> dict[str, Tensor]:
     except Exception as error:
         cause = textwrap.shorten(f"{type(error).__name__}: {error}".splitlines()[0], 200)
         raise InputError(
-            f"{path}: found a file that does not read as a checkpoint ({cause}); {expected}.\n"
-            "If it was downloaded, delete it, so that it is downloaded again; if not, name another."
+            f"{path}: found a file that cannot be read as a checkpoint ({cause}); {expected}.\n"
+            "If it was downloaded, delete it to download it again; otherwise name another file."
         ) from error
 
     weights = _state_dict(content)
@@ -109,20 +110,20 @@ def read(path: Path) -> dict[str, Tensor]:
 
 
 def load_pretrained(detector: nn.Module, path: Path, channel_order: str | None) -> None:
-    """Copy the weights of a file that fit a detector by name and shape; log what came of it.
+    """Copy the weights that fit a detector by name and shape, and log which ones do not.
 
-    Where no name begins with `backbone.`, `neck.` or `bbox_head.`, they are those of a backbone.
+    If no name starts with `backbone.`, `neck.` or `bbox_head.`, they are those of a backbone.
 
     Args:
         detector: an MMDetection detector; changed in place.
         path: a checkpoint, as for `read`.
-        channel_order: `rgb` or `bgr`, what the weights were trained with: where the detector's
+        channel_order: `rgb` or `bgr`, which the weights were trained with. If the detector's
             preprocessor yields the other, the first convolution's input channels are swapped.
-            None: as the detector's.
+            None: the detector's order.
 
     Raises:
-        InputError: as `read` raises it, or no weight fits the backbone, or the channels must be
-            swapped and there is no convolution of images.
+        InputError: the file cannot be read, no weight fits the backbone, or the channels must be
+            swapped but the backbone has no convolution of images.
     """
     weights = read(path)
     if not any(name.startswith(_PARTS) for name in weights):
@@ -139,10 +140,10 @@ def load_pretrained(detector: nn.Module, path: Path, channel_order: str | None) 
             f"{path}: none of its weights fits the detector's backbone by name and shape.\n"
             f"Found: {_listed(_shaped(weights, backbone or weights))}\n"
             f"Expected: {_listed(_shaped(own, (n for n in own if n.startswith('backbone.'))))}\n"
-            "Name a checkpoint of this backbone under `pretrained`, as MMDetection publishes it, "
-            "or set `pretrained: null` to train from scratch."
+            "Set `pretrained` to a checkpoint of this backbone in MMDetection's format, or set "
+            "`pretrained: null` to train from scratch."
         )
-    # A preprocessor gets images as they are decoded, in BGR.
+    # A preprocessor gets decoded images, which are in BGR.
     preprocessor = getattr(detector, "data_preprocessor", None)
     order = "rgb" if getattr(preprocessor, "_channel_conversion", False) else "bgr"
     if channel_order not in (None, order):
@@ -161,17 +162,17 @@ def load_pretrained(detector: nn.Module, path: Path, channel_order: str | None) 
 
 
 def require_fit(detector: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
-    """Check that weights are those of a detector: the same names, and the same shapes.
+    """Check that weights have the names and shapes of a detector's weights.
 
-    Only batch normalization's `num_batches_tracked` may be missing, as old files lack it.
+    Only batch normalization's `num_batches_tracked` may be missing, because old files lack it.
 
     Args:
         detector: an MMDetection detector.
         weights: weights by name, as `read` returns them.
-        path: the file they are from, for the message.
+        path: file of the weights, for the message.
 
     Raises:
-        InputError: they are not; the message lists the differences.
+        InputError: they differ; the message lists the differences.
     """
     own = detector.state_dict()
     differing = [
@@ -192,15 +193,15 @@ def require_fit(detector: nn.Module, weights: Mapping[str, Tensor], path: Path) 
     ]
     if differences:
         raise InputError(
-            f"{path}: found the weights of another network than the configuration's, which has "
+            f"{path}: found weights of another network than the configured one, which has "
             f"{len(own)}:\n{''.join(differences)}"
-            "Expected is a network of the same template, backbone and number of classes. Correct "
-            "these, or name another file under `weights`."
+            "Expected the same template, backbone and number of classes. Correct these or set "
+            "`weights` to another file."
         )
 
 
 def _state_dict(content: Any) -> dict[str, Tensor]:
-    """The tensors by name in what a file holds."""
+    """The tensors by name in the content of a file."""
     if not isinstance(content, Mapping):
         return {}
     for candidate in (content.get("state_dict"), content.get("model"), content):
@@ -216,7 +217,7 @@ def _state_dict(content: Any) -> dict[str, Tensor]:
 
 
 def _stem(backbone: nn.Module) -> str | None:
-    """Name in the detector of the weights that an image meets first."""
+    """Name, in the detector, of the weights of the convolution that takes the image."""
     for name, module in backbone.named_modules():
         if isinstance(module, nn.Conv2d) and module.in_channels in _STEM_CHANNELS:
             return f"backbone.{name}.weight"
@@ -229,7 +230,7 @@ def _log_loaded(
     own: Mapping[str, Tensor],
     fitting: Mapping[str, Tensor],
 ) -> None:
-    """Log how much of the detector came from a file, and what of the file went unused."""
+    """Log how many weights came from a file and which of its weights were not used."""
     anew: dict[str, int] = {}
     for name in _counted(own):
         if name not in fitting:
@@ -267,7 +268,7 @@ def _shaped(weights: Mapping[str, Tensor], names: Iterable[str]) -> Iterable[str
 
 
 def _listed(items: Iterable[str], limit: int = 3, separator: str = ", ") -> str:
-    """The first few of many."""
+    """Join the first few items and say how many more there are."""
     items = list(items)
     more = [f"... and {len(items) - limit} more"] if len(items) > limit else []
     return separator.join(items[:limit] + more)

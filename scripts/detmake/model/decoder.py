@@ -1,4 +1,4 @@
-"""Decoders, one for each head family: from raw maps to boxes and scores of every prior."""
+"""Decoders, one per head family: from raw maps to the boxes and scores of all priors."""
 
 import math
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ from detmake.errors import InputError
 
 
 class AnchorDecoder(nn.Module):
-    """Decoder of ATSS and SSD: deltas from anchors, one or several in a cell.
+    """Decodes ATSS and SSD, which predict deltas from one or several anchors per cell.
 
-    The anchors are constants, with the coder's deviations multiplied in.
+    The anchors are constants with the coder's means and deviations folded in.
 
     Args:
         head: the detector's head.
         input_size: width and height of the network's input in pixels.
 
     Raises:
-        InputError: the head's box coder, or an option of it, has no decoder.
+        InputError: there is no decoder for the head's box coder or one of its options.
     """
 
     def __init__(self, head: nn.Module, input_size: Sequence[int]) -> None:
@@ -27,13 +27,13 @@ class AnchorDecoder(nn.Module):
         coder = head.bbox_coder
         if type(coder).__name__ != "DeltaXYWHBBoxCoder":
             raise InputError(
-                f"model.bbox_head.bbox_coder: found {type(coder).__name__}, which has no "
-                "decoder for OpenVINO. Expected: DeltaXYWHBBoxCoder."
+                f"model.bbox_head.bbox_coder: found {type(coder).__name__}, which cannot be "
+                "exported to OpenVINO. Expected DeltaXYWHBBoxCoder."
             )
         if coder.add_ctr_clamp or not coder.clip_border:
             raise InputError(
                 "model.bbox_head.bbox_coder: found add_ctr_clamp: true or clip_border: false, "
-                "which have no decoder for OpenVINO. Leave both out."
+                "which cannot be exported to OpenVINO. Leave both out."
             )
         self.softmax = not head.use_sigmoid_cls
         self.per_cell = head.prior_generator.num_base_priors
@@ -46,7 +46,7 @@ class AnchorDecoder(nn.Module):
         self.register_buffer("half_extents", extents / 2)
         self.register_buffer("growth_std", std[:, 2:])
         self.register_buffer("growth_mean", mean[:, 2:])
-        # MMDetection's limit on how much a box is larger or smaller than its anchor.
+        # MMDetection's limit on the ratio of a box's size to its anchor's.
         self.max_growth = abs(math.log(16 / 1000))
 
     def forward(
@@ -58,14 +58,14 @@ class AnchorDecoder(nn.Module):
         """Decode the maps of one batch.
 
         Args:
-            cls_scores: for each level (N, P·C, h, w), logits of P anchors; of SSD with the
+            cls_scores: for each level (N, P·C, h, w), logits of P anchors; SSD has the
                 background as the last class.
             bbox_preds: for each level (N, P·4, h, w), deltas.
-            centernesses: for each level (N, 1, h, w), logits; ATSS has them.
+            centernesses: for each level (N, 1, h, w), logits; only ATSS has them.
 
         Returns:
             boxes (N, A, 4), xyxy, normalized and clipped to [0, 1]; scores (N, C, A) in [0, 1],
-            0 of boxes without area, which MMDetection drops (`min_bbox_size`).
+            0 for boxes without area, which MMDetection drops (`min_bbox_size`).
         """
         logits, deltas = _flat(cls_scores, self.per_cell), _flat(bbox_preds, self.per_cell)
         scores = logits.softmax(dim=1)[:, :-1] if self.softmax else logits.sigmoid()
@@ -79,7 +79,7 @@ class AnchorDecoder(nn.Module):
 
 
 class RtmdetDecoder(nn.Module):
-    """Decoder of RTMDet: distances from a point to the four sides of its box.
+    """Decodes RTMDet, which predicts distances from a point to the four sides of its box.
 
     Args:
         head: the detector's head.
@@ -100,11 +100,11 @@ class RtmdetDecoder(nn.Module):
 
         Args:
             cls_scores: for each level (N, C, h, w), logits.
-            distances: for each level (N, 4, h, w), to left, top, right and bottom in pixels.
+            distances: for each level (N, 4, h, w), to left, top, right and bottom, in pixels.
 
         Returns:
             boxes (N, A, 4), xyxy, normalized and clipped to [0, 1]; scores (N, C, A) in [0, 1],
-            0 of boxes without area, which MMDetection drops (`min_bbox_size`).
+            0 for boxes without area, which MMDetection drops (`min_bbox_size`).
         """
         sides = _flat(distances, self.per_cell)
         first = self.points - sides[:, :2] * self.scale
@@ -115,7 +115,9 @@ class RtmdetDecoder(nn.Module):
 
 
 class YoloxDecoder(nn.Module):
-    """Decoder of YOLOX: offsets and logarithmic sizes in strides; only a point's best class counts.
+    """Decodes YOLOX, which predicts offsets and logarithmic sizes in strides.
+
+    Only the best class of each point counts.
 
     Args:
         head: the detector's head.
@@ -140,12 +142,12 @@ class YoloxDecoder(nn.Module):
 
         Args:
             cls_scores: for each level (N, C, h, w), logits.
-            bbox_preds: for each level (N, 4, h, w), offsets of the centre, logarithms of the size.
+            bbox_preds: for each level (N, 4, h, w), center offsets and logarithms of the size.
             objectnesses: for each level (N, 1, h, w), logits.
 
         Returns:
-            boxes (N, A, 4), xyxy, normalized, not clipped; scores (N, C, A) in [0, 1], 0 but for
-            the best class of a point.
+            boxes (N, A, 4), xyxy, normalized, not clipped; scores (N, C, A) in [0, 1], 0
+            except for the best class of a point.
         """
         preds = _flat(bbox_preds, self.per_cell)
         centers = self.points + preds[:, :2] * self.strides
@@ -158,14 +160,14 @@ class YoloxDecoder(nn.Module):
 
 
 def _priors(head: nn.Module, input_size: Sequence[int], **options: bool) -> Tensor:
-    """(1, D, A) priors in pixels, level by level, in the order of `_flat`."""
+    """Priors (1, D, A) in pixels, level by level, in the order of `_flat`."""
     width, height = input_size
     generator = head.prior_generator
     sizes = [
         (math.ceil(height / stride[1]), math.ceil(width / stride[0]))
         for stride in generator.strides
     ]
-    levels = generator.grid_priors(sizes, device="cpu", **options)  # priors of a cell together
+    levels = generator.grid_priors(sizes, device="cpu", **options)  # priors of a cell are adjacent
     priors = [
         level.unflatten(0, (-1, count)).transpose(0, 1).flatten(0, 1)
         for level, count in zip(levels, generator.num_base_priors, strict=True)
@@ -185,11 +187,11 @@ def _flat(levels: Sequence[Tensor], per_cell: Sequence[int]) -> Tensor:
 
 
 def _has_area(boxes: Tensor) -> Tensor:
-    """(N, 1, A) bool of boxes (N, 4, A), xyxy; clipped boxes may be empty, distances negative."""
+    """Whether boxes (N, 4, A), xyxy, have area after clipping or negative distances: (N, 1, A)."""
     return (boxes[:, 2:3] > boxes[:, :1]) & (boxes[:, 3:] > boxes[:, 1:2])
 
 
-#: Decoders by the head's class, whose subclasses may decode in another way.
+#: Decoders by the exact class of the head, because a subclass may decode differently.
 _DECODERS = {
     "ATSSHead": AnchorDecoder,
     "SSDHead": AnchorDecoder,
@@ -200,19 +202,19 @@ _DECODERS = {
 
 
 def build_decoder(head: nn.Module, input_size: Sequence[int]) -> nn.Module:
-    """The decoder of a head.
+    """Build the decoder of a head.
 
     Args:
         head: the head of an MMDetection detector.
         input_size: width and height of the network's input in pixels.
 
     Raises:
-        InputError: the head is of a family without a decoder.
+        InputError: the head's class has no decoder.
     """
     family = type(head).__name__
     if family not in _DECODERS:
         raise InputError(
-            f"model.bbox_head: found {family}, which cannot be exported to OpenVINO: it has no "
-            f"decoder. Expected one of: {', '.join(_DECODERS)}."
+            f"model.bbox_head: found {family}, which has no decoder and cannot be exported to "
+            f"OpenVINO. Expected one of: {', '.join(_DECODERS)}."
         )
     return _DECODERS[family](head, input_size)

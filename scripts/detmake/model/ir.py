@@ -1,4 +1,4 @@
-"""Export of a snapshot to one self-contained OpenVINO IR, from any image to final boxes."""
+"""Export of a snapshot to a self-contained OpenVINO IR, from any image to final boxes."""
 
 import warnings
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from detmake.runtime.model_folder import write_model_folder
 
 
 class _Exported(nn.Module):
-    """Core and decoder; the decoder's scope in the graph keeps its operations apart."""
+    """Core and decoder; the graph scope `decoder` identifies the operations of the latter."""
 
     def __init__(self, core: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class _Exported(nn.Module):
 
 
 def convert(snapshot: Snapshot) -> ov.Model:
-    """The snapshot's network with pre- and postprocessing as an OpenVINO model in float32.
+    """Convert a snapshot with pre- and postprocessing to an OpenVINO model in float32.
 
     Input `image`: (1, H, W, 3) uint8, BGR, any size. Outputs, K detections by descending score:
     `bboxes` (1, K, 4) float32, xyxy normalized to [0, 1]; `scores` (1, K) float32;
@@ -41,7 +41,7 @@ def convert(snapshot: Snapshot) -> ov.Model:
     width, height = snapshot.input_size
     network = _Exported(core, build_decoder(core.bbox_head, snapshot.input_size))
     with torch.inference_mode(), warnings.catch_warnings():
-        # Of quantizers: that their levels are constants, and that a rounding came out otherwise.
+        # Quantizers cause warnings that levels become constants and that rounding differs.
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
         model = ov.convert_model(
             network.eval(),
@@ -52,13 +52,13 @@ def convert(snapshot: Snapshot) -> ov.Model:
 
 
 def export(snapshot: Snapshot, folder: Path, quantization: Mapping[str, Any] | None = None) -> None:
-    """Write the snapshot's IR, weights compressed to float16, with metadata and side files.
+    """Write the snapshot's IR, with weights compressed to float16, and its side files.
 
     Args:
         snapshot: the snapshot.
         folder: receives `openvino.xml`, `openvino.bin`, `config.json`, `label_schema.json` and
             `confidence_threshold`.
-        quantization: how the snapshot was quantized, for `config.json`; None: it was not.
+        quantization: how the snapshot was quantized, for `config.json`; None if it was not.
     """
     write_model_folder(convert(snapshot), folder, _description(snapshot, quantization))
 
@@ -75,7 +75,7 @@ def _description(snapshot: Snapshot, quantization: Mapping[str, Any] | None) -> 
 
 
 def _with_nms(model: ov.Model, test_cfg: Mapping[str, Any]) -> ov.Model:
-    """Replace boxes and scores of all anchors by those that MMDetection's postprocessing keeps."""
+    """Select the boxes and scores that MMDetection's postprocessing would keep."""
     boxes, scores = (output.get_node().input_value(0) for output in model.outputs)
     kept = opset.multiclass_nms(
         boxes,
@@ -103,11 +103,10 @@ def _with_nms(model: ov.Model, test_cfg: Mapping[str, Any]) -> ov.Model:
 
 
 def _rounded(scores: ov.Output) -> ov.Output:
-    """Scores in steps of 2⁻¹⁶.
+    """Round scores to steps of 2⁻¹⁶.
 
-    The CPU plugin sorts by a comparison that contradicts itself where scores differ by less than
-    1e-6, as those of a uniform image's anchors do: it then writes beyond its buffer and the process
-    dies (OpenVINO 2026.4).
+    The CPU plugin's sort compares inconsistently if scores differ by less than 1e-6, as they do on
+    a uniform image. It then writes beyond its buffer and crashes the process (OpenVINO 2026.4).
     """
     steps = np.float32(2**16)
     rounded = opset.divide(opset.round(opset.multiply(scores, steps)), steps)
@@ -116,7 +115,7 @@ def _rounded(scores: ov.Output) -> ov.Output:
 
 
 def _with_preprocessing(model: ov.Model, snapshot: Snapshot) -> ov.Model:
-    """Put decoding of uint8 BGR images of any size before the network."""
+    """Prepend conversion, resizing and normalization of uint8 BGR images of any size."""
     preprocessor = snapshot.model["data_preprocessor"]
     steps = PrePostProcessor(model)
     image = steps.input()

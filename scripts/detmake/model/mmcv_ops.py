@@ -1,7 +1,7 @@
-"""MMCV's compiled operators in plain torch, where MMCV was installed without them.
+"""MMCV's compiled operators in plain torch, for an MMCV that was installed without them.
 
-Building `mmcv._ext` needs a C++ compiler, a quarter of an hour, and for a GPU nvcc. The detectors
-of this project need three of its operators; `install` puts a Python module with these in its place.
+Building `mmcv._ext` takes a C++ compiler, a quarter of an hour and, for a GPU, nvcc. This project's
+detectors need three of its operators; `install` registers a Python module with these instead.
 """
 
 import importlib.machinery
@@ -18,12 +18,12 @@ _NAME = "mmcv._ext"
 
 
 def install() -> bool:
-    """Register the Python operators as `mmcv._ext` unless the compiled ones are there.
+    """Register the Python operators as `mmcv._ext` unless MMCV has the compiled ones.
 
-    To be called before `mmcv.ops` or `mmdet.models` is imported.
+    Call before importing `mmcv.ops` or `mmdet.models`.
 
     Returns:
-        True if the Python operators are (now) in use, False if MMCV has its compiled ones.
+        True if the Python operators are in use, False if MMCV has its compiled ones.
     """
     if _NAME not in sys.modules:
         if importlib.util.find_spec(_NAME) is not None:
@@ -38,13 +38,13 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) ->
     Args:
         boxes: (N, 4) float, xyxy.
         scores: (N,) float.
-        iou_threshold: a box whose IoU with a kept, higher scored box is above it is dropped.
-        offset: 0, or 1 where x2 and y2 are the last pixels inside the box.
+        iou_threshold: drops a box whose IoU with a kept, higher-scored box exceeds this.
+        offset: 0, or 1 if x2 and y2 are the last pixels inside the box.
 
     Returns:
         (K,) int64, indices of the kept boxes by descending score, on the device of `boxes`.
     """
-    # One transfer: greedy suppression would wait for the GPU once per kept box.
+    # Transfer once; otherwise greedy suppression waits for the GPU once per kept box.
     corners = boxes.detach().cpu().float()
     x1, y1, x2, y2 = corners.unbind(dim=1)
     areas = (x2 - x1 + offset) * (y2 - y1 + offset)
@@ -56,7 +56,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) ->
         width = torch.minimum(x2[order], x2[best]) - torch.maximum(x1[order], x1[best]) + offset
         height = torch.minimum(y2[order], y2[best]) - torch.maximum(y1[order], y1[best]) + offset
         overlap = width.clamp(min=0) * height.clamp(min=0)
-        # As MMCV: a pair without any area has an IoU of nan, which suppresses nothing.
+        # As in MMCV, a pair without any area has an IoU of nan, which suppresses nothing.
         iou = overlap / (areas[order] + areas[best] - overlap)
         order = order[~(iou > iou_threshold)]
     return torch.stack(kept).to(boxes.device) if kept else boxes.new_empty(0, dtype=torch.long)
@@ -65,15 +65,15 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) ->
 def sigmoid_focal_loss_forward(
     logits: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float, alpha: float
 ) -> None:
-    """Focal loss of sigmoid outputs (Lin et al., 2017, equation 5), written into `output`.
+    """Focal loss of sigmoid outputs (Lin et al., 2017, equation 5), written to `output`.
 
     Args:
         logits: (N, C) float.
-        target: (N,) int64, class index; C and above stand for background.
+        target: (N,) int64, class index; C and above mean background.
         weight: (C,) float weight of each target class, or empty for none.
         output: (N, C) float, receives the loss of each element.
         gamma: focusing parameter.
-        alpha: weight of the positive elements; negative ones get 1 - alpha.
+        alpha: weight of positive elements; negative ones get 1 - alpha.
     """
     output.copy_(_focal_loss(logits.float(), target, weight, gamma, alpha))
 
@@ -81,7 +81,7 @@ def sigmoid_focal_loss_forward(
 def sigmoid_focal_loss_backward(
     logits: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, gamma: float, alpha: float
 ) -> None:
-    """Gradient of `sigmoid_focal_loss_forward` by its logits, written into `grad_input` (N, C)."""
+    """Gradient of `sigmoid_focal_loss_forward` for its logits, written to `grad_input` (N, C)."""
     with torch.enable_grad():
         leaf = logits.detach().float().requires_grad_()
         loss = _focal_loss(leaf, target, weight, gamma, alpha).sum()
@@ -96,18 +96,18 @@ def _focal_loss(
         logits, positive.to(logits.dtype), reduction="none"
     )
     probability = logits.sigmoid()
-    # Not 0, where a power below 1 has no finite gradient.
+    # Avoid 0, at which a power below 1 has no finite gradient.
     miss = torch.where(positive, 1 - probability, probability).clamp(min=torch.finfo().tiny)
     balance = torch.where(positive, alpha, 1 - alpha)
     loss = balance * miss.pow(gamma) * cross_entropy
     if weight.numel():
-        # The compiled operator has no weight for background either: it reads past the end there.
+        # Background weighs 1; the compiled operator has no weight for it and reads past the end.
         loss = loss * F.pad(weight, (0, 1), value=1.0)[target.clamp(max=logits.size(1))][:, None]
     return loss
 
 
 class _Operators(ModuleType):
-    """Stands for `mmcv._ext`; every operator that is not in this file raises when it is called."""
+    """Stands in for `mmcv._ext`; an operator that is not in this file raises when called."""
 
     nms = staticmethod(nms)
     sigmoid_focal_loss_forward = staticmethod(sigmoid_focal_loss_forward)
@@ -115,7 +115,7 @@ class _Operators(ModuleType):
 
     def __init__(self, name: str) -> None:
         super().__init__(name, __doc__)
-        # MMEngine asks importlib for the spec of `mmcv._ext`, which fails for a module without one.
+        # MMEngine calls importlib's find_spec for `mmcv._ext`, which fails without a spec.
         self.__spec__ = importlib.machinery.ModuleSpec(name, loader=None)
 
     def __getattr__(self, operator: str) -> Callable[..., None]:
@@ -125,8 +125,8 @@ class _Operators(ModuleType):
         def missing(*args: object, **kwargs: object) -> None:
             raise NotImplementedError(
                 f"MMCV's operator '{operator}' is not available: MMCV is installed without its "
-                "compiled operators, and detmake has a replacement for nms and "
-                "sigmoid_focal_loss only. Install MMCV with compiled operators (mmcv._ext) "
+                "compiled operators, and detmake only replaces nms and "
+                "sigmoid_focal_loss. Install MMCV with compiled operators (mmcv._ext) "
                 "or choose a model that does not need it."
             )
 

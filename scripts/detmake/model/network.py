@@ -17,7 +17,7 @@ from detmake.model import anchors, mmcv_ops
 
 mmcv_ops.install()
 
-# MMDetection reports which optional packages it misses, and what is deprecated inside of it.
+# Hide MMDetection's messages about missing optional packages and its own deprecated code.
 warnings.filterwarnings("ignore", module=r"mm(cv|det|engine)\.")
 with redirect_stdout(io.StringIO()):
     from mmdet.models.dense_heads import SSDHead
@@ -34,20 +34,20 @@ _PROBE_SIZE = 256  # pixels; a multiple of the strides of all backbones
 def model_config(
     model: Mapping[str, Any], num_classes: int, box_sizes: np.ndarray | None = None
 ) -> dict[str, Any]:
-    """A template's `model` completed: classes, fitted anchors, channels between its parts.
+    """Complete a template's `model`: number of classes, fitted anchors, channels between parts.
 
-    A backbone without `out_indices` gets those of the strides that the head needs, and what takes
-    its maps gets their numbers of channels as `in_channels`.
+    A backbone without `out_indices` gets those of the strides that the head needs. The part after
+    the backbone gets the channels of its maps as `in_channels`.
 
     Args:
-        model: an MMDetection `model` dict of a single-stage detector. Where `base_sizes` of the
+        model: an MMDetection `model` dict of a single-stage detector. If `base_sizes` of the
             head's anchor generator are numbers of anchors, the sizes are fitted.
         num_classes: number of classes, without background.
         box_sizes: (N, 2) float, widths and heights of the dataset's boxes in pixels of the
-            network's input, to fit anchors to; None: the anchors must be given.
+            network's input, to fit anchors to; None if the model gives the anchors.
 
     Raises:
-        InputError: the anchors cannot be fitted, or the backbone cannot be built or has no maps
+        InputError: the anchors cannot be fitted, the backbone cannot be built, or it has no maps
             of the strides that the head needs.
     """
     config = deepcopy(dict(model))
@@ -58,8 +58,8 @@ def model_config(
         if box_sizes is None:
             raise InputError(
                 f"model.bbox_head.anchor_generator.base_sizes: found {generator['base_sizes']}, "
-                "numbers of anchors, expected the [width, height] of each, in pixels, with which "
-                "the weights were trained."
+                "numbers of anchors. Expected the [width, height] in pixels of each anchor that "
+                "the weights were trained with."
             )
         generator["base_sizes"] = anchors.fit(box_sizes, generator["base_sizes"])
     _connect_backbone(config)
@@ -76,12 +76,12 @@ def _connect_backbone(config: dict[str, Any]) -> None:
     kind = MODELS.get(backbone["type"])
     if kind is None:
         raise InputError(
-            f"model.backbone.type: found {backbone['type']}, expected a backbone that MMDetection "
-            "registers, such as MobileNetV2, ResNet, CSPDarknet, CSPNeXt, "
+            f"model.backbone.type: found {backbone['type']}, expected a backbone of MMDetection's "
+            "registry, such as MobileNetV2, ResNet, CSPDarknet, CSPNeXt or "
             "PyramidVisionTransformerV2."
         )
     if any("norm_eval" in inspect.signature(base.__init__).parameters for base in kind.__mro__):
-        # ResNet's default, which is for weights that are not trained from scratch.
+        # ResNet's default, True, only suits pretrained weights.
         backbone.setdefault("norm_eval", False)
     try:
         network = MODELS.build(ConfigDict(backbone))
@@ -99,7 +99,7 @@ def _connect_backbone(config: dict[str, Any]) -> None:
             raise InputError(
                 f"model.backbone: {backbone['type']} gives maps of strides {found}, expected "
                 f"{wanted}, the strides of the head. Change or leave out its `out_indices`, or "
-                "take another backbone."
+                "choose another backbone."
             )
         levels = [found.index(stride) for stride in wanted]
         backbone["out_indices"] = [network.out_indices[level] for level in levels]
@@ -108,7 +108,7 @@ def _connect_backbone(config: dict[str, Any]) -> None:
 
 
 def build_detector(config: Mapping[str, Any]) -> nn.Module:
-    """An MMDetection detector that computes in `channels_last`, as CPU and GPU kernels prefer.
+    """Build an MMDetection detector that computes in `channels_last`, which is faster.
 
     Args:
         config: a complete MMDetection `model` dict (`model_config`).
@@ -123,12 +123,12 @@ def build_detector(config: Mapping[str, Any]) -> nn.Module:
 
 
 def _complete_ssd(head: SSDHead) -> None:
-    """Give MMDetection's SSD head what its other heads have."""
-    head.loss_cls = None  # the base head's prediction looks at it
+    """Add to MMDetection's SSD head what its other heads have."""
+    head.loss_cls = None  # the base head's prediction reads it
     get_targets = head.get_targets
 
     def get_targets_averaged(*args: Any, **kwargs: Any) -> tuple:
-        # Losses are divided by the number of positive anchors; with several processes, its mean.
+        # Divide losses by the number of positive anchors, averaged over all processes.
         *targets, positives = get_targets(*args, **kwargs)
         mean = reduce_mean(targets[0][0].new_tensor(positives, dtype=torch.float)).item()
         return *targets, mean
@@ -139,8 +139,7 @@ def _complete_ssd(head: SSDHead) -> None:
 class Core(nn.Module):
     """Backbone, neck and head of a detector: from a normalized image to the head's raw maps.
 
-    Losses and box decoding are outside of it, so that the same network is trained, exported and
-    quantized.
+    Losses and box decoding stay outside, so that training, export and quantization share it.
     """
 
     def __init__(self, detector: nn.Module) -> None:
@@ -150,36 +149,35 @@ class Core(nn.Module):
         self.bbox_head = detector.bbox_head
 
     def forward(self, images: Tensor) -> Sequence[list[Tensor]]:
-        """Raw maps of a batch.
+        """Compute the raw maps of a batch.
 
         Args:
-            images: (N, 3, H, W) float, normalized as the detector's preprocessor does.
+            images: (N, 3, H, W) float, normalized like the output of the detector's preprocessor.
 
         Returns:
-            What the head's forward returns: for each kind of map a list with one (N, C, h, w)
-            tensor for each level.
+            The output of the head's forward: for each kind of map, a list with one (N, C, h, w)
+            tensor per level.
         """
         return self.bbox_head(self.neck(self.backbone(images)))
 
 
 class CoreDetector(BaseModel):
-    """A detector whose losses and predictions come from a core's maps, quantized or not.
+    """A detector that computes losses and predictions from the maps of a core, quantized or not.
 
     Args:
-        detector: the MMDetection detector that the core was taken from: its preprocessing, losses
-            and postprocessing.
-        core: the core; its weights are the detector's only ones.
+        detector: the core's MMDetection detector, for preprocessing, losses and postprocessing.
+        core: the core, which holds all weights.
     """
 
     def __init__(self, detector: nn.Module, core: nn.Module) -> None:
         super().__init__(data_preprocessor=detector.data_preprocessor)
         self.core = core
         head = copy(detector.bbox_head)
-        head.forward = lambda maps: maps  # what it is given has been through the core's head
-        object.__setattr__(self, "head", head)  # no submodule: its weights are the core's
+        head.forward = lambda maps: maps  # the maps come from the core's head
+        object.__setattr__(self, "head", head)  # not a submodule: the core has its weights
 
     def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = "tensor") -> Any:
-        """As MMDetection's detectors: maps, a dict of losses, or samples with predictions.
+        """Return maps, a dict of losses or samples with predictions, like MMDetection's detectors.
 
         Args:
             inputs: (N, 3, H, W) float, normalized.

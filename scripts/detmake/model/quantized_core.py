@@ -1,4 +1,4 @@
-"""The network core with simulated int8 quantization, which can be trained and restored."""
+"""The network core with simulated int8 quantization, to be trained, saved and restored."""
 
 import json
 import logging
@@ -13,9 +13,9 @@ from nncf.torch.quantization.layers import BaseQuantizer
 from nncf.torch.quantization.reference import ReferenceQuantizedFunctions
 from torch import Tensor, nn
 
-# NNCF compiles its quantizers in C++ when they are first used, for up to a minute, after which it
-# gives up and leaves a lock behind; on a GPU it needs nvcc. Its own fallback, plain torch, needs
-# neither. It would be compiled too, again and again for each shape.
+# NNCF compiles its quantizers in C++ on first use. After a minute it gives up and leaves a lock
+# behind; on a GPU it needs nvcc. Its fallback in plain torch needs no compiler. "force_eager" stops
+# torch from compiling that fallback for each shape.
 extensions.QuantizedFunctionsCPU._loaded_namespace = ReferenceQuantizedFunctions
 if torch.cuda.is_available():
     extensions.QuantizedFunctionsCUDA._loaded_namespace = ReferenceQuantizedFunctions
@@ -27,12 +27,12 @@ nncf.set_log_level(logging.WARNING)
 def initialize(
     core: nn.Module, images: Sequence[Path], batch: Callable[[Path], Tensor], preset: str
 ) -> nn.Module:
-    """Put quantizers into a core, with ranges from calibration images.
+    """Insert quantizers into a core, with ranges from calibration images.
 
     Args:
         core: a detector's core (`detmake.model.network.Core`) in evaluation mode.
-        images: calibration images; all of them are used.
-        batch: from an image file to the core's input, (1, 3, H, W) float, normalized.
+        images: calibration images, all of which are used.
+        batch: function from an image file to the core's input, (1, 3, H, W) float, normalized.
         preset: `performance` (symmetric quantization) or `mixed` (asymmetric activations).
 
     Returns:
@@ -48,12 +48,12 @@ def initialize(
 
 
 def describe(core: nn.Module) -> str:
-    """JSON text that tells which quantizers a core has, without their ranges (`restore`)."""
+    """Describe a core's quantizers, without their ranges, as JSON text for `restore`."""
     return json.dumps(nncf.torch.get_config(core))
 
 
 def restore(core: nn.Module, description: str) -> nn.Module:
-    """Put the described quantizers into a core; its `state_dict` is to be loaded afterwards.
+    """Insert the described quantizers into a core; load its `state_dict` afterwards.
 
     Args:
         core: a core without quantizers.
@@ -63,9 +63,9 @@ def restore(core: nn.Module, description: str) -> nn.Module:
 
 
 def _with_constants(core: nn.Module) -> nn.Module:
-    """Make buffers of what NNCF declares as parameters that are not trained.
+    """Turn the parameters that NNCF does not train into buffers.
 
-    MMEngine would warn of each of some hundred.
+    MMEngine would log a warning for each of several hundred.
     """
     for module in core.modules():
         if isinstance(module, BaseQuantizer):

@@ -11,23 +11,24 @@ from torch import Tensor, nn
 
 from detmake.artifacts import staged
 from detmake.errors import InputError
+from detmake.model import device
 from detmake.model.network import Core, CoreDetector, build_detector
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A trained detector with all that is needed to rebuild and use it.
+    """A trained detector with everything needed to rebuild and use it.
 
     Attributes:
         model: complete MMDetection `model` dict.
         labels: class names, in the order of the head's outputs.
         input_size: width and height in pixels that an image is resized to.
-        confidence_threshold: the best one on the validation subset, in [0, 1].
+        confidence_threshold: the best threshold on the validation subset, in [0, 1].
         template: `id` and `name` of the template.
         state_dict: weights of the core by name.
-        f_measure: F-measure on the validation subset with that threshold, in [0, 1]; nan before
-            it is measured (`detmake.training.validation`).
-        quantizers: which ones the core has (`detmake.model.quantized_core`); None: it has none.
+        f_measure: F-measure on the validation subset at that threshold, in [0, 1]; nan until
+            measured (`detmake.training.validation`).
+        quantizers: description of the core's quantizers (`detmake.model.quantized_core`), or None.
     """
 
     model: Mapping[str, Any]
@@ -40,7 +41,7 @@ class Snapshot:
     quantizers: str | None = None
 
     def save(self, path: Path) -> None:
-        """Write the snapshot; it holds tensors and plain values only, for `weights_only=True`."""
+        """Write the snapshot as tensors and plain values, which `weights_only=True` can load."""
         with staged(path.parent) as scratch:
             torch.save(asdict(self), scratch / path.name)
 
@@ -49,31 +50,31 @@ class Snapshot:
         """Read a snapshot onto the CPU.
 
         Raises:
-            InputError: the file is no snapshot of this project.
+            InputError: the file is not a snapshot of this project.
         """
         try:
             return cls(**torch.load(path, map_location="cpu", weights_only=True))
         except Exception as error:
             raise InputError(
-                f"{path}: expected a snapshot written by detmake, found a file that does not read "
-                f"as one ({type(error).__name__}). Remove it, so that the build trains it again."
+                f"{path}: expected a snapshot written by detmake, found a file that cannot be read "
+                f"as one ({type(error).__name__}). Remove it to have the build train it again."
             ) from error
 
     def core(self) -> nn.Module:
-        """The network core with its weights and quantizers, on the CPU, in evaluation mode."""
+        """Build the network core with weights and quantizers, on the CPU, in evaluation mode."""
         core = Core(build_detector(self.model))
         if self.quantizers:
-            from detmake.model import quantized_core  # it needs NNCF, which others do not
+            from detmake.model import quantized_core  # needs NNCF, which other snapshots do not
 
             core = quantized_core.restore(core, self.quantizers)
         core.load_state_dict(self.state_dict)
         return core.eval()
 
     def detector(self) -> nn.Module:
-        """The detector with its weights, on the GPU if there is one, in evaluation mode."""
+        """Build the detector with its weights, on the chosen device, in evaluation mode."""
         detector = build_detector(self.model)
         if self.quantizers:
             detector = CoreDetector(detector, self.core())
         else:
             detector.load_state_dict(self.state_dict)
-        return detector.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+        return detector.to(device.name()).eval()

@@ -1,4 +1,4 @@
-"""Several processes that train one model, a GPU each: torchrun's launcher and what they share."""
+"""Several processes that train one model, each on its own GPU: torchrun's launcher, gradients."""
 
 import ctypes
 import os
@@ -20,23 +20,26 @@ from torch import nn
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from detmake.model import device
+
 _SCRIPTS = Path(__file__).parents[2]
+_BACKENDS = {"cuda": "nccl", "cpu": "gloo"}
 
 
 def launch(arguments: Sequence[str], processes: int) -> None:
-    """Run Python with the same arguments in several processes of this machine, as torchrun does.
+    """Run Python with the same arguments in several processes on this machine, as torchrun does.
 
-    The processes call `member`. When one of them fails or is killed the others are ended, and so
-    are all when this process is ended.
+    The processes call `member`. If one of them fails or is killed, the others end; all of them end
+    with this process.
 
     Args:
-        arguments: of the Python interpreter; `detmake` can be imported there.
-        processes: how many.
+        arguments: arguments of the Python interpreter, which can import `detmake`.
+        processes: number of processes.
 
     Raises:
         torch.distributed.elastic.multiprocessing.errors.ChildFailedError: a process failed; names
             the first one.
-        torch.distributed.elastic.multiprocessing.SignalException: this process was told to end.
+        torch.distributed.elastic.multiprocessing.SignalException: a signal ended this process.
     """
     paths = [str(_SCRIPTS), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)
@@ -48,7 +51,7 @@ def launch(arguments: Sequence[str], processes: int) -> None:
             run_id=uuid.uuid4().hex,
             rdzv_backend="c10d",
             rdzv_endpoint="localhost:0",
-            local_addr="localhost",  # a machine may not find its own name
+            local_addr="localhost",  # a machine may be unable to resolve its own name
             max_restarts=0,
             logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
         ),
@@ -58,17 +61,17 @@ def launch(arguments: Sequence[str], processes: int) -> None:
 
 @contextmanager
 def member() -> Iterator[int]:
-    """Belong to the processes of a `launch`, on the GPU of one's own or on the CPU.
+    """Join the process group that `launch` started, on a GPU of this process or on the CPU.
 
     Yields:
-        Number of this process; 0 is the one that writes files.
+        Rank of this process; the process of rank 0 writes the files.
     """
     if sys.platform == "linux":
         pr_set_pdeathsig = 1  # sys/prctl.h: end with the launcher, however it ends
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
-    if torch.cuda.is_available():
+    if device.name() == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    dist.init_process_group(_BACKENDS[device.name()])
     try:
         yield dist.get_rank()
     finally:
@@ -76,16 +79,16 @@ def member() -> Iterator[int]:
 
 
 def wrap(model: nn.Module) -> MMDistributedDataParallel:
-    """Make a model's gradients the mean of all processes' gradients.
+    """Average a model's gradients over all processes.
 
-    On GPUs batch normalization is over all parts of a batch; on the CPU, where torch cannot do
-    that, over this process's part.
+    On GPUs, batch normalization uses the whole batch. On the CPU torch cannot do that, so it uses
+    this process's part.
 
     Args:
-        model: on its device.
+        model: the model, on its device.
     """
     gpu = None
-    if torch.cuda.is_available():
+    if device.name() == "cuda":
         gpu = [torch.cuda.current_device()]
         model = convert_sync_batchnorm(model)
     else:
@@ -93,13 +96,13 @@ def wrap(model: nn.Module) -> MMDistributedDataParallel:
     return MMDistributedDataParallel(
         module=model,
         device_ids=gpu,
-        broadcast_buffers=False,  # averaged when they are used (`average_buffers`)
-        find_unused_parameters=True,  # backbones have stages whose maps the neck does not take
+        broadcast_buffers=False,  # `average_buffers` averages them before validation
+        find_unused_parameters=True,  # some backbones have stages whose maps the neck ignores
     )
 
 
 def average_buffers(model: nn.Module) -> None:
-    """Give a model the mean of all processes' normalization statistics."""
+    """Replace a model's normalization statistics by their mean over all processes."""
     for buffer in model.buffers():
         if buffer.is_floating_point():
             dist.all_reduce(buffer)

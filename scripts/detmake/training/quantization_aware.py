@@ -1,8 +1,8 @@
-"""Quantization-aware training: int8 within a budget of accuracy, on the validation subset."""
+"""Quantization-aware training: int8 within an accuracy budget on the validation subset."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,102 +18,159 @@ from detmake.model.detector import test_pipeline
 from detmake.model.network import CoreDetector, build_detector
 from detmake.model.snapshot import Snapshot
 from detmake.quantization.budget import Budget
-from detmake.training import train as float_training
+from detmake.training import resume
+from detmake.training.recipe import LearningParameters
+from detmake.training.runner import fit
+from detmake.training.schedule import MONITOR, build_schedule
 from detmake.training.validation import with_best_threshold
 
 log = logging.getLogger("detmake")
 
 
+@dataclass(frozen=True)
+class NncfOptimization:
+    """How to quantize and fine-tune; `rules/schema.yaml` has the defaults.
+
+    Attributes:
+        preset: `performance` (symmetric quantization) or `mixed` (asymmetric activations).
+        stat_subset_size: images of the train subset that calibrate the initial ranges.
+        num_iters: epochs of fine-tuning, at most.
+        learning_rate: learning rate at the start of fine-tuning.
+        maximal_accuracy_degradation: budget in points; 1.0 is 0.01 of F-measure.
+        on_degradation: `fail` or `warn`, if the budget is exceeded.
+    """
+
+    preset: str
+    stat_subset_size: int
+    num_iters: int
+    learning_rate: float
+    maximal_accuracy_degradation: float
+    on_degradation: str
+
+
+@dataclass(frozen=True)
+class QuantizationAwareRecipe:
+    """How to quantize a snapshot by training.
+
+    Attributes:
+        pipeline: MMDetection transforms that augment a training image.
+        optimizer: MMEngine `optimizer` dict.
+        learning_parameters: those of the snapshot; fine-tuning takes batch size and seed from them.
+        nncf_optimization: how to quantize and fine-tune.
+    """
+
+    pipeline: Sequence[Mapping[str, Any]]
+    optimizer: Mapping[str, Any]
+    learning_parameters: LearningParameters
+    nncf_optimization: NncfOptimization
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> "QuantizationAwareRecipe":
+        """Make a recipe of a rule's parameters, which may include others."""
+        return cls(
+            pipeline=params["pipeline"],
+            optimizer=params["optimizer"],
+            learning_parameters=LearningParameters.from_params(params["learning_parameters"]),
+            nncf_optimization=NncfOptimization(**params["nncf_optimization"]),
+        )
+
+
 def train(
     weights_file: Path,
-    settings: Mapping[str, Any],
+    recipe: QuantizationAwareRecipe,
     train_file: Path,
     val_file: Path,
     checkpoints: Path,
     num_workers: int = 0,
 ) -> tuple[Snapshot, dict[str, Any]]:
-    """Quantize a snapshot's core and fine-tune it until it is within its budget of accuracy.
+    """Quantize a snapshot's core and fine-tune it until it is within its accuracy budget.
 
-    At least one epoch is trained, and at most `num_iters`; training stops after the first epoch
-    within the budget. An interrupted call goes on from its last checkpoint.
+    Trains for at least one and at most `num_iters` epochs, and stops after the first epoch within
+    the budget. An interrupted call resumes from its last checkpoint.
 
     Args:
-        weights_file: the snapshot in floating point.
-        settings: `pipeline`, `optimizer`, `learning_parameters` and `nncf_optimization` of an
-            effective configuration (`detmake.build.configuration`).
+        weights_file: the floating-point snapshot.
+        recipe: how to quantize and fine-tune.
         train_file: prepared annotations of the train subset (`detmake.data.checking`).
         val_file: prepared annotations of the validation subset.
         checkpoints: as for `detmake.training.train.train`.
         num_workers: as for `detmake.training.train.train`.
 
     Returns:
-        The quantized snapshot with the highest F-measure of all, the initialization included; and
-        how it came about, for `config.json`.
+        The quantized snapshot with the highest F-measure, which may be the one before fine-tuning;
+        and a description of how it was made, for `config.json`.
 
     Raises:
         InputError: the budget is exceeded, and `on_degradation` is `fail`.
     """
-    parameters = settings["nncf_optimization"]
+    optimization = recipe.nncf_optimization
     train_coco, val_coco = subsets.read(train_file), subsets.read(val_file)
-    origin = float_training.origin(settings, [weights_file, train_file, val_file])
-    float_training.discard_foreign_checkpoints(checkpoints, origin)
+    fingerprint = resume.fingerprint(recipe, [weights_file, train_file, val_file])
+    resume.discard_foreign_checkpoints(checkpoints, fingerprint)
     snapshot = Snapshot.load(weights_file)
     loaded, _ = with_best_threshold(snapshot, val_coco)
-    budget = Budget(loaded.f_measure, parameters["maximal_accuracy_degradation"])
+    budget = Budget(loaded.f_measure, optimization.maximal_accuracy_degradation)
     log.info("F-measure of the snapshot, when it was trained:  %.4f", snapshot.f_measure)
     log.info("F-measure of the snapshot, loaded:               %.4f", loaded.f_measure)
 
-    initialized = _initialized(snapshot, parameters, train_coco, val_coco, checkpoints)
+    initialized = _initialized(snapshot, optimization, train_coco, val_coco, checkpoints)
     log.info("After initialization: %s", budget.report(initialized.f_measure))
 
-    tuned = {
-        **settings["learning_parameters"],
-        "num_iters": parameters["num_iters"],
-        "learning_rate": parameters["learning_rate"],
-        "learning_rate_warmup_iters": 0,
-        "learning_rate_schedule": "cosine",
-        "use_adaptive_interval": False,
-        "enable_early_stopping": False,
-    }
-    settings = {**settings, "input_size": snapshot.input_size, "learning_parameters": tuned}
-    schedule = float_training.schedule(settings, len(train_coco["images"]))
-    # Quantizers round to a grid: in single precision, and without averaging of weights.
+    parameters = replace(
+        recipe.learning_parameters,
+        num_iters=optimization.num_iters,
+        learning_rate=optimization.learning_rate,
+        learning_rate_warmup_iters=0,
+        learning_rate_schedule="cosine",
+        use_adaptive_interval=False,
+        enable_early_stopping=False,
+    )
+    schedule = build_schedule(parameters, recipe.optimizer, len(train_coco["images"]))
+    # Quantizers round to a grid, so train in single precision and do not average the weights.
     schedule["optim_wrapper"]["type"] = OptimWrapper
     schedule["custom_hooks"] = [_StopWithinBudget(budget)]
-    detector = CoreDetector(build_detector(snapshot.model), initialized.core())
-    weights = float_training.fit(
-        detector, settings, schedule, train_file, val_file, checkpoints, num_workers
+    fit(
+        CoreDetector(build_detector(snapshot.model), initialized.core()),
+        parameters,
+        recipe.pipeline,
+        snapshot.input_size,
+        schedule,
+        train_file,
+        val_file,
+        checkpoints,
+        num_workers,
     )
+    weights = resume.best_weights(checkpoints)
     weights = {name.removeprefix("core."): value for name, value in weights.items()}
     fine_tuned, _ = with_best_threshold(replace(initialized, state_dict=weights), val_coco)
 
     best = max(fine_tuned, initialized, key=lambda candidate: candidate.f_measure)
     log.info("After quantization-aware training: %s", budget.report(best.f_measure))
-    scalars = float_training.read_scalars(checkpoints)
+    scalars = resume.read_scalars(checkpoints)
     description = {
         "method": "quantization-aware training",
         "epochs": int(scalars.query("kind == 'validation'").shape[0]),
         "f-measure_initialized": initialized.f_measure,
         **budget.describe(best.f_measure),
     }
-    budget.enforce(best.f_measure, parameters["on_degradation"], "nncf_optimization")
+    budget.enforce(best.f_measure, optimization.on_degradation, "nncf_optimization")
     return best, description
 
 
 def _initialized(
     snapshot: Snapshot,
-    parameters: Mapping[str, Any],
+    optimization: NncfOptimization,
     train_coco: Mapping[str, Any],
     val_coco: Mapping[str, Any],
     checkpoints: Path,
 ) -> Snapshot:
-    """The snapshot with calibrated quantizers, of an interrupted call where there was one."""
+    """The snapshot with calibrated quantizers, from an interrupted call if there was one."""
     file = checkpoints / "initialized.pth"
     if file.exists():
         return Snapshot.load(file)
     paths = subsets.image_paths(train_coco)
-    images = subsets.evenly_spread(paths, parameters["stat_subset_size"])
-    log.info("Calibrating with %d images, preset %s", len(images), parameters["preset"])
+    images = subsets.evenly_spread(paths, optimization.stat_subset_size)
+    log.info("Calibrating with %d images, preset %s", len(images), optimization.preset)
     preprocess = build_detector(snapshot.model).data_preprocessor
     pipeline = Compose(test_pipeline(snapshot.input_size))
 
@@ -122,7 +179,7 @@ def _initialized(
         samples = {"inputs": [packed["inputs"]], "data_samples": [packed["data_samples"]]}
         return preprocess(samples)["inputs"]
 
-    core = quantized_core.initialize(snapshot.core(), images, batch, parameters["preset"])
+    core = quantized_core.initialize(snapshot.core(), images, batch, optimization.preset)
     quantized = replace(
         snapshot, state_dict=core.state_dict(), quantizers=quantized_core.describe(core)
     )
@@ -132,14 +189,14 @@ def _initialized(
 
 
 class _StopWithinBudget(Hook):
-    """Ends training after the first validated epoch within the budget."""
+    """Stops training after the first validated epoch within the budget."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Log the epoch's accuracy against the budget, and stop where it suffices."""
-        f_measure = metrics[float_training.MONITOR]
+        """Log the epoch's F-measure against the budget and stop training if it is within."""
+        f_measure = metrics[MONITOR]
         log.info("After epoch %d: %s", runner.epoch, self._budget.report(f_measure))
         if self._budget.allows(f_measure):
             runner.train_loop.stop_training = True

@@ -1,0 +1,66 @@
+"""Training in several processes: `python -m detmake.training.process job.pth` is one of them."""
+
+import logging
+import math
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from detmake import logs
+from detmake.model.network import build_detector
+from detmake.training import distributed
+from detmake.training.runner import fit
+
+log = logging.getLogger("detmake")
+
+
+def fit_in_processes(
+    processes: int,
+    model: Mapping[str, Any],
+    detector: nn.Module,
+    checkpoints: Path,
+    num_workers: int,
+    **arguments: Any,
+) -> None:
+    """Run `fit` in several processes, which leave their checkpoints in a folder.
+
+    Args:
+        processes: number of processes.
+        model: the complete MMDetection `model` dict of the detector.
+        detector: the detector with its initial weights; not changed.
+        checkpoints: folder of checkpoints.
+        num_workers: processes that load images, over all.
+        **arguments: further arguments of `fit`.
+    """
+    workers = math.ceil(num_workers / processes)
+    job = {
+        "model": model,
+        "state_dict": detector.state_dict(),
+        "arguments": {**arguments, "checkpoints": checkpoints, "num_workers": workers},
+        "threads": max(torch.get_num_threads() // processes, 1),
+        "log_file": logs.file_of(log) or os.devnull,
+    }
+    torch.save(job, checkpoints / "job.pth")
+    log.info("Training in %d processes", processes)
+    distributed.launch(["-m", __name__, str(checkpoints / "job.pth")], processes)
+
+
+def _join(job_file: Path) -> None:
+    """Train as one of several processes."""
+    job = torch.load(job_file, weights_only=False)
+    torch.set_num_threads(job["threads"])
+    with distributed.member() as rank, logs.job(job["log_file"], append=True):
+        if rank:
+            log.setLevel(logging.WARNING)  # only the first process logs progress
+        detector = build_detector(job["model"])
+        detector.load_state_dict(job["state_dict"])
+        fit(detector, **job["arguments"])
+
+
+if __name__ == "__main__":
+    _join(Path(sys.argv[1]))

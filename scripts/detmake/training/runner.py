@@ -1,0 +1,215 @@
+"""MMEngine's Runner: data loaders, validation, and the training loop itself."""
+
+import ctypes
+import io
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mmengine.device import get_device
+from mmengine.evaluator import BaseMetric
+from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
+from mmengine.runner import Runner
+from torch import distributed as dist
+from torch import nn
+
+from detmake.data import subsets
+from detmake.detections import Detections
+from detmake.evaluation.metrics import Evaluation
+from detmake.model.detector import test_pipeline
+from detmake.training import distributed
+from detmake.training.recipe import LearningParameters
+from detmake.training.schedule import MONITOR
+
+log = logging.getLogger("detmake")
+
+#: Beginnings of frequent MMEngine messages that say nothing about the training.
+_NOISE = ('"FileClient"', '"HardDiskBackend"', "paramwise_options", "Exp name:")
+
+
+def fit(
+    detector: nn.Module,
+    parameters: LearningParameters,
+    pipeline: Sequence[Mapping[str, Any]],
+    input_size: Sequence[int],
+    schedule: Mapping[str, Any],
+    train_file: Path,
+    val_file: Path,
+    checkpoints: Path,
+    num_workers: int,
+) -> None:
+    """Train a detector with MMEngine's Runner, resuming from the last checkpoint.
+
+    `resume.best_weights` then reads the weights of the best epoch.
+
+    Args:
+        detector: an MMDetection detector or a `CoreDetector`; changed in place.
+        parameters: the learning parameters.
+        pipeline: MMDetection transforms that augment a training image.
+        input_size: width and height in pixels that an image is resized to.
+        schedule: further arguments of the Runner (`build_schedule`).
+        train_file: prepared annotations of the train subset.
+        val_file: prepared annotations of the validation subset.
+        checkpoints: folder of checkpoints.
+        num_workers: processes that load images; 0 loads them in this process.
+    """
+    keep_freed_memory()
+    train_coco, val_coco = subsets.read(train_file), subsets.read(val_file)
+    logger = quiet_mmengine()
+    batch_size = parameters.batch_size
+    # Compute losses in single precision, whatever the network's precision.
+    getattr(detector, "core", detector).bbox_head.register_forward_hook(
+        lambda _, __, maps: tuple([level.float() for level in levels] for levels in maps)
+    )
+    hooks = schedule["custom_hooks"]
+    several = dist.is_initialized()
+    if several:
+        batch_size //= dist.get_world_size()
+        hooks = [*hooks, _AverageBuffers()]
+    loading = {"batch_size": batch_size, "num_workers": num_workers}
+    train_transforms = _train_pipeline(pipeline, input_size)
+    runner = _Runner(
+        model=detector,
+        work_dir=str(checkpoints),
+        resume=True,
+        # Processes that share a batch must augment it differently.
+        randomness={"seed": parameters.seed, "diff_rank_seed": several},
+        train_dataloader=_dataloader(train_file, train_coco, train_transforms, True, loading),
+        val_dataloader=_dataloader(val_file, val_coco, test_pipeline(input_size), False, loading),
+        val_cfg={},
+        val_evaluator=[_ValidationMetric(val_coco)],
+        **{**schedule, "custom_hooks": hooks},
+        launcher="pytorch" if several else "none",
+        visualizer={
+            "type": "Visualizer",
+            "vis_backends": [{"type": "LocalVisBackend"}],
+            "save_dir": str(checkpoints),
+        },
+        default_scope="mmdet",
+    )
+    logger.handlers = log.handlers
+    logger.filters = [lambda record: not record.getMessage().startswith(_NOISE)]
+    logger.setLevel(log.getEffectiveLevel())
+    for name, coco in (("train", train_coco), ("val", val_coco)):
+        logger.info("%s: %d images, %d boxes", name, len(coco["images"]), len(coco["annotations"]))
+    described = ", ".join(f"{key} {value}" for key, value in asdict(parameters).items())
+    logger.info("Learning parameters: %s", described)
+    with redirect_stdout(io.StringIO()):  # hide pycocotools' progress
+        runner.train()
+
+
+def keep_freed_memory() -> None:
+    """Make glibc keep freed memory for the next iteration; do nothing with other C libraries.
+
+    By default glibc maps each large tensor from the kernel and returns it, which takes a CPU about
+    as long as the computation (`benchmarks/train_iteration.py`).
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            m_trim_threshold, m_mmap_max = -1, -4  # malloc.h
+            mallopt(m_mmap_max, 0)
+            mallopt(m_trim_threshold, 2**31 - 1)
+
+
+def quiet_mmengine() -> MMLogger:
+    """Stop MMEngine from logging the machine, the model and every initial weight."""
+    logger = MMLogger.get_instance("detmake.training")
+    logger.setLevel(logging.WARNING)
+    return logger
+
+
+def _train_pipeline(
+    pipeline: Sequence[Mapping[str, Any]], input_size: Sequence[int]
+) -> list[Mapping[str, Any]]:
+    """MMDetection transforms from an image file and its annotations to a training sample."""
+    width, height = input_size
+    augmentations = []
+    for transform in pipeline:
+        if transform["type"] == "RandomChoiceResize":  # scales are relative to the input size
+            scales = [(round(w * width), round(h * height)) for w, h in transform["scales"]]
+            transform = {**transform, "scales": scales}
+        augmentations.append(transform)
+    return [
+        {"type": "LoadImageFromFile"},
+        {"type": "LoadAnnotations", "with_bbox": True},
+        *augmentations,
+        {"type": "PackDetInputs"},
+    ]
+
+
+def _dataloader(
+    file: Path,
+    coco: Mapping[str, Any],
+    pipeline: list[Mapping[str, Any]],
+    training: bool,
+    loading: Mapping[str, int],
+) -> dict[str, Any]:
+    return {
+        **loading,
+        "persistent_workers": loading["num_workers"] > 0,
+        "sampler": {"type": "DefaultSampler", "shuffle": training},
+        "dataset": {
+            "type": "CocoDataset",
+            "ann_file": str(file.resolve()),
+            "data_prefix": {"img": str(Path(coco["info"]["image_root"]).resolve())},
+            "metainfo": {"classes": subsets.class_names(coco)},
+            "pipeline": pipeline,
+            "test_mode": not training,
+        },
+    }
+
+
+class _AverageBuffers(Hook):
+    """Averages normalization statistics over all processes before they are validated and saved."""
+
+    priority = "LOW"  # after EMAHook has put the averaged weights in place
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Average the buffers of all processes."""
+        distributed.average_buffers(runner.model)
+
+
+class _Runner(Runner):
+    """A Runner that uses the library's logger and its wrapper for several processes."""
+
+    def build_logger(self, **kwargs: Any) -> MMLogger:
+        return MMLogger.get_current_instance()
+
+    def wrap_model(self, _: None, model: nn.Module) -> nn.Module:
+        if not self.distributed:
+            return super().wrap_model(None, model)
+        return distributed.wrap(model.to(get_device()))
+
+    def _init_model_weights(self) -> None:
+        """Skip this step: the detector has initial weights, and a Runner would log each one."""
+
+
+class _ValidationMetric(BaseMetric):
+    """F-measure at the best confidence threshold, and mAP, of an epoch's detections."""
+
+    default_prefix = ""
+
+    def __init__(self, coco: Mapping[str, Any]) -> None:
+        super().__init__(collect_device="gpu")  # through the process group, not through files
+        self._coco = coco
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        for sample in data_samples:
+            found = sample["pred_instances"]
+            parts = (found[key].cpu().numpy() for key in ("bboxes", "scores", "labels"))
+            self.results.append((sample["img_id"], Detections(*parts)))
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        evaluation = Evaluation(self._coco, dict(results))
+        threshold = evaluation.best_confidence_threshold()
+        return {
+            MONITOR: evaluation.counts(threshold).f_measure,
+            "confidence_threshold": threshold,
+            "mAP50": evaluation.average_precision(0.5),
+        }

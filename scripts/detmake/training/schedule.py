@@ -1,0 +1,124 @@
+"""How long and how fast to learn: MMEngine's loops, schedulers, hooks and optimizer wrapper."""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from torch import nn
+
+from detmake.model import device
+from detmake.training.recipe import LearningParameters
+
+#: The metric on the validation subset that decides which epoch is best.
+MONITOR = "f-measure"
+
+
+def validation_interval(iterations_per_epoch: int) -> int:
+    """Epochs between validations: 5 for tiny datasets, 1 from about 50 iterations an epoch.
+
+    OTX's adaptive interval, round(5·exp(-0.025·iterations)).
+    """
+    return max(round(5 * math.exp(-0.025 * iterations_per_epoch)), 1)
+
+
+def build_schedule(
+    parameters: LearningParameters, optimizer: Mapping[str, Any], num_images: int
+) -> dict[str, Any]:
+    """Return the arguments of MMEngine's Runner that follow from the learning parameters.
+
+    Args:
+        parameters: the learning parameters.
+        optimizer: MMEngine `optimizer` dict.
+        num_images: number of images in the train subset.
+    """
+    epochs = parameters.num_iters
+    iterations = math.ceil(num_images / parameters.batch_size)
+    warmup = min(parameters.learning_rate_warmup_iters, epochs * iterations // 2)
+    interval = 1
+    if parameters.use_adaptive_interval:
+        interval = min(validation_interval(iterations), epochs)
+
+    schedulers: list[dict[str, Any]] = []
+    if warmup:
+        # Start at a third of the learning rate, as in the tutorial's log (1.333e-03 of 0.004).
+        schedulers.append(
+            {"type": "LinearLR", "start_factor": 1 / 3, "by_epoch": False, "end": warmup}
+        )
+    if parameters.learning_rate_schedule == "cosine":
+        schedulers.append(
+            {
+                "type": "CosineAnnealingLR",
+                "by_epoch": False,
+                "begin": warmup,
+                "end": epochs * iterations,
+                "eta_min_ratio": 0.01,
+            }
+        )
+    else:
+        schedulers.append(
+            {
+                "type": "ReduceOnPlateauLR",
+                "monitor": MONITOR,
+                "rule": "greater",
+                "factor": 0.1,
+                "patience": parameters.learning_rate_patience,
+            }
+        )
+    # The averaged weights are validated and saved. They average about the last 250 iterations,
+    # fewer at the start.
+    hooks: list[dict[str, Any]] = [
+        {"type": "EMAHook", "ema_type": "ExpMomentumEMA", "momentum": 0.004, "gamma": 100}
+    ]
+    if parameters.enable_early_stopping:
+        hooks.append(
+            {
+                "type": "EarlyStoppingHook",
+                "monitor": MONITOR,
+                "rule": "greater",
+                "min_delta": 1e-4,  # an equal F-measure is no improvement
+                "patience": parameters.early_stop_patience,
+            }
+        )
+    return {
+        "train_cfg": {"by_epoch": True, "max_epochs": epochs, "val_interval": interval},
+        "optim_wrapper": {
+            "type": AmpOptimWrapper if device.name() == "cuda" else _CpuOptimWrapper,
+            "optimizer": {"lr": parameters.learning_rate, **optimizer},
+            "paramwise_cfg": {
+                "norm_decay_mult": 0,
+                "bias_decay_mult": 0,
+                "bypass_duplicate": True,  # RTMDet's levels share convolutions
+            },
+            "clip_grad": {"max_norm": 35},
+        },
+        "param_scheduler": schedulers,
+        "custom_hooks": hooks,
+        "default_hooks": {
+            "logger": {"type": "LoggerHook", "interval": 10, "ignore_last": False},
+            # Keep two, so that one stays intact while the other is written.
+            "checkpoint": {
+                "type": "CheckpointHook",
+                "interval": 1,
+                "max_keep_ckpts": 2,
+                "save_best": MONITOR,
+                "rule": "greater",
+            },
+        },
+    }
+
+
+def mixed_precision() -> AbstractContextManager:
+    """Autocast to bfloat16 if the CPU computes in it; otherwise do nothing."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu._is_avx512_bf16_supported())
+
+
+class _CpuOptimWrapper(OptimWrapper):
+    """Mixed precision on a CPU, which AmpOptimWrapper refuses; bfloat16 needs no loss scaling."""
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        with super().optim_context(model), mixed_precision():
+            yield
