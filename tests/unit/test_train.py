@@ -173,6 +173,7 @@ RECIPE = Recipe(
     channel_order=None,
     template_id="atss",
     template_name="ATSS",
+    code=["detmake/training/train.py: 0123"],
 )
 CHANGES = {
     "model": {"type": "SSD"},
@@ -182,6 +183,7 @@ CHANGES = {
     "learning_parameters": replace(PARAMETERS, seed=1),
     "channel_order": "rgb",
     "template_id": "other",
+    "code": ["detmake/training/train.py: 4567"],
 }
 
 
@@ -193,6 +195,7 @@ def test_a_recipe_takes_what_it_needs_from_the_parameters_of_a_rule():
         "id": "atss",
         "name": "ATSS",
         "compared model.type": "model.type: ATSS",
+        "compared detmake/training/train.py": "detmake/training/train.py: 0123",
     }
     assert Recipe.from_params(params) == RECIPE
     del params["learning_parameters"]["num_workers"]

@@ -19,7 +19,7 @@ from detmake.model.network import CoreDetector, build_detector
 from detmake.model.snapshot import Snapshot
 from detmake.quantization.budget import Budget
 from detmake.training import resume
-from detmake.training.recipe import LearningParameters
+from detmake.training.recipe import LearningParameters, code_of
 from detmake.training.runner import fit
 from detmake.training.schedule import MONITOR, build_schedule
 from detmake.training.validation import with_best_threshold
@@ -57,12 +57,14 @@ class QuantizationAwareRecipe:
         optimizer: MMEngine `optimizer` dict.
         learning_parameters: those of the snapshot; fine-tuning takes batch size and seed from them.
         nncf_optimization: how to quantize and fine-tune.
+        code: as `code_of` returns it.
     """
 
     pipeline: Sequence[Mapping[str, Any]]
     optimizer: Mapping[str, Any]
     learning_parameters: LearningParameters
     nncf_optimization: NncfOptimization
+    code: Sequence[str]
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> "QuantizationAwareRecipe":
@@ -72,6 +74,7 @@ class QuantizationAwareRecipe:
             optimizer=params["optimizer"],
             learning_parameters=LearningParameters.from_params(params["learning_parameters"]),
             nncf_optimization=NncfOptimization(**params["nncf_optimization"]),
+            code=code_of(params),
         )
 
 

@@ -39,6 +39,11 @@ class LearningParameters:
         return cls(**{key: value for key, value in params.items() if key != "num_workers"})
 
 
+def code_of(params: Mapping[str, Any]) -> list[str]:
+    """List the library modules that train, with their digests, among a rule's parameters."""
+    return sorted(line for name, line in params.items() if name.startswith("compared detmake/"))
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A model and how to train it.
@@ -52,6 +57,7 @@ class Recipe:
         channel_order: `rgb` or `bgr`, what pretrained weights expect; None: the model's own order.
         template_id: `id` of the template.
         template_name: display name of the template; the result does not depend on it.
+        code: as `code_of` returns it.
     """
 
     model: Mapping[str, Any]
@@ -62,6 +68,7 @@ class Recipe:
     channel_order: str | None
     template_id: str
     template_name: str
+    code: Sequence[str]
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> "Recipe":
@@ -72,4 +79,5 @@ class Recipe:
             channel_order=params["channel_order"],
             template_id=params["id"],
             template_name=params["name"],
+            code=code_of(params),
         )
