@@ -20,7 +20,14 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Deselect slow tests, unless `--all` or `-m` chooses."""
+    """Deselect slow tests, unless `--all` or `-m` chooses.
+
+    One worker builds the tiny project first. The others need it late: they run the unit tests.
+    """
+    if WORKER:
+        items.sort(
+            key=lambda item: (item.path.name != "test_build.py", "unit" not in item.path.parts)
+        )
     if config.option.all or config.option.markexpr:
         return
     slow = [item for item in items if item.get_closest_marker("slow")]

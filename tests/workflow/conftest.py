@@ -172,7 +172,7 @@ def built_project(template_project, tmp_path_factory) -> Project:
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
             project = template_project.copy(tmp_path_factory.mktemp("building") / "project")
-            project.snakemake("--cores", "2")  # the other worker waits for it
+            project.snakemake()
             project.folder.rename(folder)
     return Project(folder)
 
