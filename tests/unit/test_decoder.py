@@ -63,9 +63,7 @@ HEADS = {
 def build(name, changes=()):
     """Build a template's detector with changes to its head; None removes a key."""
     model = template_files.load(name)["model"]
-    if name == "ssd_mobilenetv2":
-        sizes = [[[16 * k + n, 20 * k - n] for k in range(1, 6)] for n in (1, 9)]
-        model["bbox_head"]["anchor_generator"]["base_sizes"] = sizes
+    template_files.fit_anchors(model)
     update(model["bbox_head"], changes)
     return build_detector(model_config(model, CLASSES)).eval()
 

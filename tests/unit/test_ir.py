@@ -30,10 +30,6 @@ from detmake.runtime.images import read_image
 LABELS = ["red cell", "platelet", "white cell"]
 INPUT_SIZE = [224, 160]
 IMAGE_SIZES = [(224, 160), (320, 240), (90, 200)]
-ANCHORS = [
-    [[12, 12], [16, 24], [24, 16], [30, 30], [40, 40]],
-    [[60, 60], [50, 80], [80, 50], [90, 90], [120, 120]],
-]
 
 # Mean and deviation of maps, by the name of the convolution: few priors have an object.
 MAPS = {
@@ -98,8 +94,7 @@ def let_maps_vary(detector) -> None:
 def make_snapshot(name: str, input_size=INPUT_SIZE, initial: bool = False) -> Snapshot:
     """A snapshot with random weights; with initial ones, or with such that maps vary."""
     template = template_files.load(name)
-    if name == "ssd_mobilenetv2":
-        template["model"]["bbox_head"]["anchor_generator"]["base_sizes"] = ANCHORS
+    template_files.fit_anchors(template["model"])
     config = model_config(template["model"], len(LABELS))
     torch.manual_seed(0)
     detector = build_detector(config)

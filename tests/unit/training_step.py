@@ -17,15 +17,13 @@ BOXES = [(5, 1), (0, 2), (1, 3), (3, 0)]  # number of boxes of each class
 
 
 def gradients(template: str, images: range, wrap=lambda model: model) -> dict[str, torch.Tensor]:
-    """Gradients for some images of the batch, by parameter name."""
+    """Gradients from some images of the batch, by parameter name."""
     model = template_files.load(template)["model"]
-    if template == "ssd_mobilenetv2":
-        sizes = [[[16 * k + n, 20 * k - n] for k in range(1, 6)] for n in (1, 9)]
-        model["bbox_head"]["anchor_generator"]["base_sizes"] = sizes
+    template_files.fit_anchors(model)
     torch.manual_seed(0)
     detector = build_detector(model_config(model, 2))
     detector.init_weights()
-    if template == "rtmdet_tiny":  # boxes without area match nothing
+    if hasattr(detector.bbox_head, "rtm_reg"):  # RTMDet: boxes without area match nothing
         for layer in detector.bbox_head.rtm_reg:
             nn.init.ones_(layer.bias)
     for module in detector.modules():

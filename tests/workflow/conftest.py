@@ -13,8 +13,11 @@ import numpy as np
 import pytest
 import slurm_cluster
 import yaml
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
+# One of several workers, each of which has one core.
+WORKER = "PYTEST_XDIST_WORKER" in os.environ
 
 CONFIG = {
     "data": "data",
@@ -39,7 +42,7 @@ class Project:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         # Where Snakemake runs the jobs: options of it, and variables of its environment.
-        self.executor = ["--cores", "2"]
+        self.executor = ["--cores", "1" if WORKER else "2"]
         self.environment: dict[str, str] = {}
 
     def submit_to(self, cluster: slurm_cluster.Cluster) -> None:
@@ -163,10 +166,15 @@ def project(template_project, tmp_path) -> Project:
 
 @pytest.fixture(scope="session")
 def built_project(template_project, tmp_path_factory) -> Project:
-    """A project in which everything is built. Not to be changed: copy it."""
-    project = template_project.copy(tmp_path_factory.mktemp("built") / "project")
-    project.snakemake()
-    return project
+    """A project in which everything is built, once for all workers. Not to be changed: copy it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if WORKER else base) / "built"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            project = template_project.copy(tmp_path_factory.mktemp("building") / "project")
+            project.snakemake()
+            project.folder.rename(folder)
+    return Project(folder)
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,7 @@ def configure(project, **changes):
         file.writelines(f"{key}: {value}\n" for key, value in changes.items())
 
 
+@pytest.mark.slow
 def test_downloads_and_converts(project, url):
     configure(project, bccd_url=url)
     targets = [f"results/dataset/{split}.json" for split in ("train", "val", "test")]

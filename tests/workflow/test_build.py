@@ -92,6 +92,7 @@ def test_int8_weights_are_a_fraction_in_size(built_project):
     assert quantized.count('type="FakeQuantize"') > 50
 
 
+@pytest.mark.slow
 def test_a_declared_run_builds_beside_the_base_run(built):
     """Its data is shared, its training is its own, and the base run stays as it is."""
     learning = {"num_iters": 2, "batch_size": 8}
@@ -107,6 +108,7 @@ def test_a_declared_run_builds_beside_the_base_run(built):
     assert "MissingRule" in built.snakemake("results/long/weights.pth", fails=True)
 
 
+@pytest.mark.slow
 def test_training_stops_early_when_validation_no_longer_improves(project):
     learning = {
         "learning_rate": 1e-7,
@@ -125,6 +127,7 @@ def test_training_stops_early_when_validation_no_longer_improves(project):
     assert rates.iloc[-1] == pytest.approx(rates.max() / 10, rel=0.01)  # lowered once, at least
 
 
+@pytest.mark.slow
 def test_a_seed_makes_a_training_repeatable(project):
     learning = CONFIG["learning_parameters"] | {"num_iters": 2}
     runs = {"again": {}, "other": {"learning_parameters": {"seed": 1}}}

@@ -16,6 +16,8 @@ from conftest import Project
 from rattler.index import index_fs
 from rattler.platform import Subdir
 
+pytestmark = pytest.mark.slow
+
 CONDA = Path(__file__).with_name("local_conda.py")
 TARGET = "results/dataset/train.json"
 

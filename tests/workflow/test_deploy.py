@@ -165,6 +165,7 @@ def test_what_cannot_be_done(python, unpacked, arguments, message):
     assert len(output.splitlines()) < 5
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_playable_video(python, unpacked, tmp_path):
     size = (160, 120)
     codec = cv2.VideoWriter_fourcc(*"mp4v")
@@ -226,6 +227,7 @@ def test_a_changed_key(deployed, tmp_path, changes, stale):
         ("LICENSE", {"deploy": 1}),
     ],
 )
+@pytest.mark.slow
 def test_an_edited_file(deployed, tmp_path, edited, stale):
     project = deployed.copy(tmp_path / "project")
     with (project.folder / edited).open("a") as file:
@@ -233,6 +235,7 @@ def test_an_edited_file(deployed, tmp_path, edited, stale):
     assert project.stale(ARCHIVE, "results/demo") == stale
 
 
+@pytest.mark.slow
 def test_a_video_of_the_configuration(deployed, tmp_path):
     project = deployed.copy(tmp_path / "project")
     writer = cv2.VideoWriter(

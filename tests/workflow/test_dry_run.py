@@ -9,6 +9,8 @@ from conftest import ROOT
 
 import dry_run
 
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
+
 SIZES = (100, 100_000)
 TARGET = "results/weights.pth"
 

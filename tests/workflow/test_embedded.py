@@ -5,6 +5,8 @@ import re
 import pytest
 from conftest import ROOT
 
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
+
 
 def test_two_processes_train_as_well_as_one(embedded):
     """What one process reaches stands in the README, as its first line prints it."""

@@ -186,6 +186,7 @@ def environments(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_the_pip_section_alone_runs_the_steps(name, environments, jobs, built):
     python = environments(name)
     built.measure_briefly()
@@ -204,6 +205,7 @@ def packages(python: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("name", ["data", "inference"])
+@pytest.mark.slow
 def test_there_is_no_torch(name, environments, tmp_path):
     code = "from importlib.util import find_spec; print(find_spec('numpy'), find_spec('torch'))"
     found = run(environments(name), "-c", code, folder=tmp_path)
@@ -211,6 +213,7 @@ def test_there_is_no_torch(name, environments, tmp_path):
     assert found.endswith("None\n")
 
 
+@pytest.mark.slow
 def test_what_follows_the_deployment_adds_what_torch_needs(environments):
     """And nothing else: on torch's CPU build, that is at most a newer setuptools."""
     scripts = {(ROOT / f"envs/{name}.post-deploy.sh").read_text() for name in WITH_TORCH}

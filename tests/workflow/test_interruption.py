@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 from conftest import CONFIG
 
+pytestmark = pytest.mark.slow
+
 EPOCHS = 14
 
 

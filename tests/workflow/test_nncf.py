@@ -16,6 +16,8 @@ import torch
 from conftest import CONFIG, ROOT
 from test_interruption import process_of, wait_for
 
+pytestmark = pytest.mark.slow
+
 FILES = (
     "weights.pth",
     "openvino.xml",

@@ -148,6 +148,7 @@ def test_the_plan_has_all_jobs_and_dependencies(project):
     assert len(edges) == len(drawn_edges(project.folder / "results/plan.svg")) > 5
 
 
+@pytest.mark.slow
 def test_the_plan_of_chosen_targets(project):
     targets = ["results/dataset/val.json", "results/slow/openvino/openvino.xml"]
     project.configure(runs={"slow": {"input_size": [160, 128]}}, plan=targets)
@@ -228,6 +229,7 @@ def drawn_edges(svg) -> set[tuple[str, str]]:
     }
 
 
+@pytest.mark.slow
 def test_report(built):
     built.snakemake("--report", "report.html")
     assert (built.folder / "report.html").stat().st_size > 10_000

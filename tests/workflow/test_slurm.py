@@ -8,6 +8,8 @@ import pytest
 from conftest import CONFIG
 from slurm_cluster import Cluster, wait_until
 
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
+
 EPOCHS = 12
 
 

@@ -126,6 +126,7 @@ def test_what_is_touched_but_the_same(built):
     assert built.stale() == {}
 
 
+@pytest.mark.slow
 def test_a_large_annotation_file_that_is_touched(built):
     path = built.folder / "data/test/_annotations.coco.json"
     path.write_text(path.read_text() + " " * 3_000_000)

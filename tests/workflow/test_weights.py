@@ -53,6 +53,7 @@ def test_training_starts_from_downloaded_weights(project, server, published):
     assert project.stale("results/weights.pth") == {}
 
 
+@pytest.mark.slow
 def test_a_node_without_network_takes_a_file_put_there_by_hand(project, published):
     project.configure(pretrained=f"http://127.0.0.1:9/{published.name}", **ONE_EPOCH)
     folder = project.folder / "resources/pretrained"
@@ -92,6 +93,7 @@ def test_a_damaged_download_is_refused(project, server, published):
     assert not (project.folder / "resources/pretrained" / other.name).exists()
 
 
+@pytest.mark.slow
 def test_a_file_of_ones_own(project, published):
     shutil.copy(published, project.folder / "own.pth")
     project.configure(pretrained="own.pth", **ONE_EPOCH)
@@ -120,6 +122,7 @@ def adopted(built_project, tmp_path_factory):
     return project
 
 
+@pytest.mark.slow
 def test_finished_weights_are_evaluated_exported_and_quantized(adopted):
     targets = [f"results/{run}/pot/performance.json" for run in ("mine", "checkpoint")]
     targets += [f"results/{run}/performance.json" for run in ("mine", "checkpoint")]

@@ -1,0 +1,53 @@
+"""Which tests run (those marked `slow` only on demand), and how workers share a machine."""
+
+import os
+
+import pytest
+
+WORKER = "PYTEST_XDIST_WORKER" in os.environ
+SLOW_DESELECTED = pytest.StashKey[int]()
+
+if WORKER:  # before torch is imported: workers that use all cores slow each other down
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--all", action="store_true", help="also run the tests marked slow")
+
+
+def pytest_configure(config):
+    config.stash[SLOW_DESELECTED] = 0
+
+
+def pytest_collection_modifyitems(config, items):
+    """Deselect slow tests, unless `--all` or `-m` chooses.
+
+    One worker builds the tiny project first. The others need it late: they run the unit tests.
+    """
+    if WORKER:
+        items.sort(
+            key=lambda item: (item.path.name != "test_build.py", "unit" not in item.path.parts)
+        )
+    if config.option.all or config.option.markexpr:
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    config.stash[SLOW_DESELECTED] = len(slow)
+    if slow:
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
+def pytest_sessionfinish(session):
+    if WORKER:
+        session.config.workeroutput["slow"] = session.config.stash[SLOW_DESELECTED]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    """Take the number of deselected tests from a worker; each one collects all tests."""
+    node.config.stash[SLOW_DESELECTED] = getattr(node, "workeroutput", {}).get("slow", 0)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if count := config.stash[SLOW_DESELECTED]:
+        terminalreporter.write_line(f"{count} slow tests deselected; `pytest --all` runs them, too")
