@@ -78,7 +78,7 @@ def test_another_file_put_there_by_hand_is_refused(project, published):
 def test_neither_network_nor_file(project):
     project.configure(pretrained="http://127.0.0.1:9/weights-01234567.pth")
     output = project.snakemake("resources/pretrained/weights-01234567.pth", fails=True)
-    assert "put that file at resources/pretrained/weights-01234567.pth by hand" in output
+    assert "put the file at resources/pretrained/weights-01234567.pth by hand" in output
     assert "pretrained: null" in output
     assert "Traceback" not in output
     assert not list((project.folder / "resources").glob("pretrained/*"))
@@ -145,7 +145,7 @@ def test_weights_that_do_not_fit_are_refused(built):
     shutil.copy(built.folder / "results/weights.pth", built.folder / "mine.pth")
     built.configure(runs={"other": {"weights": "mine.pth", "backbone": {"widen_factor": 0.5}}})
     output = built.snakemake("results/other/weights.pth", fails=True)
-    assert "mine.pth: found the weights of another network" in output
+    assert "mine.pth: found weights of another network" in output
     assert "backbone.conv1.conv.weight [32, 3, 3, 3] instead of [16, 3, 3, 3]" in output
     assert "Traceback" not in output
 
