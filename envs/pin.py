@@ -1,6 +1,6 @@
-"""Write the conda environments of the steps, pinned as requirements.txt pins them.
+"""Write the conda environments of the steps, with the versions of requirements.txt.
 
-Runs where requirements.txt is installed: what a package needs is read from its metadata.
+Run it where requirements.txt is installed: it reads each package's dependencies from its metadata.
 """
 
 from importlib.metadata import requires
@@ -12,29 +12,29 @@ from packaging.utils import canonicalize_name
 FOLDER = Path(__file__).parent
 LOCK = FOLDER.parent / "requirements.txt"
 
-IMAGES = ["numpy", "opencv-python-headless", "pillow", "tqdm"]
+IMAGES = ["numpy", "opencv-python-headless", "tqdm"]
 # pandas writes tables with tabulate.
-OPENVINO = [*IMAGES, "openvino", "pandas", "pycocotools", "tabulate"]
+OPENVINO = [*IMAGES, "openvino", "pandas", "tabulate"]
 TORCH = [*OPENVINO, "onedl-mmcv", "onedl-mmdetection", "onedl-mmengine", "scikit-learn", "torch"]
 
-#: By environment: how its file is headed, and what the scripts of this kind of step import.
+#: For each environment, the title of its file and the packages that its scripts import.
 ENVIRONMENTS = {
-    "data": ("Datasets and downloads.", [*IMAGES, "pyyaml", "requests"]),
+    "data": ("Datasets and downloads.", [*IMAGES, "pillow", "pyyaml", "requests"]),
     "training": (
-        "Training, and what is made with the snapshot: evaluation and export.",
-        [*TORCH, "requests"],
+        "Training, and evaluation and export of the snapshot.",
+        [*TORCH, "pycocotools", "requests"],
     ),
     "inference": (
         "Inference with OpenVINO, post-training quantization and deployment. Without torch.",
-        [*OPENVINO, "nncf"],
+        [*OPENVINO, "nncf", "pycocotools"],
     ),
-    "nncf": ("Quantization-aware training.", [*TORCH, "nncf"]),
-    "reporting": ("Comparison, benchmark and table of templates.", [*TORCH, "pyyaml"]),
+    "nncf": ("Quantization-aware training.", [*TORCH, "nncf", "pycocotools"]),
+    "reporting": ("Comparison, benchmark and the table of templates.", [*TORCH, "pyyaml"]),
 }
 
 _FILE = """\
 # {title}
-# Written by envs/pin.py from requirements.txt, where the versions are kept.
+# Written by envs/pin.py from requirements.txt: change versions there.
 channels:
   - conda-forge
   - nodefaults
@@ -46,13 +46,13 @@ dependencies:
 
 
 def pins(packages: list[str], lock: Path = LOCK) -> list[str]:
-    """The lines of a lock that pin these packages and all that they need.
+    """Return the lines of a lock that pin these packages and their dependencies.
 
-    What the lock leaves out is left out.
+    Dependencies that the lock leaves out are skipped.
 
     Args:
         packages: names of distributions.
-        lock: a file of lines `name==version`; all of them are installed.
+        lock: a file with lines `name==version`; all of these packages must be installed.
     """
     lines = [line for line in lock.read_text(encoding="utf-8").splitlines() if "==" in line]
     locked = {canonicalize_name(line.split("==")[0]): line for line in lines}
@@ -71,7 +71,7 @@ def pins(packages: list[str], lock: Path = LOCK) -> list[str]:
 
 
 def environment(name: str) -> str:
-    """The text of an environment's file."""
+    """Return the text of an environment's file."""
     title, packages = ENVIRONMENTS[name]
     return _FILE.format(title=title, pins="".join(f"      - {pin}\n" for pin in pins(packages)))
 
