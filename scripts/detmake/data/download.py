@@ -5,7 +5,6 @@ import itertools
 import logging
 import os
 import re
-import sys
 import time
 from pathlib import Path
 
@@ -90,24 +89,15 @@ def verify_digest(path: Path) -> None:
 
 def _fetch(url: str, target: Path, label: str) -> None:
     """Write the response to one GET of `url` to `target`; raises errors of requests."""
-    # Without content encoding, the declared length is the file's.
-    headers = {"Accept-Encoding": "identity"}
+    headers = {"Accept-Encoding": "identity"}  # so that the declared length is the file's
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
         response.raise_for_status()
         length = response.headers.get("Content-Length", "")
-        with (
-            target.open("wb") as file,
-            tqdm(
-                desc=label,
-                total=int(length) if length.isdecimal() else None,
-                unit="B",
-                unit_scale=True,
-                mininterval=0.1 if sys.stderr.isatty() else 10,
-            ) as progress,
-        ):
+        total = int(length) if length.isdecimal() else None
+        progress = tqdm(desc=label, total=total, unit="B", unit_scale=True, mininterval=2)
+        with target.open("wb") as file, progress:
             for block in response.iter_content(1 << 16):
-                file.write(block)
-                progress.update(len(block))
+                progress.update(file.write(block))
 
 
 def _is_transient(error: Exception) -> bool:
