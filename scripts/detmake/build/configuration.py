@@ -18,10 +18,7 @@ _NOTE = " (command line)"
 
 
 def resolve(
-    file_config: Mapping[str, Any],
-    command_line: Mapping[str, Any],
-    schema: Path,
-    templates: Path,
+    file_config: Mapping[str, Any], command_line: Mapping[str, Any], schema: Path, templates: Path
 ) -> dict[str, dict[str, Any]]:
     """Return the settings of the base run (key "") and of each declared run (its name).
 
@@ -72,7 +69,7 @@ def resolve(
         errors += [f"{prefix}{mistake}" for mistake in mistakes if mistake not in errors]
     if not errors:
         return effective
-    lines = list(dict.fromkeys(errors))
+    lines = list(dict.fromkeys(errors))  # a value may break two rules with one message
     count = "1 error" if len(lines) == 1 else f"{len(lines)} errors"
     if len(lines) > _MAX_LINES:
         lines[_MAX_LINES:] = [f"... and {len(lines) - _MAX_LINES} more"]

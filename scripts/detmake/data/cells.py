@@ -50,16 +50,11 @@ class _Stain:
     granule: np.ndarray
 
 
-def image_names(subset: str) -> list[str]:
-    """Return the file names of the images that `write_subset` writes for `subset`."""
-    return [f"smear_{index:03d}.png" for index in range(SUBSETS[subset])]
-
-
 def write_subset(folder: Path, subset: str) -> None:
     """Write the images of one subset to `folder`, then their annotations.
 
     Args:
-        folder: created if missing; receives `image_names(subset)`, 320x240 pixels, and
+        folder: created if missing; receives `smear_000.png` and so on, 320x240 pixels, and
             `_annotations.coco.json` with boxes as xywh in pixels, clipped to the image.
         subset: a key of `SUBSETS`.
 
@@ -67,9 +62,10 @@ def write_subset(folder: Path, subset: str) -> None:
         KeyError: `subset` is not a key of `SUBSETS`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    names = image_names(subset)
     images, annotations = [], []
-    for index, name in enumerate(tqdm(names, f"Drawing {subset}", unit="image", mininterval=2)):
+    indices = range(SUBSETS[subset])
+    for index in tqdm(indices, f"Drawing {subset}", unit="image", mininterval=2):
+        name = f"smear_{index:03d}.png"
         rng = np.random.default_rng([_SEED, list(SUBSETS).index(subset), index])
         image, cells = _draw_image(rng)
         (folder / name).write_bytes(cv2.imencode(".png", image)[1].tobytes())
