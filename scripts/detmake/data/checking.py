@@ -19,6 +19,8 @@ from detmake.image_files import IMAGE_SUFFIXES
 
 _EXAMPLES = 5  # items that a message lists
 
+_Entries = Sequence[Mapping[str, Any]]  # of a list in the annotation file
+
 log = logging.getLogger("detmake")
 
 
@@ -133,11 +135,7 @@ def _repeated(values: Iterable[Any]) -> list[str]:
 
 
 def _check_entries(
-    findings: _Findings,
-    kind: str,
-    entries: Sequence[Mapping[str, Any]],
-    name: str,
-    annotations: Sequence[Mapping[str, Any]],
+    findings: _Findings, kind: str, entries: _Entries, name: str, annotations: _Entries
 ) -> None:
     """Refuse images or categories without id or name, and annotations of none of them."""
     several = {"image": "images", "category": "categories"}[kind]
@@ -167,9 +165,7 @@ def _check_entries(
     )
 
 
-def _check_file_names(
-    findings: _Findings, images: Sequence[Mapping[str, Any]], image_root: Path
-) -> dict[int, str]:
+def _check_file_names(findings: _Findings, images: _Entries, image_root: Path) -> dict[int, str]:
     """Return file names relative to the image root, by image id."""
     root = os.path.abspath(image_root)
     paths = {image["id"]: Path(image["file_name"]) for image in images}
@@ -197,9 +193,7 @@ def _check_file_names(
     return file_names
 
 
-def _check_boxes(
-    findings: _Findings, annotations: Sequence[Mapping[str, Any]], file_names: Mapping[int, str]
-) -> None:
+def _check_boxes(findings: _Findings, annotations: _Entries, file_names: Mapping[int, str]) -> None:
     """Refuse boxes that are missing or not four finite numbers."""
     boxless = [entry for entry in annotations if not entry.get("bbox")]
     findings.refuse(
@@ -228,10 +222,7 @@ def _is_box(value: Any) -> bool:
 
 
 def _match_categories(
-    findings: _Findings,
-    categories: Sequence[Mapping[str, Any]],
-    annotations: Sequence[Mapping[str, Any]],
-    classes: Sequence[str] | None,
+    findings: _Findings, categories: _Entries, annotations: _Entries, classes: Sequence[str] | None
 ) -> tuple[list[str], dict[int, int]]:
     """Return the class names, and each class's number (from 1) by the file's category id."""
     names = {category["id"]: category["name"] for category in categories}
@@ -305,7 +296,7 @@ def _decode_images(
 
 
 def _find_turned(
-    findings: _Findings, entries: Sequence[Mapping[str, Any]], images: Mapping[int, DecodedImage]
+    findings: _Findings, entries: _Entries, images: Mapping[int, DecodedImage]
 ) -> set[int]:
     """Compare declared with decoded sizes; return the ids of images whose boxes must be turned."""
     turned: set[int] = set()
@@ -349,7 +340,7 @@ def _find_turned(
 
 def _clean_annotations(
     findings: _Findings,
-    entries: Sequence[Mapping[str, Any]],
+    entries: _Entries,
     category_ids: Mapping[int, int],
     images: Mapping[int, DecodedImage],
     turned: set[int],
@@ -411,7 +402,7 @@ def _check_content(
     findings: _Findings,
     names: Sequence[str],
     images: Mapping[int, DecodedImage],
-    annotations: Sequence[Mapping[str, Any]],
+    annotations: _Entries,
 ) -> None:
     """Refuse a subset without boxes; remark on images and classes without boxes."""
     boxes = [entry for entry in annotations if not entry["iscrowd"]]
