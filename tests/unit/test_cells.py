@@ -65,8 +65,7 @@ def test_subsets_differ(root: Path) -> None:
 
 @pytest.mark.parametrize("subset", ["valid", "test"])
 def test_files_are_the_declared_ones(root: Path, subset: str) -> None:
-    names = cells.image_names(subset)
-    assert len(names) == len(set(names)) == cells.SUBSETS[subset]
+    names = [f"smear_{index:03d}.png" for index in range(cells.SUBSETS[subset])]
     written = {path.name for path in (root / subset).iterdir()}
     assert written == {*names, "_annotations.coco.json"}
     for record in load_annotations(root / subset)["images"]:

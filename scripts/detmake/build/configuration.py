@@ -2,7 +2,7 @@
 
 import copy
 from collections import ChainMap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,7 @@ _NOTE = " (command line)"
 
 
 def resolve(
-    file_config: Mapping[str, Any],
-    command_line: Mapping[str, Any],
-    schema: Path,
-    templates: Path,
+    file_config: Mapping[str, Any], command_line: Mapping[str, Any], schema: Path, templates: Path
 ) -> dict[str, dict[str, Any]]:
     """Return the settings of the base run (key "") and of each declared run (its name).
 
@@ -48,50 +45,46 @@ def resolve(
         InputError: with the mistakes of all sources, by dotted key.
     """
     validator = load_validator(schema)
-    root = validator.schema
     in_file, file_runs, errors = _read_layer(file_config, validator)
     on_line, line_runs, line_errors = _read_layer(command_line, validator, _NOTE)
     errors += line_errors
-
-    base = defaults(root, root)
-    loaded: dict[str, dict[str, Any]] = {}
-    mistakes_in_base: list[tuple[str, str]] = []
+    base = defaults(validator.schema)
+    loaded: dict[str, dict[str, Any]] = {"": {}}
     effective = {}
     for run in dict.fromkeys(["", *file_runs, *line_runs]):
         prefix = f"runs.{run}." if run else ""
         from_line = [on_line, _mapping(line_runs.get(run))]
         layers = [in_file, _mapping(file_runs.get(run)), *from_line]
         name = ChainMap(*reversed(layers), base)["template"]
-        if isinstance(name, str) and name not in loaded:
+        if not isinstance(name, str):
+            name = ""  # the schema reports it, and an empty name
+        if name not in loaded:
             note = _NOTE if any("template" in layer for layer in from_line) else ""
             key = f"{prefix}template{note}"
-            loaded[name], template_errors = _load_template(name, templates, key, validator)
+            loaded[name], template_errors = _read_template(name, templates, key, validator)
             errors += template_errors
-        template = loaded[name] if isinstance(name, str) else {}
-        effective[run] = _run_settings(base, template, layers)
+        effective[run] = _run_settings(base, loaded[name], layers)
         mistakes = _mistakes_of_run(effective[run], validator)
-        errors += [
-            f"{prefix}{key}: {problem}"
-            for key, problem in mistakes
-            if not run or (key, problem) not in mistakes_in_base
-        ]
-        if not run:
-            mistakes_in_base = mistakes
-    if errors:
-        raise InputError(_listed(list(dict.fromkeys(errors))))
-    return effective
+        # Runs share the mistakes of the base run, which comes first.
+        errors += [f"{prefix}{mistake}" for mistake in mistakes if mistake not in errors]
+    if not errors:
+        return effective
+    lines = list(dict.fromkeys(errors))  # a value may break two rules with one message
+    count = "1 error" if len(lines) == 1 else f"{len(lines)} errors"
+    if len(lines) > _MAX_LINES:
+        lines[_MAX_LINES:] = [f"... and {len(lines) - _MAX_LINES} more"]
+    raise InputError("\n  ".join([f"The configuration has {count}:", *lines]))
 
 
 def _read_layer(
     given: Mapping[str, Any], validator: Draft202012Validator, note: str = ""
 ) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
     """Return the settings that one source gives for all runs, those by run, and its mistakes."""
-    root = validator.schema
-    layer = coerce(given, root, root)
+    layer = coerce(given, validator.schema)
     # A key that is missing here may come from another layer.
     errors = [error for error in validator.iter_errors(layer) if error.validator != "required"]
-    mistakes = [f"{key}{note}: {problem}" for key, problem in explain(errors, root)]
-    layer = rename_synonyms(layer, root, root)
+    mistakes = [f"{key}{note}: {problem}" for key, problem in explain(errors)]
+    layer = rename_synonyms(layer, validator.schema)
     return layer, _mapping(layer.pop("runs", None)), mistakes
 
 
@@ -110,51 +103,30 @@ def _run_settings(
         settings["pretrained"] = own_pretrained[-1]
     elif _mapping(backbone).get("type") != implied["type"]:
         settings["pretrained"] = None  # the template's weights are of another network
-    settings["pretrained"] = _pretrained(settings["pretrained"])
+    if isinstance(settings["pretrained"], str):
+        settings["pretrained"] = {"source": settings["pretrained"]}
+    if isinstance(settings["pretrained"], dict):
+        settings["pretrained"] = {"channel_order": None, **settings["pretrained"]}
     return settings
 
 
-def _mistakes_of_run(
-    settings: Mapping[str, Any], validator: Draft202012Validator
-) -> list[tuple[str, str]]:
-    """Return (key, problem) for what is only known once all layers are merged."""
-    root = validator.schema
-    own = {key: value for key, value in settings.items() if key in root["properties"]}
+def _mistakes_of_run(settings: Mapping[str, Any], validator: Draft202012Validator) -> Iterator[str]:
+    """Yield the mistakes that are only known once all layers are merged."""
+    own = {key: settings[key] for key in validator.schema["properties"] if key in settings}
     errors = [error for error in validator.iter_errors(own) if error.validator == "required"]
-    return explain(errors, root) + _unshared_batch(own)
-
-
-def _unshared_batch(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return (key, problem) if the GPUs of a training cannot share its batches evenly."""
-    batch_size = _mapping(settings.get("learning_parameters")).get("batch_size")
-    gpus = _mapping(settings.get("resources")).get("gpus")
+    for key, problem in explain(errors):
+        yield f"{key}: {problem}"
+    batch_size = _mapping(own["learning_parameters"]).get("batch_size")
+    gpus = _mapping(own["resources"]).get("gpus")
     # Other types, and numbers below 1, are reported by the schema.
-    if not (isinstance(batch_size, int) and isinstance(gpus, int) and gpus > 0):
-        return []
-    if batch_size % gpus == 0:
-        return []
-    expected = f"a multiple of resources.gpus, {gpus}, which share each batch evenly"
-    return [("learning_parameters.batch_size", f"found {show(batch_size)}, expected {expected}")]
-
-
-def _listed(errors: Sequence[str]) -> str:
-    lines = list(errors[:_MAX_LINES])
-    if len(errors) > _MAX_LINES:
-        lines.append(f"... and {len(errors) - _MAX_LINES} more")
-    count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
-    return "\n  ".join([f"The configuration has {count}:", *lines])
+    if isinstance(batch_size, int) and isinstance(gpus, int) and gpus > 0 and batch_size % gpus:
+        expected = f"a multiple of resources.gpus, {gpus}, which share each batch evenly"
+        yield f"learning_parameters.batch_size: found {show(batch_size)}, expected {expected}"
 
 
 def _mapping(value: Any) -> dict[str, Any]:
     """Return an empty mapping for a value of a wrong type, which the schema reports."""
     return value if isinstance(value, dict) else {}
-
-
-def _pretrained(value: Any) -> Any:
-    """Convert each form of `pretrained` to the mapping of source and channel order."""
-    if isinstance(value, str):
-        value = {"source": value}
-    return {"channel_order": None, **value} if isinstance(value, dict) else value
 
 
 def _merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,34 +145,27 @@ def _merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _load_template(
+def _read_template(
     name: str, folder: Path, key: str, validator: Draft202012Validator
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the settings of a template, given by name or path under `key`, and its mistakes."""
-    named, own = folder / f"{name}.yaml", Path(name)
-    if name == own.name and named.is_file():
-        return _read_template(named, validator)
-    if own.suffix in {".yaml", ".yml"} and own.is_file():
-        return _read_template(own, validator)
-    if not name:  # the schema reports it
-        return {}, []
-    names = sorted(path.stem for path in folder.glob("*.yaml"))
-    return {}, [
-        f"{key}: found {show(name)}{close_match(name, names)}, expected the path of a .yaml file "
-        f"or one of the names in {folder}: {', '.join(names) or '(none)'}"
-    ]
-
-
-def _read_template(path: Path, validator: Draft202012Validator) -> tuple[dict[str, Any], list[str]]:
-    root = validator.schema
-    schema = root["$defs"]["template"]
+    path = folder / f"{name}.yaml"
+    if name != path.stem or not path.is_file():
+        path = Path(name)
+    if path.suffix not in {".yaml", ".yml"} or not path.is_file():
+        names = {path.stem: path.stem for path in sorted(folder.glob("*.yaml"))}
+        return {}, [
+            f"{key}: found {show(name)}{close_match(name, names)}, expected the path of a .yaml "
+            f"file or one of the names in {folder}: {', '.join(names) or '(none)'}"
+        ]
     try:
         content = read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         return {}, [f"{path}: cannot be read as YAML: {' '.join(str(error).split())}"]
     if not isinstance(content, dict):
         return {}, [f"{path}: found {show(content)}, expected a mapping, the keys of a template"]
-    content = coerce(content, schema, root)
+    schema = validator.schema["$defs"]["template"]
+    content = coerce(content, schema)
     errors = validator.evolve(schema=schema).iter_errors(content)
-    mistakes = [f"{path}: {key}: {problem}" for key, problem in explain(errors, root)]
-    return rename_synonyms(content, schema, root), mistakes
+    mistakes = [f"{path}: {key}: {problem}" for key, problem in explain(errors)]
+    return rename_synonyms(content, schema), mistakes

@@ -30,13 +30,9 @@ def lines(name: str, value: Any) -> dict[str, str]:
 def source_digests(script: Path) -> dict[str, str]:
     """Hash the modules below a script's folder that it imports, directly or indirectly.
 
-    The script itself and installed packages are not included.
-
-    Args:
-        script: a Python file.
-
     Returns:
-        Hexadecimal SHA-256 of each file, by its path relative to the script's folder.
+        Hexadecimal SHA-256 of each file, by its path relative to the script's folder. The script
+        itself and installed packages are not included.
     """
     folder = script.resolve().parent
     return {
@@ -46,14 +42,9 @@ def source_digests(script: Path) -> dict[str, str]:
 
 
 def imported_modules(script: Path, folder: Path) -> dict[str, Path]:
-    """Find the modules below a folder that a script imports, directly or indirectly.
+    """Return the file of each module below `folder` that a script imports, directly or indirectly.
 
-    Args:
-        script: a Python file.
-        folder: where the modules are searched; modules elsewhere are left out.
-
-    Returns:
-        The file of each module, by the module's name.
+    The keys are the names of the modules. Modules elsewhere are left out.
     """
     finder = ModuleFinder(path=[str(folder)])
     finder.run_script(str(script))

@@ -46,29 +46,23 @@ def write_archive(
         "f_measure": f"{performance['f-measure']:.3f}",
         "subset": performance["annotations"],
     }
-    library = demo.resolve().parents[1]
-    texts = {
-        "README.md": Template(readme.read_text(encoding="utf-8")).substitute(values),
-        "requirements.txt": _requirements(lock),
-        "LICENSE": license.read_text(encoding="utf-8"),
-        "demo.py": demo.read_text(encoding="utf-8"),
+    pins = dict(re.findall(r"^([\w-]+)(==\S+)", lock.read_text(encoding="utf-8"), re.MULTILINE))
+    if missing := [name for name in REQUIREMENTS if name not in pins]:
+        raise InputError(f"{lock}: expected a pinned version of {', '.join(missing)}, found none.")
+    contents = {
+        "README.md": Template(readme.read_text(encoding="utf-8")).substitute(values).encode(),
+        "requirements.txt": "".join(f"{name}{pins[name]}\n" for name in REQUIREMENTS).encode(),
+        "LICENSE": license.read_bytes(),
+        "demo.py": demo.read_bytes(),
     }
+    library = demo.resolve().parents[1]
     for file in imported_modules(demo, library).values():
-        texts[str(file.relative_to(library))] = file.read_text(encoding="utf-8")
-    contents = {name: text.encode() for name, text in texts.items()}
-    for file in sorted(path for path in model.iterdir() if path.is_file()):
-        if file.name != "weights.pth":  # continues training; the demo does not need it
+        contents[str(file.relative_to(library))] = file.read_bytes()
+    for file in model.iterdir():
+        if file.is_file() and file.name != "weights.pth":  # the demo does not need the snapshot
             contents[f"model/{file.name}"] = file.read_bytes()
     with staged(archive.parent) as scratch, zipfile.ZipFile(scratch / archive.name, "w") as zipped:
         for name, content in sorted(contents.items()):
             entry = zipfile.ZipInfo(f"{archive.stem}/{name}", _EPOCH)
             entry.external_attr = 0o644 << 16
             zipped.writestr(entry, content, zipfile.ZIP_DEFLATED)
-
-
-def _requirements(lock: Path) -> str:
-    pins = dict(re.findall(r"^([\w-]+)(==\S+)", lock.read_text(encoding="utf-8"), re.MULTILINE))
-    missing = [name for name in REQUIREMENTS if name not in pins]
-    if missing:
-        raise InputError(f"{lock}: expected a pinned version of {', '.join(missing)}, found none.")
-    return "".join(f"{name}{pins[name]}\n" for name in REQUIREMENTS)

@@ -8,36 +8,23 @@ from dataclasses import dataclass
 from typing import Any
 
 _WIDTH = 100
-#: Columns reserved for a short reason beside the files.
-_ROOM_FOR_REASON = 14
-#: Most reasons listed per job; a new template changes dozens of parameters.
-_MAX_REASONS = 6
+_ROOM_FOR_REASON = 14  # columns beside the files
+_MAX_REASONS = 6  # per job; a new template changes dozens of parameters
+_MAX_OF_SECTION = 4  # changes of one configuration section that are listed one by one
 _MAX_VALUE = 32
-#: Most changes of one configuration section that are listed one by one.
-_MAX_OF_SECTION = 4
-#: A parameter that names what it describes.
-_LINE = re.compile(r"(?P<about>[^:]+): (?P<value>.*)", re.DOTALL)
-#: A digest of contents; its value is of no use to a reader.
-_DIGEST = re.compile(r"[0-9a-f]{16}")
+_LINE = re.compile(r"([^:]+): (.*)", re.DOTALL)
+_DIGEST = re.compile(r"[0-9a-f]{16}")  # of contents; its value is of no use to a reader
 
 
 @dataclass(frozen=True)
 class Job:
-    """A step of the build.
+    """A step of the build."""
 
-    Attributes:
-        name: description of the step.
-        files: files that it writes.
-        needs: indices, in the same sequence of jobs, of those whose files it reads.
-        reasons: why it must run, other jobs aside; empty if it is stale only because of them.
-        follows: files that it reads and that another stale job writes first.
-    """
-
-    name: str
-    files: Sequence[str]
-    needs: Sequence[int] = ()
-    reasons: Sequence[str] = ()
-    follows: Sequence[str] = ()
+    name: str  # description of the step
+    files: Sequence[str]  # those that it writes
+    needs: Sequence[int] = ()  # indices, among the same jobs, of those whose files it reads
+    reasons: Sequence[str] = ()  # why it must run; empty if only other jobs make it stale
+    follows: Sequence[str] = ()  # files that it reads and that another stale job writes first
 
     @property
     def stale(self) -> bool:
@@ -52,10 +39,10 @@ class Job:
     @property
     def reason(self) -> str:
         """Why the job is stale, in one line, or "up to date"."""
-        told = list(self.reasons[:_MAX_REASONS])
-        if more := len(self.reasons) - len(told):
-            told.append(f"{more} more")
-        if not told and self.follows:
+        told = list(self.reasons)
+        if len(told) > _MAX_REASONS:
+            told[_MAX_REASONS:] = [f"{len(told) - _MAX_REASONS} more"]
+        elif not told and self.follows:
             told = [f"follows {abridged(self.follows)}"]
         return printable("; ".join(told) or "up to date")
 
@@ -84,14 +71,8 @@ def text(jobs: Sequence[Job], title: str) -> str:
             line = f"{line}  {job.reason}"
         lines.append(line.rstrip())
         if job.stale and not line.endswith(job.reason):
-            indent = " " * 6
-            lines += textwrap.wrap(
-                job.reason,
-                _WIDTH,
-                initial_indent=indent,
-                subsequent_indent=indent,
-                break_on_hyphens=False,
-            )
+            wrapped = textwrap.wrap(job.reason, _WIDTH - 6, break_on_hyphens=False)
+            lines += [f"      {part}" for part in wrapped]
     return "\n".join(lines) + "\n"
 
 
@@ -148,7 +129,7 @@ def parameter_changes(
         For example `['learning_parameters.seed: 0 → 1', 'detmake/metrics.py changed']`.
     """
     old, new = _told(before), _told(now)
-    present = [match["about"] for value in named.values() if (match := _line(value))]
+    present = _told(map(repr, named.values()))
     changes = {
         about: _change(about, old.get(about), new.get(about))
         for about in dict.fromkeys([*present, *sorted(old)])
@@ -161,7 +142,7 @@ def parameter_changes(
     told = [
         f"{name}: now {_shown(repr(value))}"
         for name, value in named.items()
-        if value is not None and repr(value) in now and not _line(value)
+        if value is not None and repr(value) in now and not _told([repr(value)])
     ]
     for section, abouts in sections.items():
         if len(abouts) > _MAX_OF_SECTION:
@@ -174,12 +155,7 @@ def parameter_changes(
 def _told(literals: Iterable[str]) -> dict[str, str]:
     """Return the value of each `name: value` line among some literals, by name."""
     strings = (ast.literal_eval(literal) for literal in literals if literal[0] in "'\"")
-    matches = map(_line, strings)
-    return {match["about"]: match["value"] for match in matches if match}
-
-
-def _line(value: Any) -> re.Match | None:
-    return _LINE.fullmatch(value) if isinstance(value, str) else None
+    return dict(match.groups() for text in strings if (match := _LINE.fullmatch(text)))
 
 
 def _change(about: str, before: str | None, now: str | None) -> str:
@@ -199,6 +175,5 @@ def _shown(value: str) -> str:
 def file_changes(before: Iterable[str], now: Iterable[str]) -> list[str]:
     """Describe which input files are new and which are no longer used."""
     before, now = set(before), set(now)
-    return [f"new input {file}" for file in sorted(now - before)] + [
-        f"no longer an input: {file}" for file in sorted(before - now)
-    ]
+    new = [f"new input {file}" for file in sorted(now - before)]
+    return new + [f"no longer an input: {file}" for file in sorted(before - now)]

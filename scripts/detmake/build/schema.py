@@ -3,6 +3,8 @@
 import math
 import re
 from collections.abc import Iterator, Mapping
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -48,24 +50,24 @@ def load_validator(path: Path) -> Draft202012Validator:
 
     Two things differ from JSON Schema 2020-12: numbers must be finite, and an object may have the
     keyword `x-synonyms`, a mapping {synonym: name} of its properties. A value may then hold the
-    synonym or the name, but not both.
+    synonym or the name, but not both. Each `$ref` is replaced by the part of the file it points to.
     """
-    return _Validator(yaml.safe_load(path.read_text(encoding="utf-8")))
+    schema = yaml.safe_load(path.read_text(encoding="utf-8"))
+    _resolve_references(schema, schema)
+    return _Validator(schema)
+
+
+def _resolve_references(part: dict[str, Any], root: Mapping[str, Any]) -> None:
+    for key, value in part.items():
+        if isinstance(value, dict) and "$ref" in value:
+            part[key] = reduce(getitem, value["$ref"].removeprefix("#/").split("/"), root)
+        elif isinstance(value, dict):
+            _resolve_references(value, root)
 
 
 def read_yaml(text: str) -> Any:
     """Parse YAML; unlike PyYAML, read 1e-3 as a number. Raises yaml.YAMLError."""
     return yaml.load(text, _Loader)
-
-
-def dereference(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Follow the `$ref` of a schema, a path within the schema `root`."""
-    while "$ref" in schema:
-        target: Any = root
-        for part in schema["$ref"].removeprefix("#/").split("/"):
-            target = target[part]
-        schema = target
-    return schema
 
 
 def types_of(schema: Mapping[str, Any]) -> list[str]:
@@ -74,28 +76,24 @@ def types_of(schema: Mapping[str, Any]) -> list[str]:
     return [types] if isinstance(types, str) else types
 
 
-def defaults(schema: Mapping[str, Any], root: Mapping[str, Any]) -> dict[str, Any]:
+def defaults(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Collect the defaults of a schema, nested as its properties are."""
-    found = {}
-    for key, part in schema.get("properties", {}).items():
-        if key in schema.get("x-synonyms", {}):
-            continue
-        part = dereference(part, root)
-        if "default" in part:
-            found[key] = part["default"]
-        elif nested := defaults(part, root):
-            found[key] = nested
-    return found
+    synonyms = schema.get("x-synonyms", {})
+    found = {
+        key: part.get("default", defaults(part))
+        for key, part in schema.get("properties", {}).items()
+        if key not in synonyms
+    }
+    return {key: value for key, value in found.items() if value != {}}
 
 
-def coerce(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
+def coerce(value: Any, schema: Mapping[str, Any]) -> Any:
     """Convert a value to the schema's types; leave it unchanged where that is ambiguous.
 
     Strings are read as YAML where the schema allows no string, enum values match in any case,
     whole floats become integers and integers become floats as the schema has them, and sections
     that are null count as absent.
     """
-    schema = dereference(schema, root)
     types = types_of(schema)
     if isinstance(value, str) and "null" in types and value.lower() in {"null", "none"}:
         return None
@@ -109,8 +107,8 @@ def coerce(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> An
         other = schema.get("additionalProperties") or {}
         coerced = {}
         for key, item in value.items():
-            part = dereference(known.get(key, other), root)
-            item = coerce(item, part, root)
+            part = known.get(key, other)
+            item = coerce(item, part)
             if item is None and "object" in types_of(part) and "null" not in types_of(part):
                 if key in known:  # an empty section counts as absent
                     continue
@@ -118,7 +116,7 @@ def coerce(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> An
             coerced[key] = item
         return coerced
     if isinstance(value, list | tuple):
-        return [coerce(item, schema.get("items", {}), root) for item in value]
+        return [coerce(item, schema.get("items", {})) for item in value]
     if isinstance(value, str):
         alike = (option for option in schema.get("enum", []) if option.lower() == value.lower())
         return next(alike, value)
@@ -129,14 +127,13 @@ def coerce(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> An
     return value
 
 
-def rename_synonyms(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
+def rename_synonyms(value: Any, schema: Mapping[str, Any]) -> Any:
     """Replace synonyms by the names that the schema's `x-synonyms` give for them."""
     if not isinstance(value, dict):
         return value
-    schema = dereference(schema, root)
     synonyms, known = schema.get("x-synonyms", {}), schema.get("properties", {})
     other = schema.get("additionalProperties") or {}
     return {
-        synonyms.get(key, key): rename_synonyms(item, known.get(key, other), root)
+        synonyms.get(key, key): rename_synonyms(item, known.get(key, other))
         for key, item in value.items()
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 from jsonschema import ValidationError
 
-from detmake.build.schema import dereference, types_of
+from detmake.build.schema import types_of
 
 _TYPES = {
     "string": "a string",
@@ -18,14 +18,7 @@ _TYPES = {
     "object": "a mapping",
     "null": "null",
 }
-_KINDS = {
-    bool: "boolean",
-    int: "integer",
-    float: "number",
-    str: "string",
-    list: "list",
-    dict: "mapping",
-}
+_KINDS = {bool: "boolean", int: "integer", float: "number", str: "string", dict: "mapping"}
 _LIMITS = {
     "minLength": "not empty",
     "minimum": "at least {}",
@@ -35,36 +28,30 @@ _LIMITS = {
 }
 
 
-def explain(errors: Iterable[ValidationError], root: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Explain errors, sorted by the place where they occur.
-
-    Args:
-        errors: what a validator (`detmake.build.schema.load_validator`) reports.
-        root: the validator's schema. Descriptions in it are quoted after "expected".
+def explain(errors: Iterable[ValidationError]) -> list[tuple[str, str]]:
+    """Explain errors of a validator (`detmake.build.schema.load_validator`), sorted by place.
 
     Returns:
-        (dotted key, what was found and what is expected), one for each wrong key.
+        (dotted key, what was found and what is expected), one for each wrong key. Descriptions in
+        the schema are quoted after "expected".
     """
     ordered = sorted(errors, key=lambda error: _dotted(error.absolute_path))
-    return [line for error in ordered for line in _explain(error, root)]
+    return [line for error in ordered for line in _explain(error)]
 
 
-def _explain(error: ValidationError, root: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _explain(error: ValidationError) -> list[tuple[str, str]]:
     path = list(error.absolute_path)
     known = error.schema.get("properties", {})
     found = f"found {show(error.instance)}"
     if error.validator == "required":
         return [
-            (
-                _dotted([*path, key]),
-                f"missing, expected {dereference(known[key], root)['description']}",
-            )
+            (_dotted([*path, key]), f"missing, expected {known[key]['description']}")
             for key in error.validator_value
             if key not in error.instance
         ]
     if error.validator == "additionalProperties":
         return [
-            (_dotted([*path, str(key)]), _unknown_key(str(key), known, root))
+            (_dotted([*path, str(key)]), _unknown_key(str(key), known))
             for key in error.instance
             if key not in known
         ]
@@ -77,36 +64,31 @@ def _explain(error: ValidationError, root: Mapping[str, Any]) -> list[tuple[str,
             reserved = ", ".join(error.validator_value["enum"])
             return [(key, f"the build writes a file or folder of that name; reserved: {reserved}")]
         return [(key, f"{found} as a name, expected {error.schema['description']}")]
-    return [(_dotted(path), f"{found}, expected {_expected(error.schema, root)}")]
+    return [(_dotted(path), f"{found}, expected {_expected(error.schema)}")]
 
 
 def _dotted(path: Iterable[Any]) -> str:
     return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).removeprefix(".")
 
 
-def _unknown_key(key: str, known: Mapping[str, Any], root: Mapping[str, Any]) -> str:
+def _unknown_key(key: str, known: Mapping[str, Any]) -> str:
     # The key may belong one level further down, in the first section that has it.
     places = {
         inner: f"{section}.{inner}"
         for section, part in reversed(known.items())
-        for inner in dereference(part, root).get("properties", {})
+        for inner in part.get("properties", {})
     }
     places |= {name: name for name in known}
     return f"unknown key{close_match(key, places)}; allowed: {', '.join(known)}"
 
 
-def close_match(word: str, candidates: Iterable[str]) -> str:
-    """Return " (did you mean …?)" with the most similar candidate, "" if none is similar.
-
-    If `candidates` is a mapping, its keys are compared and the value is suggested.
-    """
-    places = candidates if isinstance(candidates, Mapping) else {name: name for name in candidates}
-    close = difflib.get_close_matches(word, places, n=1, cutoff=0.7)
-    return f" (did you mean {places[close[0]]}?)" if close else ""
+def close_match(word: str, suggestions: Mapping[str, str]) -> str:
+    """Return " (did you mean …?)" with the suggestion for the most similar key, "" if none is."""
+    close = difflib.get_close_matches(word, suggestions, n=1, cutoff=0.7)
+    return f" (did you mean {suggestions[close[0]]}?)" if close else ""
 
 
-def _expected(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
-    schema = dereference(schema, root)
+def _expected(schema: Mapping[str, Any]) -> str:
     types = types_of(schema)
     if "enum" in schema:
         return f"one of {', '.join(schema['enum'])}"
@@ -115,7 +97,7 @@ def _expected(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
     text = _TYPES[types[0]]
     if "items" in schema:
         count = f" of {schema['minItems']}" if "minItems" in schema else ""
-        text += f"{count}, each {_expected(schema['items'], root)}"
+        text += f"{count}, each {_expected(schema['items'])}"
     limits = [text.format(schema[key]) for key, text in _LIMITS.items() if key in schema]
     return ", ".join([text, *limits])
 

@@ -43,12 +43,11 @@ def read_members(archive: Path, digests: Mapping[str, str]) -> dict[str, bytes]:
                     continue
                 try:
                     contents[name] = zipped.read(members[name])
+                    found = hashlib.sha256(contents[name]).hexdigest()
+                    if found != expected:
+                        altered.append(f"{name} (SHA-256 {found}, expected {expected})")
                 except _DAMAGED as error:
                     altered.append(f"{name} (unreadable: {error})")
-                    continue
-                found = hashlib.sha256(contents[name]).hexdigest()
-                if found != expected:
-                    altered.append(f"{name} (SHA-256 {found}, expected {expected})")
     except FileNotFoundError as error:
         raise InputError(f"{archive}: no such file. Run again to download it.") from error
     except _DAMAGED as error:

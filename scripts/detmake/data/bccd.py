@@ -12,7 +12,6 @@ from detmake.errors import InputError
 
 _CLASSES = ("Platelets", "RBC", "WBC")
 _REPOSITORY = "https://github.com/Shenggan/BCCD_Dataset"
-
 _COLUMNS = ("subset", "name", "image_sha256", "annotation_sha256")
 _IMAGE = "BCCD/JPEGImages/{name}.jpg"  # members of the archive
 _ANNOTATION = "BCCD/Annotations/{name}.xml"

@@ -16,8 +16,8 @@ from tqdm import tqdm
 from detmake.artifacts import write_json
 from detmake.data.sources import ANNOTATION_FILE
 
+#: Number of images of each subset.
 SUBSETS: dict[str, int] = {"train": 160, "valid": 48, "test": 48}
-"""Number of images of each subset."""
 
 WIDTH, HEIGHT = 320, 240
 # Category 0 is the supercategory of a Roboflow export; it has no boxes.
@@ -50,16 +50,11 @@ class _Stain:
     granule: np.ndarray
 
 
-def image_names(subset: str) -> list[str]:
-    """Return the file names of the images that `write_subset` writes for `subset`."""
-    return [f"smear_{index:03d}.png" for index in range(SUBSETS[subset])]
-
-
 def write_subset(folder: Path, subset: str) -> None:
     """Write the images of one subset to `folder`, then their annotations.
 
     Args:
-        folder: created if missing; receives `image_names(subset)`, 320x240 pixels, and
+        folder: created if missing; receives `smear_000.png` and so on, 320x240 pixels, and
             `_annotations.coco.json` with boxes as xywh in pixels, clipped to the image.
         subset: a key of `SUBSETS`.
 
@@ -67,9 +62,10 @@ def write_subset(folder: Path, subset: str) -> None:
         KeyError: `subset` is not a key of `SUBSETS`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    names = image_names(subset)
     images, annotations = [], []
-    for index, name in enumerate(tqdm(names, f"Drawing {subset}", unit="image", mininterval=2)):
+    indices = range(SUBSETS[subset])
+    for index in tqdm(indices, f"Drawing {subset}", unit="image", mininterval=2):
+        name = f"smear_{index:03d}.png"
         rng = np.random.default_rng([_SEED, list(SUBSETS).index(subset), index])
         image, cells = _draw_image(rng)
         (folder / name).write_bytes(cv2.imencode(".png", image)[1].tobytes())
@@ -90,22 +86,19 @@ def write_subset(folder: Path, subset: str) -> None:
         {"id": category_id, "name": name, "supercategory": "cells" if category_id else "none"}
         for category_id, name in enumerate(CATEGORIES)
     ]
-    document = {
+    coco = {
         "info": {"description": f"Drawn blood smears, subset {subset}"},
         "licenses": [],
         "categories": categories,
         "images": images,
         "annotations": annotations,
     }
-    write_json(folder / ANNOTATION_FILE, document)
+    write_json(folder / ANNOTATION_FILE, coco)
 
 
 def _visible_box(outline: np.ndarray) -> list[float]:
-    """Return the box of an outline, clipped to the image, as xywh in pixels, rounded to tenths.
-
-    Whole coordinates are a pixel's centre for drawing but its corner in boxes, hence the half
-    pixel.
-    """
+    """Return the box of an outline, clipped to the image, as xywh in pixels, rounded to tenths."""
+    # Whole coordinates are the centre of a pixel for drawing, but its corner in boxes.
     low = np.clip(outline.min(0) + 0.5, 0, (WIDTH, HEIGHT)).round(1)
     high = np.clip(outline.max(0) + 0.5, 0, (WIDTH, HEIGHT)).round(1)
     return [round(float(value), 1) for value in (*low, *(high - low))]
@@ -117,10 +110,7 @@ def _visible_box(outline: np.ndarray) -> list[float]:
 def _outline(
     rng: Generator, centre: np.ndarray, radius: float, stretch: float, roughness: float
 ) -> np.ndarray:
-    """Return an irregular round outline: an ellipse whose radius varies by a few low harmonics.
-
-    `stretch` is the ratio of the axes and `roughness` the relative amplitude of the harmonics.
-    """
+    """Return an ellipse with axes in the ratio `stretch` and low harmonics of size `roughness`."""
     angle = np.linspace(0, 2 * np.pi, 72, endpoint=False)
     distance = np.ones_like(angle)
     for order in range(2, 6):
@@ -196,7 +186,10 @@ def _place_cells(rng: Generator) -> list[_Cell]:
 def _without_hidden(cells: list[_Cell]) -> list[_Cell]:
     """Remove red cells that share over 60 % of their area with others, the worst first."""
     cells = list(cells)
-    bodies = [_pixels(cell) for cell in cells]
+    bodies = []
+    for cell in cells:
+        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+        bodies.append(cv2.fillPoly(mask, [np.rint(cell.outline).astype(np.int32)], 1) > 0)
     while True:
         layers = sum(body.astype(np.uint8) for body in bodies)
         shares = [
@@ -207,13 +200,6 @@ def _without_hidden(cells: list[_Cell]) -> list[_Cell]:
         if shares[worst] <= 0.6:
             return cells
         del cells[worst], bodies[worst]
-
-
-def _pixels(cell: _Cell) -> np.ndarray:
-    """Return the mask of a cell, bool (240, 320)."""
-    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-    cv2.fillPoly(mask, [np.rint(cell.outline).astype(np.int32)], 1)
-    return mask > 0
 
 
 # --- Drawing them ----------------------------------------------------------------------------
@@ -256,19 +242,15 @@ def _random_stain(rng: Generator) -> _Stain:
 
 
 def _mask(outline: np.ndarray, softness: float) -> tuple[np.ndarray, tuple[slice, slice]]:
-    """Return a filled outline as float32 in 0..1 and the window of the image that it covers.
-
-    `softness` is the standard deviation of a Gaussian blur in pixels. Masks are blurred as uint8,
-    for which OpenCV's result does not depend on the processor.
-    """
+    """Return a filled outline, float32 in 0..1, blurred by `softness` pixels, and its window."""
     pad = int(3 * softness) + 2
     low = np.floor(outline.min(0)).astype(int) - pad
     high = np.ceil(outline.max(0)).astype(int) + pad + 1
     mask = np.zeros((high - low)[::-1], np.uint8)
     points = np.rint((outline - low) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
     cv2.fillPoly(mask, [points], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
-    if softness:
-        mask = cv2.GaussianBlur(mask, (0, 0), softness, hint=cv2.ALGO_HINT_ACCURATE)
+    # For uint8, OpenCV's result does not depend on the processor.
+    mask = cv2.GaussianBlur(mask, (0, 0), softness, hint=cv2.ALGO_HINT_ACCURATE)
     start, stop = np.clip((low, high), 0, (WIDTH, HEIGHT))
     inside = mask[start[1] - low[1] : stop[1] - low[1], start[0] - low[0] : stop[0] - low[0]]
     window = slice(start[1], stop[1]), slice(start[0], stop[0])
@@ -336,17 +318,15 @@ def _draw_platelet(rng: Generator, light: np.ndarray, cell: _Cell, stain: _Stain
 
 
 def _draw_white_cell(rng: Generator, light: np.ndarray, cell: _Cell, stain: _Stain) -> None:
-    kind = rng.choice(
-        ["neutrophil", "eosinophil", "monocyte", "lymphocyte"], p=[0.4, 0.2, 0.2, 0.2]
-    )
+    kinds = {"neutrophil": 40, "eosinophil": 110, "monocyte": 15, "lymphocyte": 0}  # grains of each
+    kind = rng.choice(list(kinds), p=[0.4, 0.2, 0.2, 0.2])
     cytoplasm = stain.cytoplasm
     if kind == "eosinophil":
         cytoplasm = (stain.cytoplasm + stain.granule) / 2
     _cover(light, cell.outline, _thinned(cytoplasm, rng.uniform(0.8, 1.2)), 0.8, 0.9)
     _cover(light, _scaled(cell, 0.9), _thinned(cytoplasm, rng.uniform(0.7, 1.0)), 1.5, 0.8)
 
-    grains = {"neutrophil": 40, "eosinophil": 110, "monocyte": 15, "lymphocyte": 0}[kind]
-    for _ in range(grains):
+    for _ in range(kinds[kind]):
         angle, distance = rng.uniform(0, 2 * np.pi), 0.85 * cell.radius * rng.random() ** 0.5
         spot = cell.centre + distance * np.array([np.cos(angle), np.sin(angle)])
         grain = _outline(rng, spot, rng.uniform(0.8, 1.8), 1, 0)

@@ -4,15 +4,13 @@ import json
 import logging
 import math
 import os
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
+from tqdm.contrib.concurrent import thread_map
 
 from detmake.data.formats.coco import read_coco
 from detmake.data.images import DecodedImage, decode
@@ -20,6 +18,8 @@ from detmake.errors import InputError
 from detmake.image_files import IMAGE_SUFFIXES
 
 _EXAMPLES = 5  # items that a message lists
+
+_Entries = Sequence[Mapping[str, Any]]  # of a list in the annotation file
 
 log = logging.getLogger("detmake")
 
@@ -65,8 +65,10 @@ def prepare(
     findings = _Findings(annotation_file)
     findings.refuse_if_empty(coco["images"], "images")
     findings.refuse_if_empty(coco["annotations"], "annotations")
+    _check_entries(findings, "image", coco["images"], "file_name", coco["annotations"])
+    _check_entries(findings, "category", coco["categories"], "name", coco["annotations"])
     file_names = _check_file_names(findings, coco["images"], image_root)
-    _check_annotations(findings, coco["annotations"], file_names)
+    _check_boxes(findings, coco["annotations"], file_names)
     names, category_ids = _match_categories(
         findings, coco["categories"], coco["annotations"], classes
     )
@@ -116,15 +118,8 @@ class _Findings:
                 "`data` to another dataset."
             )
 
-    def warn(self, what: str, items: Sequence[str]) -> None:
-        """Remark on what was repaired or deserves a look."""
-        self._remark(logging.WARNING, what, items)
-
-    def note(self, what: str, items: Sequence[str]) -> None:
-        """Remark on what is correct but useful to know."""
-        self._remark(logging.INFO, what, items)
-
-    def _remark(self, level: int, what: str, items: Sequence[str]) -> None:
+    def remark(self, what: str, items: Sequence[str], level: int = logging.WARNING) -> None:
+        """Keep and log a remark if there are any items."""
         if items:
             self.remarks.append(_listed(what, items))
             log.log(level, "%s: %s", self.annotation_file, self.remarks[-1])
@@ -135,32 +130,43 @@ def _listed(what: str, items: Sequence[str]) -> str:
     return f"{len(items)} {what}: {', '.join(items[:_EXAMPLES])}{more}"
 
 
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and bool(value)
-
-
 def _repeated(values: Iterable[Any]) -> list[str]:
     return [repr(value) for value, count in Counter(values).items() if count > 1]
 
 
-def _check_file_names(
-    findings: _Findings, images: Sequence[Mapping[str, Any]], image_root: Path
-) -> dict[int, str]:
-    """Return file names relative to the image root, by image id."""
+def _check_entries(
+    findings: _Findings, kind: str, entries: _Entries, name: str, annotations: _Entries
+) -> None:
+    """Refuse images or categories without id or name, and annotations of none of them."""
+    several = {"image": "images", "category": "categories"}[kind]
     findings.refuse(
-        "images without an integer id and a file_name",
+        f"{several} without an integer id and a {name}",
         [
-            json.dumps(image)
-            for image in images
-            if not isinstance(image.get("id"), int) or not _is_name(image.get("file_name"))
+            json.dumps(entry)
+            for entry in entries
+            if not isinstance(entry.get("id"), int)
+            or not isinstance(entry.get(name), str)
+            or not entry[name]
         ],
-        "Every image needs both: export the dataset again.",
+        f"Every {kind} needs both: export the dataset again.",
     )
+    ids = Counter(entry["id"] for entry in entries)
     findings.refuse(
-        "image ids used more than once",
-        _repeated(image["id"] for image in images),
-        "Ids must be unique: renumber the images, and the image_id of their annotations.",
+        f"{kind} ids used more than once",
+        _repeated(ids),
+        f"Ids must be unique: renumber the {several}, and the {kind}_id of their annotations.",
     )
+    references = [entry.get(f"{kind}_id") for entry in annotations]
+    findings.refuse(
+        f"annotations of {several} that are not listed, by {kind}_id",
+        [repr(value) for value in references if not isinstance(value, int) or value not in ids],
+        f"Every {kind}_id must be the id of one of the {several}: add what is missing, or correct "
+        "or remove the annotations.",
+    )
+
+
+def _check_file_names(findings: _Findings, images: _Entries, image_root: Path) -> dict[int, str]:
+    """Return file names relative to the image root, by image id."""
     root = os.path.abspath(image_root)
     paths = {image["id"]: Path(image["file_name"]) for image in images}
     paths = {
@@ -187,19 +193,8 @@ def _check_file_names(
     return file_names
 
 
-def _check_annotations(
-    findings: _Findings, annotations: Sequence[Mapping[str, Any]], file_names: Mapping[int, str]
-) -> None:
-    """Refuse annotations of unknown images, and boxes that are not four finite numbers."""
-    findings.refuse(
-        "annotations of images that are not listed, by image_id",
-        [
-            repr(entry.get("image_id"))
-            for entry in annotations
-            if not _is_id(entry.get("image_id"), file_names)
-        ],
-        "Every image_id must be the id of an image: add the images or remove the annotations.",
-    )
+def _check_boxes(findings: _Findings, annotations: _Entries, file_names: Mapping[int, str]) -> None:
+    """Refuse boxes that are missing or not four finite numbers."""
     boxless = [entry for entry in annotations if not entry.get("bbox")]
     findings.refuse(
         "annotations without bbox"
@@ -218,10 +213,6 @@ def _check_annotations(
     )
 
 
-def _is_id(value: Any, ids: Mapping[int, Any]) -> bool:
-    return isinstance(value, int) and value in ids
-
-
 def _is_box(value: Any) -> bool:
     return (
         isinstance(value, list)
@@ -231,37 +222,10 @@ def _is_box(value: Any) -> bool:
 
 
 def _match_categories(
-    findings: _Findings,
-    categories: Sequence[Mapping[str, Any]],
-    annotations: Sequence[Mapping[str, Any]],
-    classes: Sequence[str] | None,
+    findings: _Findings, categories: _Entries, annotations: _Entries, classes: Sequence[str] | None
 ) -> tuple[list[str], dict[int, int]]:
     """Return the class names, and each class's number (from 1) by the file's category id."""
-    findings.refuse(
-        "categories without an integer id and a name",
-        [
-            json.dumps(category)
-            for category in categories
-            if not isinstance(category.get("id"), int) or not _is_name(category.get("name"))
-        ],
-        "Every category needs both: export the dataset again.",
-    )
-    findings.refuse(
-        "category ids used more than once",
-        _repeated(category["id"] for category in categories),
-        "Ids must be unique: renumber the categories, and the category_id of their annotations.",
-    )
     names = {category["id"]: category["name"] for category in categories}
-    findings.refuse(
-        "annotations of categories that are not listed, by category_id",
-        [
-            repr(entry.get("category_id"))
-            for entry in annotations
-            if not _is_id(entry.get("category_id"), names)
-        ],
-        "Every category_id must be the id of a category: add the categories or correct the "
-        "annotations.",
-    )
     boxes = Counter(entry["category_id"] for entry in annotations)
     findings.refuse(
         "class names shared by several categories with boxes",
@@ -275,9 +239,9 @@ def _match_categories(
         chosen.setdefault(names[category_id], category_id)
     if classes is None:
         parents = [
-            category.get("supercategory")
-            for category in categories
-            if category.get("supercategory") != category["name"]
+            entry.get("supercategory")
+            for entry in categories
+            if entry.get("supercategory") != entry["name"]
         ]
         classes = [
             names[category_id]
@@ -295,12 +259,10 @@ def _match_categories(
         "add them to the train subset.",
     )
     category_ids = {chosen[name]: k for k, name in enumerate(classes, start=1) if name in chosen}
-    findings.note(
+    findings.remark(
         "categories without boxes, dropped (a supercategory, or not a class of the train subset)",
-        [
-            f"{names[category_id]!r} (id {category_id})"
-            for category_id in sorted(set(names) - set(category_ids))
-        ],
+        [f"{names[unused]!r} (id {unused})" for unused in sorted(set(names) - set(category_ids))],
+        logging.INFO,
     )
     return list(classes), category_ids
 
@@ -317,11 +279,13 @@ def _decode_images(
         [name for name in file_names.values() if not (image_root / name).is_file()],
         remedy,
     )
-    with ThreadPoolExecutor() as pool:
-        decoding = pool.map(partial(decode, image_root), file_names.values())
-        label, total = f"Checking {findings.annotation_file}", len(file_names)
-        interval = 0.1 if sys.stderr.isatty() else 10  # seconds; keeps log files short
-        images = list(tqdm(decoding, label, total, unit="image", mininterval=interval))
+    images = thread_map(
+        partial(decode, image_root),
+        file_names.values(),
+        desc=f"Checking {findings.annotation_file}",
+        unit="image",
+        mininterval=2,
+    )
     findings.refuse(
         f"images in {image_root} that cannot be decoded",
         [image for image in images if isinstance(image, str)],
@@ -332,7 +296,7 @@ def _decode_images(
 
 
 def _find_turned(
-    findings: _Findings, entries: Sequence[Mapping[str, Any]], images: Mapping[int, DecodedImage]
+    findings: _Findings, entries: _Entries, images: Mapping[int, DecodedImage]
 ) -> set[int]:
     """Compare declared with decoded sizes; return the ids of images whose boxes must be turned."""
     turned: set[int] = set()
@@ -358,13 +322,16 @@ def _find_turned(
         "Their boxes would be misplaced: export annotations and images together. If the boxes fit "
         "these images, remove width and height from the entries.",
     )
-    findings.note("images without declared width and height, read from the files", undeclared)
-    findings.note(
+    findings.remark(
+        "images without declared width and height, read from the files", undeclared, logging.INFO
+    )
+    findings.remark(
         "images with an EXIF orientation that their declared size cannot confirm; their boxes are "
         "assumed to fit the upright image",
         unsure,
+        logging.INFO,
     )
-    findings.warn(
+    findings.remark(
         "images declared with their size before EXIF orientation, boxes turned upright",
         [images[image_id].file_name for image_id in turned],
     )
@@ -373,7 +340,7 @@ def _find_turned(
 
 def _clean_annotations(
     findings: _Findings,
-    entries: Sequence[Mapping[str, Any]],
+    entries: _Entries,
     category_ids: Mapping[int, int],
     images: Mapping[int, DecodedImage],
     turned: set[int],
@@ -415,19 +382,19 @@ def _clean_annotations(
                 "iscrowd": iscrowd,
             }
         )
-    findings.warn("boxes without area, dropped", flat)
-    findings.warn("boxes completely outside their image, dropped", outside)
-    findings.warn("boxes less than one pixel wide or high, dropped", small)
-    findings.warn(
+    findings.remark("boxes without area, dropped", flat)
+    findings.remark("boxes completely outside their image, dropped", outside)
+    findings.remark("boxes less than one pixel wide or high, dropped", small)
+    findings.remark(
         "boxes partly outside their image, clipped (if there are many, check that bbox is "
         "[x, y, width, height] in pixels)",
         clipped,
     )
-    findings.warn(
+    findings.remark(
         "annotation ids used more than once, renumbered",
         _repeated(entry["id"] for entry in entries if isinstance(entry.get("id"), int | str)),
     )
-    findings.note("crowd annotations, ignored in training and evaluation", crowds)
+    findings.remark("crowd annotations, ignored in training and evaluation", crowds, logging.INFO)
     return annotations
 
 
@@ -435,18 +402,19 @@ def _check_content(
     findings: _Findings,
     names: Sequence[str],
     images: Mapping[int, DecodedImage],
-    annotations: Sequence[Mapping[str, Any]],
+    annotations: _Entries,
 ) -> None:
     """Refuse a subset without boxes; remark on images and classes without boxes."""
     boxes = [entry for entry in annotations if not entry["iscrowd"]]
     findings.refuse_if_empty(boxes, "boxes other than crowds")
     with_boxes = {entry["image_id"] for entry in annotations}
-    findings.note(
+    findings.remark(
         "images without boxes, kept as background",
         [image.file_name for image_id, image in images.items() if image_id not in with_boxes],
+        logging.INFO,
     )
     used = {entry["category_id"] for entry in boxes}
-    findings.warn(
+    findings.remark(
         "classes without boxes in this subset, kept",
         [repr(name) for k, name in enumerate(names, start=1) if k not in used],
     )

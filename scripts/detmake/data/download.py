@@ -3,15 +3,14 @@
 import hashlib
 import itertools
 import logging
-import os
 import re
-import sys
 import time
 from pathlib import Path
 
 import requests
 from tqdm import tqdm
 
+from detmake.artifacts import staged
 from detmake.errors import InputError
 
 ATTEMPTS = 4
@@ -39,12 +38,10 @@ def download(url: str, target: Path, remedy: str) -> None:
     Raises:
         InputError: the download failed; an existing `target` is unchanged.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.part")
-    try:
+    with staged(target.parent) as scratch:
         for attempt in itertools.count(1):
             try:
-                _fetch(url, part, label=target.name)
+                _fetch(url, scratch / target.name)
                 break
             except requests.RequestException as error:
                 if attempt == ATTEMPTS or not _is_transient(error):
@@ -55,9 +52,6 @@ def download(url: str, target: Path, remedy: str) -> None:
                 message = "%s: attempt %d of %d failed (%s); retrying in %g s"
                 log.warning(message, url, attempt, ATTEMPTS, error, wait)
                 time.sleep(wait)
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def verify_digest(path: Path) -> None:
@@ -88,26 +82,17 @@ def verify_digest(path: Path) -> None:
         )
 
 
-def _fetch(url: str, target: Path, label: str) -> None:
+def _fetch(url: str, target: Path) -> None:
     """Write the response to one GET of `url` to `target`; raises errors of requests."""
-    # Without content encoding, the declared length is the file's.
-    headers = {"Accept-Encoding": "identity"}
+    headers = {"Accept-Encoding": "identity"}  # so that the declared length is the file's
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
         response.raise_for_status()
         length = response.headers.get("Content-Length", "")
-        with (
-            target.open("wb") as file,
-            tqdm(
-                desc=label,
-                total=int(length) if length.isdecimal() else None,
-                unit="B",
-                unit_scale=True,
-                mininterval=0.1 if sys.stderr.isatty() else 10,
-            ) as progress,
-        ):
+        total = int(length) if length.isdecimal() else None
+        progress = tqdm(desc=target.name, total=total, unit="B", unit_scale=True, mininterval=2)
+        with target.open("wb") as file, progress:
             for block in response.iter_content(1 << 16):
-                file.write(block)
-                progress.update(len(block))
+                progress.update(file.write(block))
 
 
 def _is_transient(error: Exception) -> bool:

@@ -5,12 +5,11 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
+from tqdm.contrib.concurrent import thread_map
 
 from detmake.artifacts import write_text
 from detmake.errors import InputError
@@ -30,11 +29,11 @@ def folder_digest(folder: Path, cache: Path | None = None) -> str | None:
 
     Args:
         folder: image folder.
-        cache: folder with one file per image folder. The file stores the folder's digest and the
-            SHA-256 of each image by name, size and times of change. If nothing changed, only its
-            first line is read; otherwise only changed images are hashed. Processes may share it
-            (if two write at once, one's new entries are lost), and it may be deleted at any time.
-            If it is None, damaged or not writable, all images are read again.
+        cache: folder with one file per image folder: the folder's digest, and the SHA-256 of each
+            image by name, size and times of change. If nothing changed, only the first line is
+            read; otherwise only changed images are hashed. Processes may share it (if two write at
+            once, one's new entries are lost), and it may be deleted at any time. If it is None,
+            damaged or not writable, all images are read again.
 
     Returns:
         Hexadecimal SHA-256, or None if the folder does not exist.
@@ -52,7 +51,11 @@ def folder_digest(folder: Path, cache: Path | None = None) -> str | None:
         if digest:
             return digest
         changed = [name for name, key in keys.items() if not isinstance(known.get(key), str)]
-        hashed = dict(zip(changed, _hash_images(folder, changed), strict=True))
+        paths = [os.path.join(folder, name) for name in changed]
+        digests = thread_map(
+            _hash_file, paths, desc=f"Hashing {folder}", unit="image", delay=2, mininterval=2
+        )
+        hashed = dict(zip(changed, digests, strict=True))
     except OSError as error:
         raise InputError(
             f"{error.filename}: cannot be read ({error.strerror}). Every image in "
@@ -77,15 +80,9 @@ def record_generated(folder: Path) -> None:
 
 
 def changed_images(folder: Path, cache: Path) -> str | None:
-    """Return a rule parameter that changes when the images in a folder change.
+    """Return `folder_digest`, or None if the images are still as a rule wrote them.
 
-    Args:
-        folder: image folder.
-        cache: as for `folder_digest`.
-
-    Returns:
-        The folder's digest, or None if the folder does not exist yet or its images are still as a
-        rule wrote them. So the parameter is the same before and after that rule runs.
+    So, as a rule's parameter, it is the same before and after that rule runs.
     """
     digest = folder_digest(folder, cache)
     generated = folder / GENERATED_DIGESTS
@@ -131,17 +128,6 @@ def _scan_images(
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(os.fsencode(text)).hexdigest()
-
-
-def _hash_images(folder: Path, names: Sequence[str]) -> list[str]:
-    if not names:
-        return []
-    with ThreadPoolExecutor() as pool:
-        digests = pool.map(lambda name: _hash_file(os.path.join(folder, name)), names)
-        progress = tqdm(
-            digests, f"Hashing {folder}", len(names), unit="image", delay=2, mininterval=2
-        )
-        return list(progress)
 
 
 def _hash_file(path: str) -> str:

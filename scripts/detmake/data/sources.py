@@ -30,16 +30,10 @@ def locate(data: str | Path | Mapping[str, Any]) -> dict[str, tuple[Path, Path]]
             there is no test subset. A folder that a rule has yet to write has all three subsets.
 
     Raises:
-        InputError: a key is missing or unknown, a value is not a path, or the `data.yaml` cannot be
-            read.
+        InputError: a key is missing or unknown, a value is no path, or a data.yaml cannot be read.
     """
     if isinstance(data, Mapping):
         return _locate_subsets(data, Path(), "The key `data`")
-    if not isinstance(data, str | Path):
-        raise InputError(
-            f"The key `data` is {data!r}; expected a mapping of train, val and test, or the path "
-            "of a data.yaml or of a dataset folder."
-        )
     path = Path(data)
     if path.suffix in (".yaml", ".yml") or path.is_file():
         return _locate_subsets(_read_data_yaml(path), path.parent, str(path))
@@ -68,21 +62,17 @@ def _locate_subsets(data: Any, base: Path, source: str) -> dict[str, tuple[Path,
             raise InputError(f"{source}: {name} is missing the key {key!r}.\n{expected}")
 
     keys(data, "its content", {"train", "val"}, {"test"})
-    subsets = {}
+    located = {}
     for subset in ("train", "val", "test"):
-        if subset not in data:
-            subsets[subset] = subsets["val"]
-            continue
-        keys(data[subset], subset, {"ann-files"}, {"data-roots"})
-        for key, value in data[subset].items():
+        given = data.get(subset, data["val"])
+        keys(given, subset, {"ann-files"}, {"data-roots"})
+        for key, value in given.items():
             if not isinstance(value, str | Path) or not str(value):
                 raise InputError(f"{source}: {key} of {subset} is {value!r}.\n{expected}")
-        annotation_file = base / data[subset]["ann-files"]
-        image_root = annotation_file.parent
-        if "data-roots" in data[subset]:
-            image_root = base / data[subset]["data-roots"]
-        subsets[subset] = (annotation_file, image_root)
-    return subsets
+        file = base / given["ann-files"]
+        root = base / given["data-roots"] if "data-roots" in given else file.parent
+        located[subset] = (file, root)
+    return located
 
 
 def _read_data_yaml(path: Path) -> Any:

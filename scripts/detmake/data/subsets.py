@@ -41,9 +41,6 @@ def box_sizes(coco: Mapping[str, Any], input_size: Sequence[int]) -> np.ndarray:
         (N, 2) float, pixels of the resized images.
     """
     images = {image["id"]: (image["width"], image["height"]) for image in coco["images"]}
-    return np.array(
-        [
-            np.divide(annotation["bbox"][2:], images[annotation["image_id"]])
-            for annotation in coco["annotations"]
-        ]
-    ) * np.array(input_size)
+    entries = coco["annotations"]
+    relative = [np.divide(entry["bbox"][2:], images[entry["image_id"]]) for entry in entries]
+    return np.array(relative) * np.array(input_size)

@@ -35,7 +35,6 @@ def coco_from_voc(
     Raises:
         InputError: a document is not a VOC annotation, or has a class that is not in `classes`.
     """
-    category_ids = {name: number for number, name in enumerate(classes, start=1)}
     images: list[dict[str, Any]] = []
     boxes: list[dict[str, Any]] = []
     dropped: list[str] = []
@@ -43,7 +42,7 @@ def coco_from_voc(
         height, width, objects = _parse(file_name, document)
         images.append({"id": image_id, "file_name": file_name, "height": height, "width": width})
         for name, (xmin, ymin, xmax, ymax) in objects:
-            if name not in category_ids:
+            if name not in classes:
                 raise InputError(
                     f"{file_name}: found the class {name!r} in its annotation; "
                     f"expected one of: {', '.join(classes)}."
@@ -55,7 +54,7 @@ def coco_from_voc(
                 {
                     "id": len(boxes),
                     "image_id": image_id,
-                    "category_id": category_ids[name],
+                    "category_id": classes.index(name) + 1,
                     "bbox": [xmin, ymin, xmax - xmin, ymax - ymin],
                     "area": (xmax - xmin) * (ymax - ymin),
                     "segmentation": [],
@@ -63,21 +62,14 @@ def coco_from_voc(
                 }
             )
     if dropped:
-        log.warning(
-            "%d of %d boxes have no area and were dropped; first: %s",
-            len(dropped),
-            len(dropped) + len(boxes),
-            dropped[0],
-        )
+        count = f"{len(dropped)} of {len(dropped) + len(boxes)}"
+        log.warning("%s boxes have no area and were dropped; first: %s", count, dropped[0])
     return {
         "info": {},
         "licenses": [],
         "categories": [
-            {"id": 0, "name": supercategory, "supercategory": "none"},
-            *(
-                {"id": number, "name": name, "supercategory": supercategory}
-                for name, number in category_ids.items()
-            ),
+            {"id": k, "name": name, "supercategory": supercategory if k else "none"}
+            for k, name in enumerate([supercategory, *classes])
         ],
         "images": images,
         "annotations": boxes,
