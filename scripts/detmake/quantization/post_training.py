@@ -90,23 +90,19 @@ def quantize_folder(
     quantized = quantize(model, images, parameters.preset)
     measured = f_measure(quantized, val_coco)
     log.info("After quantization: %s", budget.report(measured))
-    result = {"method": "post-training quantization", "reverted_layers": 0}
+    method, returned = "post-training quantization", []
     if not budget.allows(measured):
         log.warning("Budget exceeded: returning layers to floating point, the worst first")
         in_int8 = _quantized_layers(quantized)
         quantized = _quantize_with_accuracy_control(model, images, val_coco, parameters)
         measured = f_measure(quantized, val_coco)
         log.info("After accuracy control: %s", budget.report(measured))
-        back = sorted(in_int8 - _quantized_layers(quantized))
-        log.info("Returned %d layers to floating point: %s", len(back), ", ".join(back))
-        result = {"method": "post-training quantization with accuracy control"}
-        result["reverted_layers"] = len(back)
+        returned = sorted(in_int8 - _quantized_layers(quantized))
+        log.info("Returned %d layers to floating point: %s", len(returned), ", ".join(returned))
+        method += " with accuracy control"
     budget.enforce(measured, parameters.on_degradation, "pot_parameters")
-    write_model_folder(
-        quantized,
-        folder,
-        {**description, "quantization": {**result, **budget.describe(measured)}},
-    )
+    result = {"method": method, "reverted_layers": len(returned), **budget.describe(measured)}
+    write_model_folder(quantized, folder, {**description, "quantization": result})
 
 
 def f_measure(
@@ -120,13 +116,9 @@ def f_measure(
 
 
 def _quantize_with_accuracy_control(
-    model: ov.Model,
-    images: Sequence[Path],
-    val_coco: Mapping[str, Any],
-    parameters: Parameters,
+    model: ov.Model, images: Sequence[Path], val_coco: Mapping[str, Any], parameters: Parameters
 ) -> ov.Model:
     """Quantize all layers except those that have to stay in floating point for the budget."""
-    positions = range(len(val_coco["images"]))
     progress = tqdm(desc="accuracy control", unit="model", mininterval=2)
 
     def validate(compiled: ov.CompiledModel, chosen: Iterable[int]) -> float:
@@ -142,7 +134,7 @@ def _quantize_with_accuracy_control(
         return nncf.quantize_with_accuracy_control(
             model,
             calibration_dataset=nncf.Dataset(images, _tensor),
-            validation_dataset=nncf.Dataset(positions),
+            validation_dataset=nncf.Dataset(range(len(val_coco["images"]))),
             validation_fn=validate,
             max_drop=parameters.maximal_accuracy_degradation / 100,
             drop_type=nncf.DropType.ABSOLUTE,
