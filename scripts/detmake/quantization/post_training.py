@@ -21,9 +21,6 @@ from detmake.runtime.model_folder import write_model_folder
 
 log = logging.getLogger("detmake")
 
-# Quantize the network's core only: preprocessing, decoding and NMS stay in floating point.
-_IGNORED = nncf.IgnoredScope(patterns=[".*decoder.*"], validate=False)
-
 nncf.set_log_level(logging.WARNING)  # do not list every node that stays in floating point
 
 
@@ -53,13 +50,7 @@ def quantize(model: ov.Model, images: Sequence[Path], preset: str) -> ov.Model:
         images: calibration images; all of them are used.
         preset: as in `Parameters`.
     """
-    return nncf.quantize(
-        model,
-        nncf.Dataset(images, _tensor),
-        preset=nncf.QuantizationPreset(preset),
-        subset_size=len(images),
-        ignored_scope=_IGNORED,
-    )
+    return nncf.quantize(model, **_options(images, preset))
 
 
 def quantize_folder(
@@ -127,25 +118,28 @@ def _quantize_with_accuracy_control(
         entries = [val_coco["images"][position] for position in chosen]
         ids = {image["id"] for image in entries}
         annotations = [a for a in val_coco["annotations"] if a["image_id"] in ids]
-        chosen_coco = {**val_coco, "images": entries, "annotations": annotations}
-        return f_measure(compiled, chosen_coco, progress=None)
+        part = {**val_coco, "images": entries, "annotations": annotations}
+        return f_measure(compiled, part, progress=None)
 
     with progress:
         return nncf.quantize_with_accuracy_control(
             model,
-            calibration_dataset=nncf.Dataset(images, _tensor),
             validation_dataset=nncf.Dataset(range(len(val_coco["images"]))),
             validation_fn=validate,
             max_drop=parameters.maximal_accuracy_degradation / 100,
             drop_type=nncf.DropType.ABSOLUTE,
-            preset=nncf.QuantizationPreset(parameters.preset),
-            subset_size=len(images),
-            ignored_scope=_IGNORED,
+            **_options(images, parameters.preset),
         )
 
 
-def _tensor(path: Path) -> np.ndarray:
-    return read_image(path)[np.newaxis]
+def _options(images: Sequence[Path], preset: str) -> dict[str, Any]:
+    return {
+        "calibration_dataset": nncf.Dataset(images, lambda path: read_image(path)[np.newaxis]),
+        "preset": nncf.QuantizationPreset(preset),
+        "subset_size": len(images),
+        # Quantize the network's core only: preprocessing, decoding and NMS stay in floating point.
+        "ignored_scope": nncf.IgnoredScope(patterns=[".*decoder.*"], validate=False),
+    }
 
 
 def _quantized_layers(model: ov.Model) -> set[str]:

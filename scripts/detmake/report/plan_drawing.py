@@ -1,6 +1,7 @@
 """Draw a plan as a self-contained SVG."""
 
 from collections.abc import Sequence
+from itertools import chain
 from xml.etree import ElementTree
 
 from detmake.build.plan import Job, abridged, printable, shortened, summary
@@ -55,12 +56,10 @@ def svg(jobs: Sequence[Job], title: str) -> str:
             `data-to` of a path are the indices of the needed job and of the job that needs it.
     """
     layout = layered_layout({index: job.needs for index, job in enumerate(jobs)})
-    columns = [column for route in layout.routes.values() for column, _ in route]
-    columns += [column for column, _ in layout.places.values()]
-    layers = [layer for _, layer in layout.places.values()]
-    width = max(columns, default=0) * (_WIDTH + _GAP_ACROSS) + _WIDTH + 2 * _MARGIN
-    width = max(width, 2 * _MARGIN + 640)  # room for the legend
-    height = _HEADING + max(layers, default=0) * (_HEIGHT + _GAP_DOWN) + _HEIGHT + 2 * _MARGIN
+    points = [(0, 0), *layout.places.values(), *chain.from_iterable(layout.routes.values())]
+    right, bottom = map(max, zip(*map(_corner, points), strict=True))
+    width = max(right + _WIDTH + _MARGIN, 2 * _MARGIN + 640)  # room for the legend
+    height = bottom + _HEIGHT + _MARGIN
     size = {"width": f"{width:.0f}", "height": f"{height:.0f}"}
     box = f"0 0 {width:.0f} {height:.0f}"
     root = ElementTree.Element(
