@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,6 +23,15 @@ class Detections:
     boxes: np.ndarray
     scores: np.ndarray
     labels: np.ndarray
+
+    def coco_results(self, image_id: int) -> list[dict[str, Any]]:
+        """Return COCO's results format: boxes are xywh; class k has category id k + 1."""
+        corners, sizes = self.boxes[:, :2], self.boxes[:, 2:] - self.boxes[:, :2]
+        columns = (np.hstack([corners, sizes]), self.scores, self.labels)
+        return [
+            {"image_id": image_id, "category_id": label + 1, "bbox": box, "score": score}
+            for box, score, label in zip(*(column.tolist() for column in columns), strict=True)
+        ]
 
 
 class Detector(Protocol):

@@ -45,11 +45,7 @@ class Counts:
 
     def as_dict(self) -> dict[str, float]:
         """Return the three metrics under their names in `performance.json`."""
-        return {
-            "f-measure": self.f_measure,
-            "precision": self.precision,
-            "recall": self.recall,
-        }
+        return {"f-measure": self.f_measure, "precision": self.precision, "recall": self.recall}
 
 
 class Evaluation:
@@ -71,8 +67,8 @@ class Evaluation:
             # pycocotools adds keys to the annotations.
             truth.dataset = {**coco, "annotations": [dict(entry) for entry in coco["annotations"]]}
             truth.createIndex()
-            results = _as_coco_results(detections)
-            found = truth.loadRes(results) if len(results) else COCO()
+            results = [row for key, one in detections.items() for row in one.coco_results(key)]
+            found = truth.loadRes(results) if results else COCO()
             self._coco_eval = COCOeval(truth, found, iouType="bbox")
             self._coco_eval.params.maxDets = [1, 10, MAX_DETECTIONS]
             self._coco_eval.evaluate()
@@ -162,20 +158,3 @@ class Evaluation:
         table.columns = ["gts", "dets", "recall", "ap"]
         table.loc["mAP"] = ["", "", "", self.average_precision(0.5)]
         return table.to_markdown(tablefmt="outline", floatfmt=".3f")
-
-
-def _as_coco_results(detections: Mapping[int, Detections]) -> np.ndarray:
-    """Return (N, 7): image id, xywh in pixels, score, category id, as `loadRes` takes it."""
-    rows = [
-        np.column_stack(
-            [
-                np.full(len(found.scores), image_id),
-                found.boxes[:, :2],
-                found.boxes[:, 2:] - found.boxes[:, :2],
-                found.scores,
-                np.asarray(found.labels) + 1,
-            ]
-        )
-        for image_id, found in detections.items()
-    ]
-    return np.concatenate([np.empty((0, 7)), *rows])

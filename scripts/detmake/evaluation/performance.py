@@ -15,16 +15,13 @@ log = logging.getLogger("detmake")
 def evaluate(
     detector: Detector, coco: Mapping[str, Any], postprocessing: Mapping[str, Any], progress: str
 ) -> dict[str, Any]:
-    """Measure a detector on a subset.
+    """Return `figures` and `images_per_second` of a detector, called with one image at a time.
 
     Args:
-        detector: the detector; it is called with one image at a time.
+        detector: the detector.
         coco: a prepared subset (`detmake.data.checking`).
         postprocessing: as for `figures`.
         progress: label of the progress bar.
-
-    Returns:
-        The content of `performance.json` (`figures`), with `images_per_second`.
     """
     started = time.perf_counter()
     evaluation = evaluate_subset(detector, coco, progress)

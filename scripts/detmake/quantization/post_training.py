@@ -21,9 +21,6 @@ from detmake.runtime.model_folder import write_model_folder
 
 log = logging.getLogger("detmake")
 
-# Quantize the network's core only: preprocessing, decoding and NMS stay in floating point.
-_IGNORED = nncf.IgnoredScope(patterns=[".*decoder.*"], validate=False)
-
 nncf.set_log_level(logging.WARNING)  # do not list every node that stays in floating point
 
 
@@ -53,13 +50,7 @@ def quantize(model: ov.Model, images: Sequence[Path], preset: str) -> ov.Model:
         images: calibration images; all of them are used.
         preset: as in `Parameters`.
     """
-    return nncf.quantize(
-        model,
-        nncf.Dataset(images, _tensor),
-        preset=nncf.QuantizationPreset(preset),
-        subset_size=len(images),
-        ignored_scope=_IGNORED,
-    )
+    return nncf.quantize(model, **_options(images, preset))
 
 
 def quantize_folder(
@@ -90,23 +81,19 @@ def quantize_folder(
     quantized = quantize(model, images, parameters.preset)
     measured = f_measure(quantized, val_coco)
     log.info("After quantization: %s", budget.report(measured))
-    result = {"method": "post-training quantization", "reverted_layers": 0}
+    method, returned = "post-training quantization", []
     if not budget.allows(measured):
         log.warning("Budget exceeded: returning layers to floating point, the worst first")
         in_int8 = _quantized_layers(quantized)
         quantized = _quantize_with_accuracy_control(model, images, val_coco, parameters)
         measured = f_measure(quantized, val_coco)
         log.info("After accuracy control: %s", budget.report(measured))
-        back = sorted(in_int8 - _quantized_layers(quantized))
-        log.info("Returned %d layers to floating point: %s", len(back), ", ".join(back))
-        result = {"method": "post-training quantization with accuracy control"}
-        result["reverted_layers"] = len(back)
+        returned = sorted(in_int8 - _quantized_layers(quantized))
+        log.info("Returned %d layers to floating point: %s", len(returned), ", ".join(returned))
+        method += " with accuracy control"
     budget.enforce(measured, parameters.on_degradation, "pot_parameters")
-    write_model_folder(
-        quantized,
-        folder,
-        {**description, "quantization": {**result, **budget.describe(measured)}},
-    )
+    result = {"method": method, "reverted_layers": len(returned), **budget.describe(measured)}
+    write_model_folder(quantized, folder, {**description, "quantization": result})
 
 
 def f_measure(
@@ -120,13 +107,9 @@ def f_measure(
 
 
 def _quantize_with_accuracy_control(
-    model: ov.Model,
-    images: Sequence[Path],
-    val_coco: Mapping[str, Any],
-    parameters: Parameters,
+    model: ov.Model, images: Sequence[Path], val_coco: Mapping[str, Any], parameters: Parameters
 ) -> ov.Model:
     """Quantize all layers except those that have to stay in floating point for the budget."""
-    positions = range(len(val_coco["images"]))
     progress = tqdm(desc="accuracy control", unit="model", mininterval=2)
 
     def validate(compiled: ov.CompiledModel, chosen: Iterable[int]) -> float:
@@ -135,25 +118,28 @@ def _quantize_with_accuracy_control(
         entries = [val_coco["images"][position] for position in chosen]
         ids = {image["id"] for image in entries}
         annotations = [a for a in val_coco["annotations"] if a["image_id"] in ids]
-        chosen_coco = {**val_coco, "images": entries, "annotations": annotations}
-        return f_measure(compiled, chosen_coco, progress=None)
+        part = {**val_coco, "images": entries, "annotations": annotations}
+        return f_measure(compiled, part, progress=None)
 
     with progress:
         return nncf.quantize_with_accuracy_control(
             model,
-            calibration_dataset=nncf.Dataset(images, _tensor),
-            validation_dataset=nncf.Dataset(positions),
+            validation_dataset=nncf.Dataset(range(len(val_coco["images"]))),
             validation_fn=validate,
             max_drop=parameters.maximal_accuracy_degradation / 100,
             drop_type=nncf.DropType.ABSOLUTE,
-            preset=nncf.QuantizationPreset(parameters.preset),
-            subset_size=len(images),
-            ignored_scope=_IGNORED,
+            **_options(images, parameters.preset),
         )
 
 
-def _tensor(path: Path) -> np.ndarray:
-    return read_image(path)[np.newaxis]
+def _options(images: Sequence[Path], preset: str) -> dict[str, Any]:
+    return {
+        "calibration_dataset": nncf.Dataset(images, lambda path: read_image(path)[np.newaxis]),
+        "preset": nncf.QuantizationPreset(preset),
+        "subset_size": len(images),
+        # Quantize the network's core only: preprocessing, decoding and NMS stay in floating point.
+        "ignored_scope": nncf.IgnoredScope(patterns=[".*decoder.*"], validate=False),
+    }
 
 
 def _quantized_layers(model: ov.Model) -> set[str]:

@@ -46,18 +46,11 @@ def table(models: Sequence[Mapping[str, Any]], speed: pd.DataFrame) -> pd.DataFr
     rows = []
     for model in models:
         performance = json.loads(Path(model["performance"]).read_text(encoding="utf-8"))
-        size = {"size_mb": size_mb(Path(model["path"]))}
-        figures = {**performance, **size, **speed.loc[model["path"]]}
-        rows.append(
-            {
-                **{key: model[key] for key in ("run", "template", "model")},
-                **{key: figures[key] for key in _COMPARISON},
-                "subset": performance["annotations"],
-            }
-        )
-    frame = pd.DataFrame(rows)
-    frame.insert(frame.columns.get_loc("size_mb"), "subset", frame.pop("subset"))
-    return frame
+        measured = {"subset": performance["annotations"], "size_mb": size_mb(Path(model["path"]))}
+        rows.append({**model, **performance, **measured, **speed.loc[model["path"]]})
+    accuracy = ["f-measure", "mAP", "mAP50", "subset"]
+    costs = ["size_mb", "latency_ms", "images_per_second"]
+    return pd.DataFrame(rows)[["run", "template", "model", *accuracy, *costs]]
 
 
 def size_mb(path: Path) -> float:
@@ -67,12 +60,12 @@ def size_mb(path: Path) -> float:
 
 
 def write(table: pd.DataFrame, csv: Path, markdown: Path, conditions: str) -> None:
-    """Write a comparison (`table`) as CSV and as Markdown.
+    """Write a comparison (`table`) as CSV, with all columns, and as Markdown for readers.
 
     Args:
         table: the comparison.
-        csv: receives all columns under their names.
-        markdown: receives the table for readers, with a note on how it was measured.
+        csv: the CSV file.
+        markdown: the Markdown file, which ends with a note on how the models were measured.
         conditions: images, CPU and threads of the speed measurement, for the note.
     """
     names = ["run", "template", "model"]
@@ -93,10 +86,8 @@ def write_benchmark(table: pd.DataFrame, csv: Path, markdown: Path, conditions: 
     Args:
         table: what `detmake.evaluation.speed.measure` returns, joined with what
             `detmake.evaluation.benchmark_app.measure` returns.
-        csv: receives all columns under their names, and `share`, the throughput as a share of
-            benchmark_app's.
-        markdown: receives the table for readers, with a note on how it was measured.
-        conditions: CPU, threads and images, for the note.
+        csv: receives all columns, and `share`, the throughput as a share of benchmark_app's.
+        markdown, conditions: as for `write`.
 
     Returns:
         The table for readers.

@@ -3,13 +3,11 @@
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import TypeVar
+from itertools import chain, combinations, pairwise
+from statistics import fmean
 
 import numpy as np
 from sklearn.isotonic import isotonic_regression
-
-Node = TypeVar("Node", bound=Hashable)
 
 #: Number of sweeps over the layers, alternately down and up.
 _SWEEPS = 12
@@ -32,7 +30,7 @@ class Layout:
     routes: dict[tuple[Hashable, Hashable], list[tuple[float, int]]]
 
 
-def layered_layout(needs: Mapping[Node, Sequence[Node]]) -> Layout:
+def layered_layout(needs: Mapping[Hashable, Sequence[Hashable]]) -> Layout:
     """Lay out a graph so that every edge goes down and few of them cross.
 
     The method is Sugiyama's: layers by the longest path, an order within them by barycenters, and
@@ -44,35 +42,26 @@ def layered_layout(needs: Mapping[Node, Sequence[Node]]) -> Layout:
     layer = _layers(needs)
     layers: list[list[Hashable]] = [[] for _ in range(max(layer.values(), default=-1) + 1)]
     above: dict[Hashable, list[Hashable]] = defaultdict(list)
-    passed: dict[tuple[Node, Node], list[Hashable]] = {}
+    below: dict[Hashable, list[Hashable]] = defaultdict(list)
+    passages: dict[tuple[Hashable, Hashable], list[_Passage]] = {}
     for node, place in layer.items():
         layers[place].append(node)
     for node, sources in needs.items():
         for source in sources:
-            passed[source, node] = [
-                _Passage(source, between) for between in range(layer[source] + 1, layer[node])
-            ]
-            chain = [source, *passed[source, node], node]
-            for upper, lower in pairwise(chain):
+            between = range(layer[source] + 1, layer[node])
+            passages[source, node] = [_Passage(source, place) for place in between]
+            for upper, lower in pairwise([source, *passages[source, node], node]):
                 if upper not in above[lower]:
                     above[lower].append(upper)
-    for passage in dict.fromkeys(passage for line in passed.values() for passage in line):
+                    below[upper].append(lower)
+    for passage in dict.fromkeys(chain.from_iterable(passages.values())):
         layers[passage.layer].append(passage)
-    below: dict[Hashable, list[Hashable]] = defaultdict(list)
-    for lower, uppers in above.items():
-        for upper in uppers:
-            below[upper].append(lower)
-
     layers = _ordered(layers, above, below)
     column = _columns(layers, above, below)
     places = {node: (column[node], layer[node]) for node in needs}
     routes = {
-        (source, node): [
-            places[source],
-            *((column[passage], passage.layer) for passage in line),
-            places[node],
-        ]
-        for (source, node), line in passed.items()
+        (source, node): [places[source], *((column[p], p.layer) for p in passed), places[node]]
+        for (source, node), passed in passages.items()
     }
     return Layout(places, routes)
 
@@ -85,11 +74,11 @@ class _Passage:
     layer: int
 
 
-def _layers(needs: Mapping[Node, Sequence[Node]]) -> dict[Node, int]:
+def _layers(needs: Mapping[Hashable, Sequence[Hashable]]) -> dict[Hashable, int]:
     """Put each node below its needs; put one without needs just above its first user."""
-    layer: dict[Node, int] = {}
+    layer: dict[Hashable, int] = {}
 
-    def descend(node: Node) -> int:
+    def descend(node: Hashable) -> int:
         if node not in layer:
             layer[node] = max((descend(source) + 1 for source in needs[node]), default=0)
         return layer[node]
@@ -109,18 +98,14 @@ def _ordered(layers: list[list], above: Mapping, below: Mapping) -> list[list]:
     for sweep in range(_SWEEPS):
         down = sweep % 2 == 0
         layers = [list(nodes) for nodes in layers]
-        sequence = range(1, len(layers)) if down else range(len(layers) - 2, -1, -1)
-        for index in sequence:
-            fixed = layers[index - 1 if down else index + 1]
+        neighbours = above if down else below
+        for fixed, free in pairwise(layers if down else layers[::-1]):
             position = {node: place for place, node in enumerate(fixed)}
-            neighbours = above if down else below
-            own = {node: place for place, node in enumerate(layers[index])}
-
-            def barycenter(node, own=own, neighbours=neighbours, position=position):
-                places = [position[other] for other in neighbours.get(node, ())]
-                return sum(places) / len(places) if places else own[node]
-
-            layers[index].sort(key=barycenter)
+            barycenter = {
+                node: fmean([position[other] for other in neighbours.get(node, ())] or [place])
+                for place, node in enumerate(free)
+            }
+            free.sort(key=barycenter.get)
         crossings = _crossings(layers, below)
         if crossings < fewest:
             best, fewest = layers, crossings
@@ -131,14 +116,8 @@ def _crossings(layers: Sequence[Sequence], below: Mapping) -> int:
     count = 0
     for upper, lower in pairwise(layers):
         position = {node: place for place, node in enumerate(lower)}
-        ends = [
-            (start, position[end])
-            for start, node in enumerate(upper)
-            for end in below.get(node, ())
-        ]
-        count += sum(
-            (a - c) * (b - d) < 0 for index, (a, b) in enumerate(ends) for c, d in ends[index + 1 :]
-        )
+        ends = [(a, position[end]) for a, node in enumerate(upper) for end in below.get(node, ())]
+        count += sum((a - c) * (b - d) < 0 for (a, b), (c, d) in combinations(ends, 2))
     return count
 
 
@@ -150,16 +129,15 @@ def _columns(layers: Sequence[Sequence], above: Mapping, below: Mapping) -> dict
         width = [_LINE if isinstance(node, _Passage) else 1.0 for node in nodes]
         offsets.append(np.cumsum([0.0, *((a + b) / 2 for a, b in pairwise(width))]))
         column |= dict(zip(nodes, offsets[-1] - offsets[-1][-1] / 2, strict=True))
+    steps = list(zip(layers, offsets, strict=True))
     for sweep in range(_SWEEPS):
         down = sweep % 2 == 0
-        for index in range(len(layers))[:: 1 if down else -1]:
-            nodes = layers[index]
-            wanted = []
-            for node in nodes:
-                near = (above if down else below).get(node) or (below if down else above).get(node)
-                wanted.append(np.mean([column[other] for other in near]) if near else column[node])
+        first, second = (above, below) if down else (below, above)
+        for nodes, offset in steps if down else steps[::-1]:
+            near = [first.get(node) or second.get(node) or [node] for node in nodes]
+            wanted = [np.mean([column[other] for other in others]) for others in near]
             # Least squares under minimum distances: the nearest positions that keep the order.
-            placed = isotonic_regression(np.array(wanted) - offsets[index]) + offsets[index]
+            placed = isotonic_regression(np.array(wanted) - offset) + offset
             column |= dict(zip(nodes, placed.tolist(), strict=True))
     left = min(column.values(), default=0.0)
     return {node: value - left for node, value in column.items()}

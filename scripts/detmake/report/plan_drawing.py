@@ -1,6 +1,7 @@
 """Draw a plan as a self-contained SVG."""
 
 from collections.abc import Sequence
+from itertools import chain
 from xml.etree import ElementTree
 
 from detmake.build.plan import Job, abridged, printable, shortened, summary
@@ -28,6 +29,14 @@ text { fill: #1f2933; font: 12px Helvetica, Arial, "Liberation Sans", "DejaVu Sa
 .edge { fill: none; stroke: #8a97a5; stroke-width: 1.2 }
 .edge.stale { stroke: #b34700; stroke-width: 2 }
 """
+_ARROWS = "<defs>{}{}</defs>".format(
+    *(
+        f'<marker id="arrow-{kind}" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="9" '
+        'markerHeight="9" markerUnits="userSpaceOnUse" orient="auto">'
+        f'<path d="M0 1 L10 5 L0 9 Z" fill="{colour}" /></marker>'
+        for kind, colour in (("fresh", "#8a97a5"), ("stale", "#b34700"))
+    )
+)
 
 
 def svg(jobs: Sequence[Job], title: str) -> str:
@@ -47,38 +56,18 @@ def svg(jobs: Sequence[Job], title: str) -> str:
             `data-to` of a path are the indices of the needed job and of the job that needs it.
     """
     layout = layered_layout({index: job.needs for index, job in enumerate(jobs)})
-    columns = [column for route in layout.routes.values() for column, _ in route]
-    columns += [column for column, _ in layout.places.values()]
-    layers = [layer for _, layer in layout.places.values()]
-    width = max(columns, default=0) * (_WIDTH + _GAP_ACROSS) + _WIDTH + 2 * _MARGIN
-    width = max(width, 2 * _MARGIN + 640)  # room for the legend
-    height = _HEADING + max(layers, default=0) * (_HEIGHT + _GAP_DOWN) + _HEIGHT + 2 * _MARGIN
-    root = _element(
-        None,
-        "svg",
-        xmlns="http://www.w3.org/2000/svg",
-        viewBox=f"0 0 {width:.0f} {height:.0f}",
-        width=f"{width:.0f}",
-        height=f"{height:.0f}",
-        role="img",
+    points = [(0, 0), *layout.places.values(), *chain.from_iterable(layout.routes.values())]
+    right, bottom = map(max, zip(*map(_corner, points), strict=True))
+    width = max(right + _WIDTH + _MARGIN, 2 * _MARGIN + 640)  # room for the legend
+    height = bottom + _HEIGHT + _MARGIN
+    size = {"width": f"{width:.0f}", "height": f"{height:.0f}"}
+    box = f"0 0 {width:.0f} {height:.0f}"
+    root = ElementTree.Element(
+        "svg", xmlns="http://www.w3.org/2000/svg", viewBox=box, **size, role="img"
     )
     _element(root, "title", printable(f"{title}: {summary(jobs)}"))
     _element(root, "style", _STYLE)
-    defs = _element(root, "defs")
-    for kind, colour in (("fresh", "#8a97a5"), ("stale", "#b34700")):
-        marker = _element(
-            defs,
-            "marker",
-            id=f"arrow-{kind}",
-            viewBox="0 0 10 10",
-            refX="9",
-            refY="5",
-            markerWidth="9",
-            markerHeight="9",
-            markerUnits="userSpaceOnUse",
-            orient="auto",
-        )
-        _element(marker, "path", d="M0 1 L10 5 L0 9 Z", fill=colour)
+    root.append(ElementTree.fromstring(_ARROWS))
     # A white background keeps the lines visible on a dark page.
     _element(root, "rect", width="100%", height="100%", rx="8", fill="#ffffff")
     _element(root, "text", printable(title), x=_MARGIN, y=34, class_="heading")
@@ -105,8 +94,6 @@ def svg(jobs: Sequence[Job], title: str) -> str:
 def _element(parent, tag: str, text: str | None = None, **attributes: object):
     # Keywords such as class_ and marker_end stand for class and marker-end.
     named = {name.rstrip("_").replace("_", "-"): str(value) for name, value in attributes.items()}
-    if parent is None:
-        return ElementTree.Element(tag, named)
     element = ElementTree.SubElement(parent, tag, named)
     element.text = text
     return element

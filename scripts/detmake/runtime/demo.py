@@ -3,8 +3,9 @@
 import json
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import tee
 from pathlib import Path
 from threading import Event
 from time import perf_counter
@@ -63,7 +64,7 @@ def run(
         show: called with each picture, (H, W, 3) uint8, BGR.
         stop: once set, ends the demo before the next frame.
     """
-    started, frames, stop = perf_counter(), 0, stop or Event()
+    started, stop = perf_counter(), stop or Event()
     progress = _Progress(len(source))
     with staged(folder) as scratch:
         if isinstance(source, Video):
@@ -71,15 +72,16 @@ def run(
         else:
             output = _Pictures(scratch, source, detector.labels, ids)
         try:
-            for position, image, found in _detections(detector, source):
+            frames, taken = tee(source)  # the detector takes frames ahead
+            stream = detector.stream(image for _, image in taken)
+            for (position, image), found in zip(frames, stream, strict=True):
                 if stop.is_set():
                     break
                 confident = found.scores >= confidence_threshold
                 drawn = Detections(
                     found.boxes[confident], found.scores[confident], found.labels[confident]
                 )
-                frames += 1
-                progress.update(frames)
+                progress.update()
                 picture = drawing.draw(image, drawn, detector.labels)
                 output.add(position, image, found, picture)
                 if show is not None:
@@ -87,22 +89,8 @@ def run(
         finally:
             progress.close()
             output.close()
-    return Outcome(frames, frames / (perf_counter() - started), source.skipped, stop.is_set())
-
-
-def _detections(
-    detector: Detector, source: Images | Video
-) -> Iterator[tuple[int, np.ndarray, Detections]]:
-    """Yield position, image and detections of each frame, while the next ones are in work."""
-    waiting: deque[tuple[int, np.ndarray]] = deque()
-
-    def images() -> Iterator[np.ndarray]:
-        for position, image in source:
-            waiting.append((position, image))
-            yield image
-
-    for found in detector.stream(images()):
-        yield *waiting.popleft(), found
+    speed = progress.frames / (perf_counter() - started)
+    return Outcome(progress.frames, speed, source.skipped, stop.is_set())
 
 
 class _Pictures:
@@ -127,12 +115,10 @@ class _Pictures:
         cv2.imencode(".jpg", picture)[1].tofile(self._folder / f"{name}.jpg")
         if position % self._every == 0:
             self._tiles.append(drawing.tile(picture, file.name))
-        image_id = self._ids[file]
         height, width = image.shape[:2]
-        self._images.append(
-            {"id": image_id, "file_name": file.name, "width": width, "height": height}
-        )
-        self._predictions += coco_results(found, image_id)
+        entry = {"id": self._ids[file], "file_name": file.name, "width": width, "height": height}
+        self._images.append(entry)
+        self._predictions += found.coco_results(self._ids[file])
 
     def close(self) -> None:
         if len(self._images) > 1:
@@ -158,20 +144,6 @@ class _Recording:
         self._writer.close()
 
 
-def coco_results(found: Detections, image_id: int) -> list[dict[str, Any]]:
-    """Return detections of one image in COCO's results format; class k has category id k + 1."""
-    corners, sizes = found.boxes[:, :2], found.boxes[:, 2:] - found.boxes[:, :2]
-    return [
-        {"image_id": image_id, "category_id": label + 1, "bbox": box, "score": score}
-        for box, score, label in zip(
-            np.hstack([corners, sizes]).tolist(),
-            found.scores.tolist(),
-            found.labels.tolist(),
-            strict=True,
-        )
-    ]
-
-
 class _Progress:
     """Progress: one line that updates in a terminal, a line every few seconds in a log."""
 
@@ -179,26 +151,26 @@ class _Progress:
         self._total, self._is_terminal = total, sys.stderr.isatty()
         self._interval = 0.2 if self._is_terminal else 10.0  # seconds
         self._times: deque[float] = deque([perf_counter()], maxlen=_RATE_FRAMES)
-        self._printed, self._frames = perf_counter(), 0
+        self._printed, self.frames = perf_counter(), 0
 
     @property
     def rate(self) -> float:
         """Frames per second of the last frames."""
         return (len(self._times) - 1) / max(self._times[-1] - self._times[0], 1e-9)
 
-    def update(self, frames: int) -> None:
-        self._frames = frames
+    def update(self) -> None:
+        self.frames += 1
         self._times.append(perf_counter())
         if self._times[-1] - self._printed >= self._interval:
             self._print("\r" if self._is_terminal else "\n")
 
     def close(self) -> None:
-        if self._frames:
+        if self.frames:
             self._print("\n")
 
     def _print(self, end: str) -> None:
         of = f" of {self._total}" if self._total else ""
         start = "\r" if self._is_terminal else ""
-        line = f"{start}{self._frames}{of} frames, {self.rate:.1f} frames/s"
+        line = f"{start}{self.frames}{of} frames, {self.rate:.1f} frames/s"
         print(line, end=end, file=sys.stderr, flush=True)
         self._printed = perf_counter()

@@ -17,12 +17,9 @@ _CAPTION_HEIGHT = 24  # pixels
 
 def class_colours(count: int) -> list[tuple[int, int, int]]:
     """Return BGR colours, 0 to 255, with distinct hues for any count (golden ratio)."""
-    colours = []
-    for index in range(count):
-        hue = (0.6 + index * 0.618034) % 1
-        red, green, blue = colorsys.hsv_to_rgb(hue, 0.85, 0.95)
-        colours.append((round(255 * blue), round(255 * green), round(255 * red)))
-    return colours
+    hues = [(0.6 + index * 0.618034) % 1 for index in range(count)]
+    colours = [colorsys.hsv_to_rgb(hue, 0.85, 0.95) for hue in hues]
+    return [(round(255 * b), round(255 * g), round(255 * r)) for r, g, b in colours]
 
 
 def enlargement(image: np.ndarray) -> int:

@@ -42,26 +42,15 @@ class OpenvinoDetector:
         self.quantization: dict[str, Any] | None = description.get("quantization")
 
     def __call__(self, image: np.ndarray) -> Detections:
-        """Detect in one image.
-
-        Args:
-            image: (H, W, 3) uint8, BGR, any size.
-
-        Returns:
-            Detections in pixels of the image, by descending score, including low ones.
-        """
+        """Detect in one image, (H, W, 3) uint8, BGR, any size."""
         return detect(self._model, image)
 
     def stream(self, images: Iterable[np.ndarray]) -> Iterator[Detections]:
         """Detect in a stream of images, in as many at a time as suits the compiled model.
 
-        Args:
-            images: as for a call. They may be endless and may reuse one array. The stream takes
-                only a few images ahead of the results. If the iterable raises an exception, it
-                passes through, and the results of those few are lost.
-
-        Yields:
-            The result of a call for each image, in the order of the images.
+        The images may be endless and may reuse one array. The stream takes only a few images ahead
+        of the results. If the iterable raises an exception, it passes through, and the results of
+        those few are lost.
         """
         # Results are taken in order, so a request may finish before its turn. With twice as many
         # requests as run at a time, no thread waits for that.

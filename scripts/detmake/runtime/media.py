@@ -34,14 +34,7 @@ def open_source(source: str, seconds: float | None = None) -> "Images | Video":
 
 
 class Images:
-    """Frames of image files.
-
-    Args:
-        files: the files.
-
-    Attributes:
-        skipped: one message per frame or file that could not be read so far.
-    """
+    """Frames of image files; `skipped` has a message for each that could not be read so far."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         self.files = files
@@ -68,7 +61,7 @@ class Video:
 
     Attributes:
         rate: frames per second.
-        skipped: one message per frame or file that could not be read so far.
+        skipped: one message per frame, or rest of the video, that could not be read so far.
 
     Raises:
         InputError: the source cannot be opened.
@@ -111,12 +104,7 @@ class Video:
 
 
 class VideoWriter:
-    """Writes an MP4 video, which is playable once closed.
-
-    Args:
-        path: the file.
-        rate: frames per second.
-    """
+    """Writes an MP4 video of a rate in frames per second; it is playable once closed."""
 
     def __init__(self, path: Path, rate: float) -> None:
         self._path, self._rate = path, rate

@@ -23,27 +23,22 @@ class Window:
             import tkinter
 
             self._root = tkinter.Tk()
-        except ImportError as error:
-            raise _no_window(error) from error
-        except tkinter.TclError as error:
-            raise _no_window(error) from error
+        except Exception as error:  # ImportError or TclError
+            raise InputError(
+                f"--show: expected a display and Python's tkinter, found none: {error}"
+            ) from error
+        self._tkinter = tkinter
         self._root.title(title)
-        self._make_image = tkinter.PhotoImage
         self._label = tkinter.Label(self._root)
         self._label.pack()
-        self._closed = tkinter.TclError
 
     def show(self, picture: np.ndarray) -> None:
         """Show a picture, (H, W, 3) uint8, BGR; does nothing once the window is closed."""
         data = base64.b64encode(cv2.imencode(".png", picture)[1].tobytes())
         try:
-            image = self._make_image(data=data)
+            image = self._tkinter.PhotoImage(data=data)
             self._label.configure(image=image)
             self._label.image = image  # Tk holds no reference
             self._root.update()
-        except self._closed:
+        except self._tkinter.TclError:
             return
-
-
-def _no_window(error: Exception) -> InputError:
-    return InputError(f"--show: expected a display and Python's tkinter, found none: {error}")
