@@ -14,11 +14,7 @@ from detmake.model.snapshot import Snapshot
 
 
 class SnapshotDetector:
-    """The `Detector` of a snapshot, on the GPU if there is one.
-
-    Args:
-        snapshot: the snapshot.
-    """
+    """The `Detector` of a snapshot, on the GPU if there is one."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         init_default_scope("mmdet")
