@@ -117,9 +117,8 @@ class _Operators(ModuleType):
         def missing(*args: object, **kwargs: object) -> None:
             raise NotImplementedError(
                 f"MMCV's operator '{operator}' is not available: MMCV is installed without its "
-                "compiled operators, and detmake only replaces nms and "
-                "sigmoid_focal_loss. Install MMCV with compiled operators (mmcv._ext) "
-                "or choose a model that does not need it."
+                "compiled operators, and detmake only replaces nms and sigmoid_focal_loss. Install "
+                "MMCV with compiled operators (mmcv._ext) or choose a model that does not need it."
             )
 
         return missing

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from mmcv.transforms import Compose
+from mmengine.dataset import pseudo_collate
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
@@ -90,7 +91,12 @@ def train(
     log.info("F-measure of the snapshot, when it was trained:  %.4f", snapshot.f_measure)
     log.info("F-measure of the snapshot, loaded:               %.4f", loaded.f_measure)
 
-    initialized = _initialized(snapshot, recipe, train_coco, val_coco, checkpoints)
+    file = checkpoints / "initialized.pth"
+    if file.exists():
+        initialized = Snapshot.load(file)
+    else:
+        initialized, _ = with_best_threshold(_calibrated(snapshot, recipe, train_coco), val_coco)
+        initialized.save(file)
     log.info("After initialization: %s", budget.report(initialized.f_measure))
 
     parameters = replace(
@@ -127,17 +133,10 @@ def train(
     return best, description
 
 
-def _initialized(
-    snapshot: Snapshot,
-    recipe: QuantizationAwareRecipe,
-    train_coco: Mapping[str, Any],
-    val_coco: Mapping[str, Any],
-    checkpoints: Path,
+def _calibrated(
+    snapshot: Snapshot, recipe: QuantizationAwareRecipe, train_coco: Mapping[str, Any]
 ) -> Snapshot:
-    """The snapshot with calibrated quantizers, from an interrupted call if there was one."""
-    file = checkpoints / "initialized.pth"
-    if file.exists():
-        return Snapshot.load(file)
+    """The snapshot with calibrated quantizers."""
     paths = subsets.image_paths(train_coco)
     images = subsets.evenly_spread(paths, recipe.stat_subset_size)
     log.info("Calibrating with %d images, preset %s", len(images), recipe.preset)
@@ -145,17 +144,13 @@ def _initialized(
     pipeline = Compose(test_pipeline(snapshot.input_size))
 
     def batch(path: Path) -> Tensor:
-        packed = pipeline({"img_path": str(path), "img_id": 0})
-        samples = {"inputs": [packed["inputs"]], "data_samples": [packed["data_samples"]]}
-        return preprocess(samples)["inputs"]
+        return preprocess(pseudo_collate([pipeline({"img_path": str(path), "img_id": 0})]))[
+            "inputs"
+        ]
 
     core = quantized_core.initialize(snapshot.core(), images, batch, recipe.preset)
-    quantized = replace(
-        snapshot, state_dict=core.state_dict(), quantizers=quantized_core.describe(core)
-    )
-    quantized, _ = with_best_threshold(quantized, val_coco)
-    quantized.save(file)
-    return quantized
+    described = quantized_core.describe(core)
+    return replace(snapshot, state_dict=core.state_dict(), quantizers=described)
 
 
 class _StopWithinBudget(Hook):

@@ -41,8 +41,7 @@ def _best_checkpoint(checkpoints: Path) -> Path:
 
 def best_weights(checkpoints: Path) -> dict[str, Tensor]:
     """Load the `state_dict` of the epoch with the highest F-measure onto the CPU."""
-    best = torch.load(_best_checkpoint(checkpoints), map_location="cpu", weights_only=False)
-    return best["state_dict"]
+    return torch.load(_best_checkpoint(checkpoints), "cpu", weights_only=False)["state_dict"]
 
 
 def read_scalars(checkpoints: Path) -> pd.DataFrame:

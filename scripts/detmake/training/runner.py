@@ -12,7 +12,6 @@ from typing import Any
 
 from mmengine.device import get_device
 from mmengine.evaluator import BaseMetric
-from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from torch import distributed as dist
@@ -66,7 +65,7 @@ def fit(
     several = dist.is_initialized()
     if several:
         batch_size //= dist.get_world_size()
-        hooks = [*hooks, _AverageBuffers()]
+        hooks = [*hooks, distributed.AverageBuffers()]
     loading = {"batch_size": batch_size, "num_workers": num_workers}
     train_transforms = _train_pipeline(recipe.pipeline, input_size)
     runner = _Runner(
@@ -128,8 +127,8 @@ def _train_pipeline(
     augmentations = [dict(transform) for transform in pipeline]
     for transform in augmentations:
         if transform["type"] == "RandomChoiceResize":  # scales are relative to the input size
-            scales = [(round(w * width), round(h * height)) for w, h in transform["scales"]]
-            transform["scales"] = scales
+            scales = transform["scales"]
+            transform["scales"] = [(round(w * width), round(h * height)) for w, h in scales]
     return [
         {"type": "LoadImageFromFile"},
         {"type": "LoadAnnotations", "with_bbox": True},
@@ -154,16 +153,6 @@ def _dataloader(
             "test_mode": not training,
         },
     }
-
-
-class _AverageBuffers(Hook):
-    """Averages normalization statistics over all processes before they are validated and saved."""
-
-    priority = "LOW"  # after EMAHook has put the averaged weights in place
-
-    def before_val_epoch(self, runner: Runner) -> None:
-        """Average the buffers of all processes."""
-        distributed.average_buffers(runner.model)
 
 
 class _Runner(Runner):

@@ -67,11 +67,8 @@ def build_schedule(recipe: BaseRecipe, num_images: int) -> dict[str, Any]:
         "optim_wrapper": {
             "type": AmpOptimWrapper if device.name() == "cuda" else _CpuOptimWrapper,
             "optimizer": {"lr": parameters.learning_rate, **recipe.optimizer},
-            "paramwise_cfg": {
-                "norm_decay_mult": 0,
-                "bias_decay_mult": 0,
-                "bypass_duplicate": True,  # RTMDet's levels share convolutions
-            },
+            # RTMDet's levels share convolutions, which are duplicates.
+            "paramwise_cfg": {"norm_decay_mult": 0, "bias_decay_mult": 0, "bypass_duplicate": True},
             "clip_grad": {"max_norm": 35},
         },
         "param_scheduler": schedulers,

@@ -70,9 +70,8 @@ def train(
     """
     train_coco, val_coco = subsets.read(train_file), subsets.read(val_file)
     labels = subsets.class_names(train_coco)
-    config = model_config(
-        recipe.model, len(labels), subsets.box_sizes(train_coco, recipe.input_size)
-    )
+    sizes = subsets.box_sizes(train_coco, recipe.input_size)
+    config = model_config(recipe.model, len(labels), sizes)
     files = [file for file in (train_file, val_file, pretrained) if file]
     resume.discard_foreign_checkpoints(checkpoints, recipe, files)
     quiet_mmengine()
