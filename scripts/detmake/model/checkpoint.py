@@ -196,14 +196,10 @@ def _state_dict(content: Any) -> dict[str, Tensor]:
     if not isinstance(content, Mapping):
         return {}
     for candidate in (content.get("state_dict"), content.get("model"), content):
-        if isinstance(candidate, Mapping):
-            weights = {
-                name: value.detach()
-                for name, value in candidate.items()
-                if isinstance(name, str) and isinstance(value, Tensor)
-            }
-            if weights:
-                return weights
+        items = candidate.items() if isinstance(candidate, Mapping) else ()
+        tensors = {name: value.detach() for name, value in items if isinstance(value, Tensor)}
+        if weights := {name: value for name, value in tensors.items() if isinstance(name, str)}:
+            return weights
     return {}
 
 

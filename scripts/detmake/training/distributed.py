@@ -11,11 +11,7 @@ from pathlib import Path
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import (
-    MMDistributedDataParallel,
-    convert_sync_batchnorm,
-    revert_sync_batchnorm,
-)
+from mmengine.model import MMDistributedDataParallel, convert_sync_batchnorm, revert_sync_batchnorm
 from mmengine.runner import Runner
 from torch import distributed as dist
 from torch import nn

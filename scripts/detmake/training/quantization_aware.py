@@ -144,9 +144,8 @@ def _calibrated(
     pipeline = Compose(test_pipeline(snapshot.input_size))
 
     def batch(path: Path) -> Tensor:
-        return preprocess(pseudo_collate([pipeline({"img_path": str(path), "img_id": 0})]))[
-            "inputs"
-        ]
+        packed = pipeline({"img_path": str(path), "img_id": 0})
+        return preprocess(pseudo_collate([packed]))["inputs"]
 
     core = quantized_core.initialize(snapshot.core(), images, batch, recipe.preset)
     described = quantized_core.describe(core)

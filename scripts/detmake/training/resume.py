@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,9 +13,7 @@ from torch import Tensor
 from detmake.training.recipe import BaseRecipe
 
 
-def discard_foreign_checkpoints(
-    checkpoints: Path, recipe: BaseRecipe, files: Sequence[Path]
-) -> None:
+def discard_foreign_checkpoints(checkpoints: Path, recipe: BaseRecipe, files: list[Path]) -> None:
     """Empty the folder of checkpoints if they come from another recipe or other input files.
 
     Files count by their digests. A template's display name does not count.

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.device import get_device
+from mmengine.dist import get_world_size, is_distributed
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
-from torch import distributed as dist
 from torch import nn
 
 from detmake.data import subsets
@@ -56,17 +56,14 @@ def fit(
     train_coco, val_coco = subsets.read(train_file), subsets.read(val_file)
     logger = quiet_mmengine()
     parameters = recipe.learning_parameters
-    batch_size = parameters.batch_size
     # Compute losses in single precision, whatever the network's precision.
     getattr(detector, "core", detector).bbox_head.register_forward_hook(
         lambda _, __, maps: tuple([level.float() for level in levels] for levels in maps)
     )
-    hooks = schedule["custom_hooks"]
-    several = dist.is_initialized()
-    if several:
-        batch_size //= dist.get_world_size()
-        hooks = [*hooks, distributed.AverageBuffers()]
-    loading = {"batch_size": batch_size, "num_workers": num_workers}
+    several = is_distributed()
+    hooks = [*schedule["custom_hooks"], *([distributed.AverageBuffers()] if several else [])]
+    share = parameters.batch_size // get_world_size()
+    loading = {"batch_size": share, "num_workers": num_workers}
     train_transforms = _train_pipeline(recipe.pipeline, input_size)
     runner = _Runner(
         model=detector,

@@ -30,9 +30,8 @@ def build_schedule(recipe: BaseRecipe, num_images: int) -> dict[str, Any]:
     epochs = parameters.num_iters
     iterations = math.ceil(num_images / parameters.batch_size)
     warmup = min(parameters.learning_rate_warmup_iters, epochs * iterations // 2)
-    interval = 1
-    if parameters.use_adaptive_interval:
-        interval = min(validation_interval(iterations), epochs)
+    adaptive = min(validation_interval(iterations), epochs)
+    interval = adaptive if parameters.use_adaptive_interval else 1
 
     improving = {"monitor": MONITOR, "rule": "greater"}
     schedulers: list[dict[str, Any]] = []

@@ -65,8 +65,7 @@ def train(
 
     Raises:
         InputError: the model cannot be built, or the pretrained weights do not fit it.
-        torch.distributed.elastic.multiprocessing.errors.ChildFailedError: one of several
-            processes failed, which ended the others, too.
+        torch.distributed.elastic.multiprocessing.errors.ChildFailedError: a process failed.
     """
     train_coco, val_coco = subsets.read(train_file), subsets.read(val_file)
     labels = subsets.class_names(train_coco)
