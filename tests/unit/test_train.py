@@ -1,6 +1,5 @@
 """Parts of training that can be tested without training: schedule, validation, resuming."""
 
-import json
 import math
 import os
 from dataclasses import asdict, replace
@@ -14,7 +13,7 @@ from mmengine.structures import InstanceData
 from mmengine.visualization import LocalVisBackend
 
 from detmake.training import resume, runner, schedule
-from detmake.training.recipe import LearningParameters, Recipe
+from detmake.training.recipe import BaseRecipe, LearningParameters, Recipe
 
 # Schedule
 
@@ -44,7 +43,8 @@ PARAMETERS = LearningParameters(
 
 def build_schedule(num_images, **learning_parameters):
     parameters = replace(PARAMETERS, **learning_parameters)
-    return schedule.build_schedule(parameters, {"type": "AdamW"}, num_images)
+    recipe = BaseRecipe([], {"type": "AdamW"}, parameters, code=[])
+    return schedule.build_schedule(recipe, num_images)
 
 
 def learning_rates(num_images, **learning_parameters):
@@ -171,8 +171,8 @@ RECIPE = Recipe(
     input_size=[416, 320],
     learning_parameters=PARAMETERS,
     channel_order=None,
-    template_id="atss",
-    template_name="ATSS",
+    id="atss",
+    name="ATSS",
     code=["detmake/training/train.py: 0123"],
 )
 CHANGES = {
@@ -182,7 +182,7 @@ CHANGES = {
     "input_size": [320, 416],
     "learning_parameters": replace(PARAMETERS, seed=1),
     "channel_order": "rgb",
-    "template_id": "other",
+    "id": "other",
     "code": ["detmake/training/train.py: 4567"],
 }
 
@@ -210,7 +210,7 @@ def file(tmp_path):
 
 
 def begin(checkpoints, file):
-    resume.discard_foreign_checkpoints(checkpoints, resume.fingerprint(RECIPE, [file]))
+    resume.discard_foreign_checkpoints(checkpoints, RECIPE, [file])
     (checkpoints / "epoch_1.pth").write_bytes(b"weights")
     (checkpoints / "vis_data").mkdir()
     (checkpoints / "vis_data" / "scalars.json").write_text("{}\n")
@@ -219,11 +219,12 @@ def begin(checkpoints, file):
 def test_checkpoints_with_the_same_fingerprint_stay(tmp_path, file):
     checkpoints = tmp_path / "run" / "checkpoints"
     begin(checkpoints, file)
-    renamed = replace(RECIPE, template_name="ATSS with another display name")
-    for recipe in (RECIPE, renamed):
-        found = resume.fingerprint(recipe, [file])
-        resume.discard_foreign_checkpoints(checkpoints, json.loads(json.dumps(found)))
-        resume.discard_foreign_checkpoints(checkpoints, dict(reversed(found.items())))
+    renamed = replace(RECIPE, name="ATSS with another display name")
+    reordered = replace(
+        RECIPE, input_size=(416, 320), pipeline=[{"prob": 0.5, "type": "RandomFlip"}]
+    )
+    for recipe in (RECIPE, renamed, reordered):
+        resume.discard_foreign_checkpoints(checkpoints, recipe, [file])
     assert (checkpoints / "epoch_1.pth").read_bytes() == b"weights"
     assert (checkpoints / "vis_data" / "scalars.json").exists()
 
@@ -237,18 +238,17 @@ def test_checkpoints_with_another_fingerprint_are_removed(tmp_path, file, change
         file.write_text("c3")
     else:
         recipe = replace(RECIPE, **{change: CHANGES[change]})
-    found = resume.fingerprint(recipe, [file])
-    resume.discard_foreign_checkpoints(checkpoints, found)
+    resume.discard_foreign_checkpoints(checkpoints, recipe, [file])
     left = [path.name for path in checkpoints.iterdir()]
     (checkpoints / "epoch_1.pth").write_bytes(b"other weights")
-    resume.discard_foreign_checkpoints(checkpoints, found)
+    resume.discard_foreign_checkpoints(checkpoints, recipe, [file])
     assert (checkpoints / "epoch_1.pth").read_bytes() == b"other weights"
     assert len(left) == 1, "nothing but the fingerprint"
 
 
 def test_checkpoints_without_a_fingerprint_are_removed(tmp_path, file):
     (tmp_path / "epoch_1.pth").write_bytes(b"weights")
-    resume.discard_foreign_checkpoints(tmp_path, resume.fingerprint(RECIPE, [file]))
+    resume.discard_foreign_checkpoints(tmp_path, RECIPE, [file])
     assert not (tmp_path / "epoch_1.pth").exists()
 
 

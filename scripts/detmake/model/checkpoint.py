@@ -5,7 +5,7 @@ import logging
 import pickle
 import textwrap
 import warnings
-from collections import OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,9 +19,7 @@ from detmake.errors import InputError
 log = logging.getLogger("detmake")
 
 _PARTS = ("backbone.", "neck.", "bbox_head.")
-_COUNTER = (
-    "num_batches_tracked"  # of batch normalization; not in old files, and unused in inference
-)
+_COUNTER = "num_batches_tracked"  # of batch normalization; old files lack it, inference ignores it
 _STEM_CHANNELS = (3, 12)  # 12: YOLOX's Focus stacks the four pixels of each 2 × 2 block
 
 
@@ -85,9 +83,7 @@ def read(path: Path) -> dict[str, Tensor]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message=".*TorchScript archive")
-            content = torch.load(
-                file, map_location="cpu", pickle_module=_PICKLE, weights_only=False
-            )
+            content = torch.load(file, "cpu", _PICKLE, weights_only=False)
     except Exception as error:
         cause = textwrap.shorten(f"{type(error).__name__}: {error}".splitlines()[0], 200)
         raise InputError(
@@ -147,32 +143,32 @@ def load_pretrained(detector: nn.Module, path: Path, channel_order: str | None) 
     preprocessor = getattr(detector, "data_preprocessor", None)
     order = "rgb" if getattr(preprocessor, "_channel_conversion", False) else "bgr"
     if channel_order not in (None, order):
-        name = _stem(detector.backbone)
-        if name is None:
+        stems = (
+            f"backbone.{name}.weight"
+            for name, module in detector.backbone.named_modules()
+            if isinstance(module, nn.Conv2d) and module.in_channels in _STEM_CHANNELS
+        )
+        stem = next(stems, None)
+        if stem is None:
             raise InputError(
                 f"{path}: its weights are for images in {channel_order.upper()}, the detector's "
                 f"are in {order.upper()}, and its backbone has no convolution of 3 channels whose "
                 "weights could be swapped.\nGive the detector's `data_preprocessor` in the "
                 "template the order of the weights: `bgr_to_rgb`, `mean` and `std`."
             )
-        if name in fitting:
-            fitting[name] = fitting[name].unflatten(1, (-1, 3)).flip(2).flatten(1, 2)
+        if stem in fitting:
+            fitting[stem] = fitting[stem].unflatten(1, (-1, 3)).flip(2).flatten(1, 2)
     detector.load_state_dict(fitting, strict=False)
     _log_loaded(path, weights, own, fitting)
 
 
 def require_fit(detector: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
-    """Check that weights have the names and shapes of a detector's weights.
+    """Check that weights (as of `read`) have the names and shapes of a detector's weights.
 
     Only batch normalization's `num_batches_tracked` may be missing, because old files lack it.
 
-    Args:
-        detector: an MMDetection detector.
-        weights: weights by name, as `read` returns them.
-        path: file of the weights, for the message.
-
     Raises:
-        InputError: they differ; the message lists the differences.
+        InputError: they differ; the message lists the differences and names the weights' file.
     """
     own = detector.state_dict()
     differing = [
@@ -180,21 +176,16 @@ def require_fit(detector: nn.Module, weights: Mapping[str, Tensor], path: Path) 
         for name, value in own.items()
         if name in weights and weights[name].shape != value.shape
     ]
-    missing = [name for name in _counted(own) if name not in weights]
-    unexpected = [name for name in weights if name not in own]
-    differences = [
-        f"{len(names)} {kind}: {_listed(names)}\n"
-        for kind, names in (
-            ("of another shape", differing),
-            ("missing", missing),
-            ("unexpected", unexpected),
-        )
-        if names
-    ]
-    if differences:
+    differences = {
+        "of another shape": differing,
+        "missing": [name for name in _counted(own) if name not in weights],
+        "unexpected": [name for name in weights if name not in own],
+    }
+    if any(differences.values()):
+        lines = [f"{len(n)} {kind}: {_listed(n)}\n" for kind, n in differences.items() if n]
         raise InputError(
             f"{path}: found weights of another network than the configured one, which has "
-            f"{len(own)}:\n{''.join(differences)}"
+            f"{len(own)}:\n{''.join(lines)}"
             "Expected the same template, backbone and number of classes. Correct these or set "
             "`weights` to another file."
         )
@@ -205,55 +196,30 @@ def _state_dict(content: Any) -> dict[str, Tensor]:
     if not isinstance(content, Mapping):
         return {}
     for candidate in (content.get("state_dict"), content.get("model"), content):
-        if isinstance(candidate, Mapping):
-            weights = {
-                name: value.detach()
-                for name, value in candidate.items()
-                if isinstance(name, str) and isinstance(value, Tensor)
-            }
-            if weights:
-                return weights
+        items = candidate.items() if isinstance(candidate, Mapping) else ()
+        tensors = {name: value.detach() for name, value in items if isinstance(value, Tensor)}
+        if weights := {name: value for name, value in tensors.items() if isinstance(name, str)}:
+            return weights
     return {}
 
 
-def _stem(backbone: nn.Module) -> str | None:
-    """Name, in the detector, of the weights of the convolution that takes the image."""
-    for name, module in backbone.named_modules():
-        if isinstance(module, nn.Conv2d) and module.in_channels in _STEM_CHANNELS:
-            return f"backbone.{name}.weight"
-    return None
-
-
 def _log_loaded(
-    path: Path,
-    weights: Mapping[str, Tensor],
-    own: Mapping[str, Tensor],
-    fitting: Mapping[str, Tensor],
+    path: Path, weights: dict[str, Tensor], own: dict[str, Tensor], fitting: dict[str, Tensor]
 ) -> None:
     """Log how many weights came from a file and which of its weights were not used."""
-    anew: dict[str, int] = {}
-    for name in _counted(own):
-        if name not in fitting:
-            part = name.partition(".")[0]
-            anew[part] = anew.get(part, 0) + 1
-    log.info(
-        "%s: %d of the detector's %d weights come from this file%s",
-        path,
-        len(_counted(fitting)),
-        len(_counted(own)),
-        "; initialized anew: " + ", ".join(f"{part} {n}" for part, n in anew.items())
-        if anew
-        else "",
-    )
-    unused: dict[str, list[str]] = {}
+    used, total = len(_counted(fitting)), len(_counted(own))
+    anew = Counter(name.partition(".")[0] for name in _counted(own) if name not in fitting)
+    rest = "; initialized anew: " + ", ".join(f"{part} {n}" for part, n in anew.items())
+    message = f"{used} of the detector's {total} weights come from this file"
+    log.info("%s: %s%s", path, message, rest if anew else "")
+    unused = defaultdict(list)
     for name in _counted(weights):
         if name not in fitting:
             parts = name.split(".")
             module = parts[:-1][:2]
             here = f"here {list(own[name].shape)}" if name in own else "not here"
-            unused.setdefault(".".join(module), []).append(
-                f"{'.'.join(parts[len(module) :])} {list(weights[name].shape)}, {here}"
-            )
+            weight = f"{'.'.join(parts[len(module) :])} {list(weights[name].shape)}, {here}"
+            unused[".".join(module)].append(weight)
     if unused:
         lines = [f"{module} ({_listed(names, 2, '; ')})" for module, names in unused.items()]
         log.info("Left out of it: %s", _listed(lines, 4, "\n  "))

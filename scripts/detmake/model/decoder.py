@@ -1,4 +1,10 @@
-"""Decoders, one per head family: from raw maps to the boxes and scores of all priors."""
+"""Decoders, one per head family: from raw maps to the boxes and scores of all priors.
+
+They take the maps of a batch, for each level from the finest on (N, P·D, h, w) with P priors per
+cell. They return boxes (N, A, 4), xyxy normalized by the input size, and scores (N, C, A) in
+[0, 1]. Boxes of ATSS, SSD and RTMDet are clipped to [0, 1]; those that then have no area get a
+score of 0, because MMDetection drops them (`min_bbox_size`).
+"""
 
 import math
 from collections.abc import Sequence
@@ -13,10 +19,6 @@ class AnchorDecoder(nn.Module):
     """Decodes ATSS and SSD, which predict deltas from one or several anchors per cell.
 
     The anchors are constants with the coder's means and deviations folded in.
-
-    Args:
-        head: the detector's head.
-        input_size: width and height of the network's input in pixels.
 
     Raises:
         InputError: there is no decoder for the head's box coder or one of its options.
@@ -62,10 +64,6 @@ class AnchorDecoder(nn.Module):
                 background as the last class.
             bbox_preds: for each level (N, P·4, h, w), deltas.
             centernesses: for each level (N, 1, h, w), logits; only ATSS has them.
-
-        Returns:
-            boxes (N, A, 4), xyxy, normalized and clipped to [0, 1]; scores (N, C, A) in [0, 1],
-            0 for boxes without area, which MMDetection drops (`min_bbox_size`).
         """
         logits, deltas = _flat(cls_scores, self.per_cell), _flat(bbox_preds, self.per_cell)
         scores = logits.softmax(dim=1)[:, :-1] if self.softmax else logits.sigmoid()
@@ -78,20 +76,21 @@ class AnchorDecoder(nn.Module):
         return boxes.transpose(1, 2), scores * _has_area(boxes)
 
 
-class RtmdetDecoder(nn.Module):
-    """Decodes RTMDet, which predicts distances from a point to the four sides of its box.
-
-    Args:
-        head: the detector's head.
-        input_size: width and height of the network's input in pixels.
-    """
+class _PointDecoder(nn.Module):
+    """Points and strides of all cells, and the scale from pixels, normalized by the input size."""
 
     def __init__(self, head: nn.Module, input_size: Sequence[int]) -> None:
         super().__init__()
         self.per_cell = head.prior_generator.num_base_priors
+        points = _priors(head, input_size, with_stride=True)  # x, y, stride, stride
         size = torch.tensor(input_size).view(1, 2, 1)
-        self.register_buffer("points", _priors(head, input_size) / size)
+        self.register_buffer("points", points[:, :2] / size)
+        self.register_buffer("strides", points[:, 2:] / size)
         self.register_buffer("scale", 1 / size)
+
+
+class RtmdetDecoder(_PointDecoder):
+    """Decodes RTMDet, which predicts distances from a point to the four sides of its box."""
 
     def forward(
         self, cls_scores: Sequence[Tensor], distances: Sequence[Tensor]
@@ -101,10 +100,6 @@ class RtmdetDecoder(nn.Module):
         Args:
             cls_scores: for each level (N, C, h, w), logits.
             distances: for each level (N, 4, h, w), to left, top, right and bottom, in pixels.
-
-        Returns:
-            boxes (N, A, 4), xyxy, normalized and clipped to [0, 1]; scores (N, C, A) in [0, 1],
-            0 for boxes without area, which MMDetection drops (`min_bbox_size`).
         """
         sides = _flat(distances, self.per_cell)
         first = self.points - sides[:, :2] * self.scale
@@ -114,23 +109,11 @@ class RtmdetDecoder(nn.Module):
         return boxes.transpose(1, 2), scores * _has_area(boxes)
 
 
-class YoloxDecoder(nn.Module):
+class YoloxDecoder(_PointDecoder):
     """Decodes YOLOX, which predicts offsets and logarithmic sizes in strides.
 
-    Only the best class of each point counts.
-
-    Args:
-        head: the detector's head.
-        input_size: width and height of the network's input in pixels.
+    Boxes are not clipped. Only the best class of each point has a score; the others have 0.
     """
-
-    def __init__(self, head: nn.Module, input_size: Sequence[int]) -> None:
-        super().__init__()
-        self.per_cell = head.prior_generator.num_base_priors
-        points = _priors(head, input_size, with_stride=True)  # x, y, stride, stride
-        size = torch.tensor(input_size).view(1, 2, 1)
-        self.register_buffer("points", points[:, :2] / size)
-        self.register_buffer("strides", points[:, 2:] / size)
 
     def forward(
         self,
@@ -144,10 +127,6 @@ class YoloxDecoder(nn.Module):
             cls_scores: for each level (N, C, h, w), logits.
             bbox_preds: for each level (N, 4, h, w), center offsets and logarithms of the size.
             objectnesses: for each level (N, 1, h, w), logits.
-
-        Returns:
-            boxes (N, A, 4), xyxy, normalized, not clipped; scores (N, C, A) in [0, 1], 0
-            except for the best class of a point.
         """
         preds = _flat(bbox_preds, self.per_cell)
         centers = self.points + preds[:, :2] * self.strides

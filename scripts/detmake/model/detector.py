@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmcv.transforms import Compose
+from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from torch import nn
 
@@ -14,11 +15,7 @@ from detmake.model.snapshot import Snapshot
 
 
 class SnapshotDetector:
-    """The `Detector` of a snapshot, on the GPU if there is one.
-
-    Args:
-        snapshot: the snapshot.
-    """
+    """The `Detector` of a snapshot, on the GPU if there is one."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         init_default_scope("mmdet")
@@ -55,8 +52,7 @@ def test_pipeline(input_size: Sequence[int]) -> list[dict[str, Any]]:
 
 @torch.inference_mode()
 def _detect(detector: nn.Module, packed: Mapping[str, Any]) -> Detections:
-    batch = {"inputs": [packed["inputs"]], "data_samples": [packed["data_samples"]]}
-    sample = detector.test_step(batch)[0]
+    sample = detector.test_step(pseudo_collate([packed]))[0]
     found, (height, width) = sample.pred_instances.cpu().numpy(), sample.ori_shape
     boxes = found.bboxes.clip(0, [width, height, width, height])  # YOLOX does not clip
     return Detections(boxes, found.scores, found.labels)

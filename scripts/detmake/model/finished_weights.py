@@ -62,6 +62,6 @@ def adopt(
     sizes = subsets.box_sizes(train_coco, input_size)
     expected = build_detector(model_config(model, len(labels), sizes))
     checkpoint.require_fit(expected, snapshot.state_dict, path)
-    name, size = snapshot.template["name"], snapshot.input_size
-    log.info("Snapshot %s: %s, input %d×%d", path, name, *size)
+    name = snapshot.template["name"]
+    log.info("Snapshot %s: %s, input %d×%d", path, name, *snapshot.input_size)
     return snapshot

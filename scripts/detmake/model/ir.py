@@ -60,11 +60,7 @@ def export(snapshot: Snapshot, folder: Path, quantization: Mapping[str, Any] | N
             `confidence_threshold`.
         quantization: how the snapshot was quantized, for `config.json`; None if it was not.
     """
-    write_model_folder(convert(snapshot), folder, _description(snapshot, quantization))
-
-
-def _description(snapshot: Snapshot, quantization: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {
+    description = {
         "template": dict(snapshot.template),
         "labels": list(snapshot.labels),
         "input_size": list(snapshot.input_size),
@@ -72,6 +68,7 @@ def _description(snapshot: Snapshot, quantization: Mapping[str, Any] | None) -> 
         "iou_threshold": snapshot.model["test_cfg"]["nms"]["iou_threshold"],
         **({"quantization": dict(quantization)} if quantization else {}),
     }
+    write_model_folder(convert(snapshot), folder, description)
 
 
 def _with_nms(model: ov.Model, test_cfg: Mapping[str, Any]) -> ov.Model:
@@ -95,11 +92,9 @@ def _with_nms(model: ov.Model, test_cfg: Mapping[str, Any]) -> ov.Model:
         "scores": opset.squeeze(score, np.int64(2)).output(0),
         "labels": opset.convert(opset.squeeze(label, np.int64(2)), "i32").output(0),
     }
-    results = []
     for name, output in outputs.items():
         output.get_tensor().set_names({name})
-        results.append(opset.result(output))
-    return ov.Model(results, model.get_parameters(), "detector")
+    return ov.Model(list(outputs.values()), model.get_parameters(), "detector")
 
 
 def _rounded(scores: ov.Output) -> ov.Output:

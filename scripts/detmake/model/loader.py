@@ -21,10 +21,7 @@ def load_for_speed(path: Path, threads: int) -> tuple[Detector, Detector]:
         The detector for latency and the one for throughput; of a snapshot both are the same.
     """
     if path.is_dir():
-        return (
-            OpenvinoDetector(path, threads, "LATENCY"),
-            OpenvinoDetector(path, threads, "THROUGHPUT"),
-        )
+        return tuple(OpenvinoDetector(path, threads, hint) for hint in ("LATENCY", "THROUGHPUT"))
     torch.set_num_threads(threads)
     detector = SnapshotDetector(Snapshot.load(path))
     return detector, detector

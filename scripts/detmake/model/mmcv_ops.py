@@ -14,22 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_NAME = "mmcv._ext"
 
-
-def install() -> bool:
+def install() -> None:
     """Register the Python operators as `mmcv._ext` unless MMCV has the compiled ones.
 
     Call before importing `mmcv.ops` or `mmdet.models`.
-
-    Returns:
-        True if the Python operators are in use, False if MMCV has its compiled ones.
     """
-    if _NAME not in sys.modules:
-        if importlib.util.find_spec(_NAME) is not None:
-            return False
-        sys.modules[_NAME] = _Operators(_NAME)
-    return isinstance(sys.modules[_NAME], _Operators)
+    if importlib.util.find_spec("mmcv._ext") is None:
+        sys.modules["mmcv._ext"] = _Operators("mmcv._ext")
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) -> Tensor:
@@ -125,9 +117,8 @@ class _Operators(ModuleType):
         def missing(*args: object, **kwargs: object) -> None:
             raise NotImplementedError(
                 f"MMCV's operator '{operator}' is not available: MMCV is installed without its "
-                "compiled operators, and detmake only replaces nms and "
-                "sigmoid_focal_loss. Install MMCV with compiled operators (mmcv._ext) "
-                "or choose a model that does not need it."
+                "compiled operators, and detmake only replaces nms and sigmoid_focal_loss. Install "
+                "MMCV with compiled operators (mmcv._ext) or choose a model that does not need it."
             )
 
         return missing

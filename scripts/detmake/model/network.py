@@ -108,10 +108,9 @@ def _connect_backbone(config: dict[str, Any]) -> None:
 
 
 def build_detector(config: Mapping[str, Any]) -> nn.Module:
-    """Build an MMDetection detector that computes in `channels_last`, which is faster.
+    """Build an MMDetection detector from its complete `model` dict (`model_config`).
 
-    Args:
-        config: a complete MMDetection `model` dict (`model_config`).
+    It computes in `channels_last`, which is faster.
     """
     detector = MODELS.build(ConfigDict(deepcopy(dict(config))))
     if isinstance(detector.bbox_head, SSDHead):

@@ -38,13 +38,9 @@ def initialize(
     Returns:
         The core with quantizers, whose parameters and ranges are trainable.
     """
-    quantized = nncf.quantize(
-        core,
-        nncf.Dataset(images, batch),
-        preset=nncf.QuantizationPreset(preset),
-        subset_size=len(images),
-    )
-    return _with_constants(quantized)
+    data = nncf.Dataset(images, batch)
+    kind = nncf.QuantizationPreset(preset)
+    return _with_constants(nncf.quantize(core, data, preset=kind, subset_size=len(images)))
 
 
 def describe(core: nn.Module) -> str:
@@ -53,12 +49,7 @@ def describe(core: nn.Module) -> str:
 
 
 def restore(core: nn.Module, description: str) -> nn.Module:
-    """Insert the described quantizers into a core; load its `state_dict` afterwards.
-
-    Args:
-        core: a core without quantizers.
-        description: what `describe` returned.
-    """
+    """Insert the quantizers of `describe` into a core without any; load its `state_dict` then."""
     return _with_constants(nncf.torch.load_from_config(core, json.loads(description)))
 
 

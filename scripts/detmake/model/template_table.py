@@ -13,17 +13,13 @@ from mmengine.logging import MMLogger
 
 from detmake.model.network import Core, build_detector, model_config
 
-#: Classes of the networks whose figures are shown: those of COCO.
-_NUM_CLASSES = 80
-
 
 def table(templates: Sequence[Path]) -> pd.DataFrame:
     """One row for each template file.
 
-    Returns:
-        `id`, `name`, `backbone`; `input size` (width×height in pixels); `GFLOPs`, multiply-
-        adds of one image in 10⁹, as MMDetection counts them; `parameters` in 10⁶; `path`. The
-        figures are of a network for 80 classes, without decoding.
+    Its columns are `id`, `name`, `backbone`; `input size` (width×height in pixels); `GFLOPs`,
+    10⁹ multiply-adds of one image, as MMDetection counts them; `parameters` in 10⁶; `path`. The
+    figures are of a network for COCO's 80 classes, without decoding.
     """
     # MMEngine would list the operators that it does not count and the modules it does not run.
     MMLogger.get_current_instance().setLevel(logging.ERROR)
@@ -32,7 +28,7 @@ def table(templates: Sequence[Path]) -> pd.DataFrame:
     for path in templates:
         template = yaml.safe_load(path.read_text(encoding="utf-8"))
         width, height = template["input_size"]
-        detector = build_detector(model_config(template["model"], _NUM_CLASSES, any_sizes))
+        detector = build_detector(model_config(template["model"], 80, any_sizes))
         complexity = get_model_complexity_info(
             Core(detector).eval(), (3, height, width), show_table=False, show_arch=False
         )

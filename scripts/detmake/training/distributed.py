@@ -10,11 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from mmengine.model import (
-    MMDistributedDataParallel,
-    convert_sync_batchnorm,
-    revert_sync_batchnorm,
-)
+from mmengine.hooks import Hook
+from mmengine.model import MMDistributedDataParallel, convert_sync_batchnorm, revert_sync_batchnorm
+from mmengine.runner import Runner
 from torch import distributed as dist
 from torch import nn
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
@@ -23,7 +21,6 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from detmake.model import device
 
 _SCRIPTS = Path(__file__).parents[2]
-_BACKENDS = {"cuda": "nccl", "cpu": "gloo"}
 
 
 def launch(arguments: Sequence[str], processes: int) -> None:
@@ -69,9 +66,10 @@ def member() -> Iterator[int]:
     if sys.platform == "linux":
         pr_set_pdeathsig = 1  # sys/prctl.h: end with the launcher, however it ends
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
-    if device.name() == "cuda":
+    on_gpu = device.name() == "cuda"
+    if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group(_BACKENDS[device.name()])
+    dist.init_process_group("nccl" if on_gpu else "gloo")
     try:
         yield dist.get_rank()
     finally:
@@ -79,31 +77,28 @@ def member() -> Iterator[int]:
 
 
 def wrap(model: nn.Module) -> MMDistributedDataParallel:
-    """Average a model's gradients over all processes.
+    """Average the gradients of a model, which is on its device, over all processes.
 
     On GPUs, batch normalization uses the whole batch. On the CPU torch cannot do that, so it uses
     this process's part.
-
-    Args:
-        model: the model, on its device.
     """
-    gpu = None
-    if device.name() == "cuda":
-        gpu = [torch.cuda.current_device()]
-        model = convert_sync_batchnorm(model)
-    else:
-        model = revert_sync_batchnorm(model)
+    on_gpu = device.name() == "cuda"
     return MMDistributedDataParallel(
-        module=model,
-        device_ids=gpu,
-        broadcast_buffers=False,  # `average_buffers` averages them before validation
+        module=convert_sync_batchnorm(model) if on_gpu else revert_sync_batchnorm(model),
+        device_ids=[torch.cuda.current_device()] if on_gpu else None,
+        broadcast_buffers=False,  # `AverageBuffers` averages them before validation
         find_unused_parameters=True,  # some backbones have stages whose maps the neck ignores
     )
 
 
-def average_buffers(model: nn.Module) -> None:
-    """Replace a model's normalization statistics by their mean over all processes."""
-    for buffer in model.buffers():
-        if buffer.is_floating_point():
-            dist.all_reduce(buffer)
-            buffer /= dist.get_world_size()
+class AverageBuffers(Hook):
+    """Averages normalization statistics over all processes before they are validated and saved."""
+
+    priority = "LOW"  # after EMAHook has put the averaged weights in place
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Replace the model's floating-point buffers by their mean over all processes."""
+        for buffer in runner.model.buffers():
+            if buffer.is_floating_point():
+                dist.all_reduce(buffer)
+                buffer /= dist.get_world_size()

@@ -20,34 +20,28 @@ log = logging.getLogger("detmake")
 
 
 def fit_in_processes(
-    processes: int,
-    model: Mapping[str, Any],
-    detector: nn.Module,
-    checkpoints: Path,
-    num_workers: int,
-    **arguments: Any,
+    processes: int, model: Mapping[str, Any], detector: nn.Module, arguments: Mapping[str, Any]
 ) -> None:
-    """Run `fit` in several processes, which leave their checkpoints in a folder.
+    """Run `fit` in several processes.
 
     Args:
         processes: number of processes.
         model: the complete MMDetection `model` dict of the detector.
         detector: the detector with its initial weights; not changed.
-        checkpoints: folder of checkpoints.
-        num_workers: processes that load images, over all.
-        **arguments: further arguments of `fit`.
+        arguments: further arguments of `fit`; its `num_workers` are for all processes together.
     """
-    workers = math.ceil(num_workers / processes)
+    job_file = arguments["checkpoints"] / "job.pth"
+    workers = math.ceil(arguments["num_workers"] / processes)
     job = {
         "model": model,
         "state_dict": detector.state_dict(),
-        "arguments": {**arguments, "checkpoints": checkpoints, "num_workers": workers},
+        "arguments": {**arguments, "num_workers": workers},
         "threads": max(torch.get_num_threads() // processes, 1),
         "log_file": logs.file_of(log) or os.devnull,
     }
-    torch.save(job, checkpoints / "job.pth")
+    torch.save(job, job_file)
     log.info("Training in %d processes", processes)
-    distributed.launch(["-m", __name__, str(checkpoints / "job.pth")], processes)
+    distributed.launch(["-m", __name__, str(job_file)], processes)
 
 
 def _join(job_file: Path) -> None:

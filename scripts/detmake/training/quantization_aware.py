@@ -1,12 +1,13 @@
 """Quantization-aware training: int8 within an accuracy budget on the validation subset."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from mmcv.transforms import Compose
+from mmengine.dataset import pseudo_collate
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
@@ -19,7 +20,7 @@ from detmake.model.network import CoreDetector, build_detector
 from detmake.model.snapshot import Snapshot
 from detmake.quantization.budget import Budget
 from detmake.training import resume
-from detmake.training.recipe import LearningParameters, code_of
+from detmake.training.recipe import BaseRecipe
 from detmake.training.runner import fit
 from detmake.training.schedule import MONITOR, build_schedule
 from detmake.training.validation import with_best_threshold
@@ -28,8 +29,12 @@ log = logging.getLogger("detmake")
 
 
 @dataclass(frozen=True)
-class NncfOptimization:
-    """How to quantize and fine-tune; `rules/schema.yaml` has the defaults.
+class QuantizationAwareRecipe(BaseRecipe):
+    """How to quantize a snapshot by training.
+
+    Fine-tuning takes only batch size and seed from the snapshot's `learning_parameters`. The
+    attributes below are `nncf_optimization` of the configuration; `rules/schema.yaml` has the
+    defaults.
 
     Attributes:
         preset: `performance` (symmetric quantization) or `mixed` (asymmetric activations).
@@ -47,35 +52,10 @@ class NncfOptimization:
     maximal_accuracy_degradation: float
     on_degradation: str
 
-
-@dataclass(frozen=True)
-class QuantizationAwareRecipe:
-    """How to quantize a snapshot by training.
-
-    Attributes:
-        pipeline: MMDetection transforms that augment a training image.
-        optimizer: MMEngine `optimizer` dict.
-        learning_parameters: those of the snapshot; fine-tuning takes batch size and seed from them.
-        nncf_optimization: how to quantize and fine-tune.
-        code: as `code_of` returns it.
-    """
-
-    pipeline: Sequence[Mapping[str, Any]]
-    optimizer: Mapping[str, Any]
-    learning_parameters: LearningParameters
-    nncf_optimization: NncfOptimization
-    code: Sequence[str]
-
     @classmethod
-    def from_params(cls, params: Mapping[str, Any]) -> "QuantizationAwareRecipe":
+    def from_params(cls, params: Mapping[str, Any]) -> Self:
         """Make a recipe of a rule's parameters, which may include others."""
-        return cls(
-            pipeline=params["pipeline"],
-            optimizer=params["optimizer"],
-            learning_parameters=LearningParameters.from_params(params["learning_parameters"]),
-            nncf_optimization=NncfOptimization(**params["nncf_optimization"]),
-            code=code_of(params),
-        )
+        return super().from_params({**params, **params["nncf_optimization"]})
 
 
 def train(
@@ -94,10 +74,7 @@ def train(
     Args:
         weights_file: the floating-point snapshot.
         recipe: how to quantize and fine-tune.
-        train_file: prepared annotations of the train subset (`detmake.data.checking`).
-        val_file: prepared annotations of the validation subset.
-        checkpoints: as for `detmake.training.train.train`.
-        num_workers: as for `detmake.training.train.train`.
+        train_file, val_file, checkpoints, num_workers: as for `detmake.training.train.train`.
 
     Returns:
         The quantized snapshot with the highest F-measure, which may be the one before fine-tuning;
@@ -106,43 +83,39 @@ def train(
     Raises:
         InputError: the budget is exceeded, and `on_degradation` is `fail`.
     """
-    optimization = recipe.nncf_optimization
     train_coco, val_coco = subsets.read(train_file), subsets.read(val_file)
-    fingerprint = resume.fingerprint(recipe, [weights_file, train_file, val_file])
-    resume.discard_foreign_checkpoints(checkpoints, fingerprint)
+    resume.discard_foreign_checkpoints(checkpoints, recipe, [weights_file, train_file, val_file])
     snapshot = Snapshot.load(weights_file)
     loaded, _ = with_best_threshold(snapshot, val_coco)
-    budget = Budget(loaded.f_measure, optimization.maximal_accuracy_degradation)
+    budget = Budget(loaded.f_measure, recipe.maximal_accuracy_degradation)
     log.info("F-measure of the snapshot, when it was trained:  %.4f", snapshot.f_measure)
     log.info("F-measure of the snapshot, loaded:               %.4f", loaded.f_measure)
 
-    initialized = _initialized(snapshot, optimization, train_coco, val_coco, checkpoints)
+    file = checkpoints / "initialized.pth"
+    if file.exists():
+        initialized = Snapshot.load(file)
+    else:
+        initialized, _ = with_best_threshold(_calibrated(snapshot, recipe, train_coco), val_coco)
+        initialized.save(file)
     log.info("After initialization: %s", budget.report(initialized.f_measure))
 
     parameters = replace(
         recipe.learning_parameters,
-        num_iters=optimization.num_iters,
-        learning_rate=optimization.learning_rate,
+        num_iters=recipe.num_iters,
+        learning_rate=recipe.learning_rate,
         learning_rate_warmup_iters=0,
         learning_rate_schedule="cosine",
         use_adaptive_interval=False,
         enable_early_stopping=False,
     )
-    schedule = build_schedule(parameters, recipe.optimizer, len(train_coco["images"]))
+    fine_tuning = replace(recipe, learning_parameters=parameters)
+    schedule = build_schedule(fine_tuning, len(train_coco["images"]))
     # Quantizers round to a grid, so train in single precision and do not average the weights.
     schedule["optim_wrapper"]["type"] = OptimWrapper
     schedule["custom_hooks"] = [_StopWithinBudget(budget)]
-    fit(
-        CoreDetector(build_detector(snapshot.model), initialized.core()),
-        parameters,
-        recipe.pipeline,
-        snapshot.input_size,
-        schedule,
-        train_file,
-        val_file,
-        checkpoints,
-        num_workers,
-    )
+    detector = CoreDetector(build_detector(snapshot.model), initialized.core())
+    files = train_file, val_file, checkpoints
+    fit(detector, fine_tuning, snapshot.input_size, schedule, *files, num_workers)
     weights = resume.best_weights(checkpoints)
     weights = {name.removeprefix("core."): value for name, value in weights.items()}
     fine_tuned, _ = with_best_threshold(replace(initialized, state_dict=weights), val_coco)
@@ -152,43 +125,31 @@ def train(
     scalars = resume.read_scalars(checkpoints)
     description = {
         "method": "quantization-aware training",
-        "epochs": int(scalars.query("kind == 'validation'").shape[0]),
+        "epochs": len(scalars.query("kind == 'validation'")),
         "f-measure_initialized": initialized.f_measure,
         **budget.describe(best.f_measure),
     }
-    budget.enforce(best.f_measure, optimization.on_degradation, "nncf_optimization")
+    budget.enforce(best.f_measure, recipe.on_degradation, "nncf_optimization")
     return best, description
 
 
-def _initialized(
-    snapshot: Snapshot,
-    optimization: NncfOptimization,
-    train_coco: Mapping[str, Any],
-    val_coco: Mapping[str, Any],
-    checkpoints: Path,
+def _calibrated(
+    snapshot: Snapshot, recipe: QuantizationAwareRecipe, train_coco: Mapping[str, Any]
 ) -> Snapshot:
-    """The snapshot with calibrated quantizers, from an interrupted call if there was one."""
-    file = checkpoints / "initialized.pth"
-    if file.exists():
-        return Snapshot.load(file)
+    """The snapshot with calibrated quantizers."""
     paths = subsets.image_paths(train_coco)
-    images = subsets.evenly_spread(paths, optimization.stat_subset_size)
-    log.info("Calibrating with %d images, preset %s", len(images), optimization.preset)
+    images = subsets.evenly_spread(paths, recipe.stat_subset_size)
+    log.info("Calibrating with %d images, preset %s", len(images), recipe.preset)
     preprocess = build_detector(snapshot.model).data_preprocessor
     pipeline = Compose(test_pipeline(snapshot.input_size))
 
     def batch(path: Path) -> Tensor:
         packed = pipeline({"img_path": str(path), "img_id": 0})
-        samples = {"inputs": [packed["inputs"]], "data_samples": [packed["data_samples"]]}
-        return preprocess(samples)["inputs"]
+        return preprocess(pseudo_collate([packed]))["inputs"]
 
-    core = quantized_core.initialize(snapshot.core(), images, batch, optimization.preset)
-    quantized = replace(
-        snapshot, state_dict=core.state_dict(), quantizers=quantized_core.describe(core)
-    )
-    quantized, _ = with_best_threshold(quantized, val_coco)
-    quantized.save(file)
-    return quantized
+    core = quantized_core.initialize(snapshot.core(), images, batch, recipe.preset)
+    described = quantized_core.describe(core)
+    return replace(snapshot, state_dict=core.state_dict(), quantizers=described)
 
 
 class _StopWithinBudget(Hook):

@@ -1,8 +1,8 @@
 """What the result of a training depends on, besides the dataset and pretrained weights."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
 
 @dataclass(frozen=True)
@@ -33,51 +33,47 @@ class LearningParameters:
     use_adaptive_interval: bool
     seed: int
 
+
+@dataclass(frozen=True)
+class BaseRecipe:
+    """How to train any network.
+
+    Attributes:
+        pipeline: MMDetection transforms that augment a training image.
+        optimizer: MMEngine `optimizer` dict; a `lr` in it overrides the learning rate.
+        learning_parameters: how long and how fast to learn.
+        code: the library modules that train, with their digests.
+    """
+
+    pipeline: Sequence[Mapping[str, Any]]
+    optimizer: Mapping[str, Any]
+    learning_parameters: LearningParameters
+    code: Sequence[str]
+
     @classmethod
-    def from_params(cls, params: Mapping[str, Any]) -> "LearningParameters":
-        """Read `learning_parameters` of a configuration; `num_workers` only affects speed."""
-        return cls(**{key: value for key, value in params.items() if key != "num_workers"})
-
-
-def code_of(params: Mapping[str, Any]) -> list[str]:
-    """List the library modules that train, with their digests, among a rule's parameters."""
-    return sorted(line for name, line in params.items() if name.startswith("compared detmake/"))
+    def from_params(cls, params: Mapping[str, Any]) -> Self:
+        """Make a recipe of a rule's parameters, which may include others."""
+        learning = dict(params["learning_parameters"])
+        learning.pop("num_workers", None)  # only affects speed
+        code = sorted(line for name, line in params.items() if name.startswith("compared detmake/"))
+        params = {**params, "learning_parameters": LearningParameters(**learning), "code": code}
+        return cls(**{field.name: params[field.name] for field in fields(cls)})
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(BaseRecipe):
     """A model and how to train it.
 
     Attributes:
         model: MMDetection `model` dict of the template, to be completed by `model_config`.
-        pipeline: MMDetection transforms that augment a training image.
-        optimizer: MMEngine `optimizer` dict; a `lr` in it overrides the learning rate.
         input_size: width and height in pixels that an image is resized to.
-        learning_parameters: how long and how fast to learn.
         channel_order: `rgb` or `bgr`, what pretrained weights expect; None: the model's own order.
-        template_id: `id` of the template.
-        template_name: display name of the template; the result does not depend on it.
-        code: as `code_of` returns it.
+        id: `id` of the template.
+        name: display name of the template; the result does not depend on it.
     """
 
     model: Mapping[str, Any]
-    pipeline: Sequence[Mapping[str, Any]]
-    optimizer: Mapping[str, Any]
     input_size: Sequence[int]
-    learning_parameters: LearningParameters
     channel_order: str | None
-    template_id: str
-    template_name: str
-    code: Sequence[str]
-
-    @classmethod
-    def from_params(cls, params: Mapping[str, Any]) -> "Recipe":
-        """Make a recipe of a rule's parameters, which may include others."""
-        return cls(
-            **{key: params[key] for key in ("model", "pipeline", "optimizer", "input_size")},
-            learning_parameters=LearningParameters.from_params(params["learning_parameters"]),
-            channel_order=params["channel_order"],
-            template_id=params["id"],
-            template_name=params["name"],
-            code=code_of(params),
-        )
+    id: str
+    name: str

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.device import get_device
+from mmengine.dist import get_world_size, is_distributed
 from mmengine.evaluator import BaseMetric
-from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
-from torch import distributed as dist
 from torch import nn
 
 from detmake.data import subsets
@@ -23,7 +22,7 @@ from detmake.detections import Detections
 from detmake.evaluation.metrics import Evaluation
 from detmake.model.detector import test_pipeline
 from detmake.training import distributed
-from detmake.training.recipe import LearningParameters
+from detmake.training.recipe import BaseRecipe
 from detmake.training.schedule import MONITOR
 
 log = logging.getLogger("detmake")
@@ -34,8 +33,7 @@ _NOISE = ('"FileClient"', '"HardDiskBackend"', "paramwise_options", "Exp name:")
 
 def fit(
     detector: nn.Module,
-    parameters: LearningParameters,
-    pipeline: Sequence[Mapping[str, Any]],
+    recipe: BaseRecipe,
     input_size: Sequence[int],
     schedule: Mapping[str, Any],
     train_file: Path,
@@ -49,30 +47,24 @@ def fit(
 
     Args:
         detector: an MMDetection detector or a `CoreDetector`; changed in place.
-        parameters: the learning parameters.
-        pipeline: MMDetection transforms that augment a training image.
+        recipe: how to train.
         input_size: width and height in pixels that an image is resized to.
         schedule: further arguments of the Runner (`build_schedule`).
-        train_file: prepared annotations of the train subset.
-        val_file: prepared annotations of the validation subset.
-        checkpoints: folder of checkpoints.
-        num_workers: processes that load images; 0 loads them in this process.
+        train_file, val_file, checkpoints, num_workers: as for `detmake.training.train.train`.
     """
     keep_freed_memory()
     train_coco, val_coco = subsets.read(train_file), subsets.read(val_file)
     logger = quiet_mmengine()
-    batch_size = parameters.batch_size
+    parameters = recipe.learning_parameters
     # Compute losses in single precision, whatever the network's precision.
     getattr(detector, "core", detector).bbox_head.register_forward_hook(
         lambda _, __, maps: tuple([level.float() for level in levels] for levels in maps)
     )
-    hooks = schedule["custom_hooks"]
-    several = dist.is_initialized()
-    if several:
-        batch_size //= dist.get_world_size()
-        hooks = [*hooks, _AverageBuffers()]
-    loading = {"batch_size": batch_size, "num_workers": num_workers}
-    train_transforms = _train_pipeline(pipeline, input_size)
+    several = is_distributed()
+    hooks = [*schedule["custom_hooks"], *([distributed.AverageBuffers()] if several else [])]
+    share = parameters.batch_size // get_world_size()
+    loading = {"batch_size": share, "num_workers": num_workers}
+    train_transforms = _train_pipeline(recipe.pipeline, input_size)
     runner = _Runner(
         model=detector,
         work_dir=str(checkpoints),
@@ -129,12 +121,11 @@ def _train_pipeline(
 ) -> list[Mapping[str, Any]]:
     """MMDetection transforms from an image file and its annotations to a training sample."""
     width, height = input_size
-    augmentations = []
-    for transform in pipeline:
+    augmentations = [dict(transform) for transform in pipeline]
+    for transform in augmentations:
         if transform["type"] == "RandomChoiceResize":  # scales are relative to the input size
-            scales = [(round(w * width), round(h * height)) for w, h in transform["scales"]]
-            transform = {**transform, "scales": scales}
-        augmentations.append(transform)
+            scales = transform["scales"]
+            transform["scales"] = [(round(w * width), round(h * height)) for w, h in scales]
     return [
         {"type": "LoadImageFromFile"},
         {"type": "LoadAnnotations", "with_bbox": True},
@@ -144,11 +135,7 @@ def _train_pipeline(
 
 
 def _dataloader(
-    file: Path,
-    coco: Mapping[str, Any],
-    pipeline: list[Mapping[str, Any]],
-    training: bool,
-    loading: Mapping[str, int],
+    file: Path, coco: Mapping[str, Any], pipeline: list, training: bool, loading: dict[str, int]
 ) -> dict[str, Any]:
     return {
         **loading,
@@ -163,16 +150,6 @@ def _dataloader(
             "test_mode": not training,
         },
     }
-
-
-class _AverageBuffers(Hook):
-    """Averages normalization statistics over all processes before they are validated and saved."""
-
-    priority = "LOW"  # after EMAHook has put the averaged weights in place
-
-    def before_val_epoch(self, runner: Runner) -> None:
-        """Average the buffers of all processes."""
-        distributed.average_buffers(runner.model)
 
 
 class _Runner(Runner):

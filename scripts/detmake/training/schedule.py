@@ -1,7 +1,7 @@
 """How long and how fast to learn: MMEngine's loops, schedulers, hooks and optimizer wrapper."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -10,7 +10,7 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from torch import nn
 
 from detmake.model import device
-from detmake.training.recipe import LearningParameters
+from detmake.training.recipe import BaseRecipe
 
 #: The metric on the validation subset that decides which epoch is best.
 MONITOR = "f-measure"
@@ -24,23 +24,16 @@ def validation_interval(iterations_per_epoch: int) -> int:
     return max(round(5 * math.exp(-0.025 * iterations_per_epoch)), 1)
 
 
-def build_schedule(
-    parameters: LearningParameters, optimizer: Mapping[str, Any], num_images: int
-) -> dict[str, Any]:
-    """Return the arguments of MMEngine's Runner that follow from the learning parameters.
-
-    Args:
-        parameters: the learning parameters.
-        optimizer: MMEngine `optimizer` dict.
-        num_images: number of images in the train subset.
-    """
+def build_schedule(recipe: BaseRecipe, num_images: int) -> dict[str, Any]:
+    """Return the arguments of MMEngine's Runner for a recipe and the number of train images."""
+    parameters = recipe.learning_parameters
     epochs = parameters.num_iters
     iterations = math.ceil(num_images / parameters.batch_size)
     warmup = min(parameters.learning_rate_warmup_iters, epochs * iterations // 2)
-    interval = 1
-    if parameters.use_adaptive_interval:
-        interval = min(validation_interval(iterations), epochs)
+    adaptive = min(validation_interval(iterations), epochs)
+    interval = adaptive if parameters.use_adaptive_interval else 1
 
+    improving = {"monitor": MONITOR, "rule": "greater"}
     schedulers: list[dict[str, Any]] = []
     if warmup:
         # Start at a third of the learning rate, as in the tutorial's log (1.333e-03 of 0.004).
@@ -48,24 +41,14 @@ def build_schedule(
             {"type": "LinearLR", "start_factor": 1 / 3, "by_epoch": False, "end": warmup}
         )
     if parameters.learning_rate_schedule == "cosine":
+        span = {"begin": warmup, "end": epochs * iterations}
         schedulers.append(
-            {
-                "type": "CosineAnnealingLR",
-                "by_epoch": False,
-                "begin": warmup,
-                "end": epochs * iterations,
-                "eta_min_ratio": 0.01,
-            }
+            {"type": "CosineAnnealingLR", "by_epoch": False, **span, "eta_min_ratio": 0.01}
         )
     else:
+        patience = parameters.learning_rate_patience
         schedulers.append(
-            {
-                "type": "ReduceOnPlateauLR",
-                "monitor": MONITOR,
-                "rule": "greater",
-                "factor": 0.1,
-                "patience": parameters.learning_rate_patience,
-            }
+            {"type": "ReduceOnPlateauLR", **improving, "factor": 0.1, "patience": patience}
         )
     # The averaged weights are validated and saved. They average about the last 250 iterations,
     # fewer at the start.
@@ -73,25 +56,18 @@ def build_schedule(
         {"type": "EMAHook", "ema_type": "ExpMomentumEMA", "momentum": 0.004, "gamma": 100}
     ]
     if parameters.enable_early_stopping:
+        patience = parameters.early_stop_patience
+        min_delta = 1e-4  # an equal F-measure is no improvement
         hooks.append(
-            {
-                "type": "EarlyStoppingHook",
-                "monitor": MONITOR,
-                "rule": "greater",
-                "min_delta": 1e-4,  # an equal F-measure is no improvement
-                "patience": parameters.early_stop_patience,
-            }
+            {"type": "EarlyStoppingHook", **improving, "min_delta": min_delta, "patience": patience}
         )
     return {
         "train_cfg": {"by_epoch": True, "max_epochs": epochs, "val_interval": interval},
         "optim_wrapper": {
             "type": AmpOptimWrapper if device.name() == "cuda" else _CpuOptimWrapper,
-            "optimizer": {"lr": parameters.learning_rate, **optimizer},
-            "paramwise_cfg": {
-                "norm_decay_mult": 0,
-                "bias_decay_mult": 0,
-                "bypass_duplicate": True,  # RTMDet's levels share convolutions
-            },
+            "optimizer": {"lr": parameters.learning_rate, **recipe.optimizer},
+            # RTMDet's levels share convolutions, which are duplicates.
+            "paramwise_cfg": {"norm_decay_mult": 0, "bias_decay_mult": 0, "bypass_duplicate": True},
             "clip_grad": {"max_norm": 35},
         },
         "param_scheduler": schedulers,

@@ -65,30 +65,26 @@ def train(
 
     Raises:
         InputError: the model cannot be built, or the pretrained weights do not fit it.
-        torch.distributed.elastic.multiprocessing.errors.ChildFailedError: one of several
-            processes failed, which ended the others, too.
+        torch.distributed.elastic.multiprocessing.errors.ChildFailedError: a process failed.
     """
     train_coco, val_coco = subsets.read(train_file), subsets.read(val_file)
     labels = subsets.class_names(train_coco)
-    config = model_config(
-        recipe.model, len(labels), subsets.box_sizes(train_coco, recipe.input_size)
-    )
+    sizes = subsets.box_sizes(train_coco, recipe.input_size)
+    config = model_config(recipe.model, len(labels), sizes)
     files = [file for file in (train_file, val_file, pretrained) if file]
-    resume.discard_foreign_checkpoints(checkpoints, resume.fingerprint(recipe, files))
+    resume.discard_foreign_checkpoints(checkpoints, recipe, files)
     quiet_mmengine()
-    parameters = recipe.learning_parameters
-    torch.manual_seed(parameters.seed)  # for the initial weights
+    torch.manual_seed(recipe.learning_parameters.seed)  # for the initial weights
     detector = build_detector(config)
     detector.init_weights()
     if pretrained:
         checkpoint.load_pretrained(detector, pretrained, recipe.channel_order)
-    log.info("Template %s, input %d×%d", recipe.template_name, *recipe.input_size)
+    log.info("Template %s, input %d×%d", recipe.name, *recipe.input_size)
     log.info("Classes: %s", ", ".join(labels))
     arguments = {
-        "parameters": parameters,
-        "pipeline": recipe.pipeline,
+        "recipe": recipe,
         "input_size": recipe.input_size,
-        "schedule": build_schedule(parameters, recipe.optimizer, len(train_coco["images"])),
+        "schedule": build_schedule(recipe, len(train_coco["images"])),
         "train_file": train_file,
         "val_file": val_file,
         "checkpoints": checkpoints,
@@ -97,16 +93,14 @@ def train(
     if processes == 1:
         fit(detector, **arguments)
     else:
-        fit_in_processes(processes, config, detector, **arguments)
-    snapshot, evaluation = with_best_threshold(
-        Snapshot(
-            model=config,
-            labels=labels,
-            input_size=list(recipe.input_size),
-            confidence_threshold=math.nan,
-            template={"id": recipe.template_id, "name": recipe.template_name},
-            state_dict=resume.best_weights(checkpoints),
-        ),
-        val_coco,
+        fit_in_processes(processes, config, detector, arguments)
+    snapshot = Snapshot(
+        model=config,
+        labels=labels,
+        input_size=list(recipe.input_size),
+        confidence_threshold=math.nan,
+        template={"id": recipe.id, "name": recipe.name},
+        state_dict=resume.best_weights(checkpoints),
     )
-    return TrainingResult(snapshot, evaluation, resume.read_scalars(checkpoints))
+    found = with_best_threshold(snapshot, val_coco)
+    return TrainingResult(*found, resume.read_scalars(checkpoints))

@@ -14,11 +14,9 @@ log = logging.getLogger("detmake")
 
 
 def with_best_threshold(snapshot: Snapshot, coco: Mapping[str, Any]) -> tuple[Snapshot, Evaluation]:
-    """Return a snapshot with its best confidence threshold on the validation subset.
+    """Return a snapshot with its best confidence threshold on the prepared validation subset.
 
-    Args:
-        snapshot: the snapshot, whose own threshold does not matter.
-        coco: the prepared validation subset (`detmake.data.checking`).
+    The snapshot's own threshold does not matter.
 
     Returns:
         The snapshot with that threshold and its F-measure, and the evaluation that they come from.
