@@ -61,8 +61,8 @@ EXPORTED = load_configfile(SCHEMA)["properties"]["demo"]["properties"]["model"][
 for path in (f"{RESULTS}/", "resources/"):
     if workflow.modifier.path_modifier.replace_prefix(path) != path:
         raise WorkflowError(
-            f"The module of detmake has a `prefix:` or `replace_prefix:` that concerns {path}, which "
-            "Snakemake would rewrite in some places only. Remove it, and name the folder of the "
+            f"The module of detmake has a `prefix:` or `replace_prefix:` that changes {path}. Snakemake "
+            "would change it in some places but not in others. Remove it, and name the folder of the "
             "results by the key `results` of the module's `config:`."
         )
 

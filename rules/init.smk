@@ -5,7 +5,7 @@ def own_folder(wildcards):
     """Return the working directory, which must not be the clone's."""
     if Path().resolve() == ROOT.resolve():
         raise WorkflowError(
-            "This is the folder of detmake itself, which has all that `init` writes. For a folder of "
+            "This is the folder of detmake itself, which already has these files. For a folder of "
             "your own: make one, change to it and call `snakemake -s "
             f"{ROOT.resolve() / 'Snakefile'} init` there."
         )
@@ -19,6 +19,6 @@ rule init:
         folder=own_folder,
         workflow=str(ROOT.resolve()),
     message:
-        "Writing a configuration and a profile for this folder"
+        "Writing a configuration, a profile and a Snakefile for this folder"
     script:
         "../scripts/init.py"

@@ -1,4 +1,4 @@
-"""Weights from elsewhere: pretrained ones that training starts from, and finished ones."""
+"""Weights that detmake did not train: pretrained ones that training starts from, and finished ones."""
 
 # Addresses of all runs' pretrained weights, by file name.
 PRETRAINED = {

@@ -46,3 +46,4 @@ for name, text in files.items():
     else:
         write_text(folder / name, text)
         print(f"Wrote {name}")
+print("Next: set `data` in config/config.yaml, then run `snakemake`")

@@ -140,7 +140,7 @@ def test_a_prefix_is_refused(clone, tmp_path):  # noqa: F811
         output = refused(
             tmp_path, f'snakefile: "{clone}/Snakefile"\n    config: {CONFIG}\n    {prefix}'
         )
-        assert "has a `prefix:` or `replace_prefix:` that concerns results/" in output
+        assert "has a `prefix:` or `replace_prefix:` that changes results/" in output
         assert "by the key `results` of the module's `config:`" in output
 
 

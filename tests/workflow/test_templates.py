@@ -52,11 +52,9 @@ def compared(built_project, tmp_path_factory):
 def test_the_comparison_has_every_model_of_every_run(compared):
     table = pd.read_csv(compared.folder / "results/comparison.csv")
     assert table.groupby("run").template.first().to_dict() == TEMPLATES
-    assert table.groupby("run").precision.agg(list).tolist() == len(NAMES) * [
-        ["snapshot", "IR", "POT"]
-    ]
+    assert table.groupby("run").model.agg(list).tolist() == len(NAMES) * [["snapshot", "IR", "POT"]]
     for row in table.itertuples():
-        folder = {"snapshot": "", "IR": "openvino/", "POT": "pot/"}[row.precision]
+        folder = {"snapshot": "", "IR": "openvino/", "POT": "pot/"}[row.model]
         run = "results" if row.run == "results" else f"results/{row.run}"
         assert row[4] == pytest.approx(
             compared.json(f"{run}/{folder}performance.json")["f-measure"], abs=1e-5

@@ -126,7 +126,7 @@ def parameter_changes(
         named: all present parameters by name.
 
     Returns:
-        For example `['learning_parameters.seed: 0 → 1', 'detmake/metrics.py changed']`.
+        For example `['learning_parameters.seed: 0 → 1', 'detmake/evaluation/metrics.py changed']`.
     """
     old, new = _told(before), _told(now)
     present = _told(map(repr, named.values()))

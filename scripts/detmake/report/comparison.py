@@ -70,7 +70,7 @@ def write(table: pd.DataFrame, csv: Path, markdown: Path, conditions: str) -> No
     """
     names = ["run", "template", "model"]
     subsets = table["subset"].unique()
-    note = f"Latency (one image at a time) and throughput (any number at a time) on {conditions}."
+    note = f"Latency (one image at a time) and throughput (several at a time) on {conditions}."
     if len(subsets) == 1:
         note = f"F-measure, mAP and mAP50 on `{subsets[0]}`. {note}"
     else:  # metrics measured on different images do not compare

@@ -7,13 +7,13 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class LearningParameters:
-    """How long and how fast a detector learns; `rules/schema.yaml` has the defaults.
+    """The schedule of a training; `rules/schema.yaml` has the defaults.
 
     Attributes:
         batch_size: images per iteration, over all processes.
         learning_rate: learning rate after the warm-up.
         learning_rate_warmup_iters: iterations until the full learning rate, at most half of all.
-        learning_rate_schedule: `plateau` or `cosine`, the course after the warm-up.
+        learning_rate_schedule: `plateau` or `cosine`, the curve after the warm-up.
         learning_rate_patience: validations without improvement before `plateau` divides by 10.
         num_iters: epochs, at most.
         enable_early_stopping: whether to stop when the F-measure no longer improves.
