@@ -49,7 +49,7 @@ def changed_images(annotations, folder):
 rule draw_cells:
     output:
         annotations=local("resources/cells/{subset}/_annotations.coco.json"),
-        pristine=local("resources/cells/{subset}/images.sha256"),
+        digests=local("resources/cells/{subset}/images.sha256"),
     log:
         "resources/logs/cells_{subset}.log",
     localrule: True
@@ -94,7 +94,7 @@ rule convert_bccd:
         manifest=local(ROOT / "rules/bccd.csv"),
     output:
         annotations=local("resources/bccd/{subset}/_annotations.coco.json"),
-        pristine=local("resources/bccd/{subset}/images.sha256"),
+        digests=local("resources/bccd/{subset}/images.sha256"),
     log:
         "resources/logs/bccd_{subset}.log",
     localrule: True
