@@ -20,6 +20,7 @@ def models(tmp_path):
             "precision": 0.9,
             "recall": 0.8,
             "at_validated_threshold": {"f-measure": 0.1},
+            "model": "a figure that has the name of a column",
             "mAP50": 0.93125,
             "mAP": 0.68474,
             "images_per_second": 7.0,

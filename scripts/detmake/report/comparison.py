@@ -43,14 +43,15 @@ def table(models: Sequence[Mapping[str, Any]], speed: pd.DataFrame) -> pd.DataFr
         annotation file that they were measured on; `size_mb` in 10⁶ bytes; `latency_ms` and
         `images_per_second`.
     """
-    rows = []
+    names, rows = ["run", "template", "model"], []
     for model in models:
         performance = json.loads(Path(model["performance"]).read_text(encoding="utf-8"))
         measured = {"subset": performance["annotations"], "size_mb": size_mb(Path(model["path"]))}
-        rows.append({**model, **performance, **measured, **speed.loc[model["path"]]})
+        own = {name: model[name] for name in names}  # last: a metric may have one of these names
+        rows.append({**performance, **measured, **speed.loc[model["path"]], **own})
     accuracy = ["f-measure", "mAP", "mAP50", "subset"]
     costs = ["size_mb", "latency_ms", "images_per_second"]
-    return pd.DataFrame(rows)[["run", "template", "model", *accuracy, *costs]]
+    return pd.DataFrame(rows)[[*names, *accuracy, *costs]]
 
 
 def size_mb(path: Path) -> float:
