@@ -190,7 +190,7 @@ def test_pot_takes_layers_back(built_project, tmp_path):
     assert described["reverted_layers"] > 0
     assert described["within_budget"]
     log = (project.folder / "results/logs/pot.log").read_text()
-    assert f"{described['reverted_layers']} layers went back to floating point: " in log
+    assert f"Returned {described['reverted_layers']} layers to floating point: " in log
 
 
 # Speed

@@ -146,6 +146,7 @@ def test_a_changed_annotation_file(built):
 LIBRARY = {
     "training/train": TRAIN,
     "training/distributed": TRAIN,
+    "training/fingerprint": TRAIN,
     "training/process": TRAIN,
     "training/recipe": TRAIN,
     "training/resume": TRAIN,

@@ -1,27 +1,20 @@
 """The folder of checkpoints, from which an interrupted training resumes."""
 
-import hashlib
 import json
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 import torch
 from torch import Tensor
 
+from detmake.training.fingerprint import fingerprint
 from detmake.training.recipe import BaseRecipe
 
 
 def discard_foreign_checkpoints(checkpoints: Path, recipe: BaseRecipe, files: list[Path]) -> None:
-    """Empty the folder of checkpoints if they come from another recipe or other input files.
-
-    Files count by their digests. A template's display name does not count.
-    """
-    settings = asdict(recipe)
-    settings.pop("name", None)
-    digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
-    content = json.dumps({"settings": settings, "files": digests}, sort_keys=True)
+    """Empty the folder of checkpoints if their training had another `fingerprint`."""
+    content = fingerprint(recipe, files)
     file = checkpoints / "fingerprint.json"
     if file.exists() and file.read_text(encoding="utf-8") == content:
         return

@@ -1,0 +1,24 @@
+"""What identifies a training: two trainings with one fingerprint have the same result."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from detmake.training.recipe import BaseRecipe
+
+
+def fingerprint(recipe: BaseRecipe, files: Sequence[Path]) -> str:
+    """Return all that the result of a training depends on, as JSON with sorted keys.
+
+    Files count by their SHA-256. A template's display name does not count.
+
+    Args:
+        recipe: how to train.
+        files: prepared subsets, and the weights that the training starts from.
+    """
+    settings = asdict(recipe)
+    settings.pop("name", None)
+    digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    return json.dumps({"settings": settings, "files": digests}, sort_keys=True)
