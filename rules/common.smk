@@ -8,6 +8,8 @@ from pathlib import Path
 
 from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
+from snakemake.settings.types import DeploymentMethod, RerunTrigger
 from snakemake.utils import update_config
 
 # The clone. Relative, so that results stay up to date when the project and the clone move together.
@@ -125,11 +127,39 @@ def settings(*keys):
     return uncompared(*keys) | lines
 
 
+CODE = dependencies.code_of_scripts(ROOT / "scripts", Path(".snakemake/code_digests"))
+CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+
+
 @cache
-def code_of(script):
-    """Parameters, for `**`: a line for each library module that a script imports."""
-    digests = dependencies.source_digests(ROOT / "scripts" / f"{script}.py")
-    return {f"compared {module}": f"{module}: {digest[:16]}" for module, digest in digests.items()}
+def tell_of_code_trigger():
+    """Say once in a build that Snakemake itself compares scripts, too."""
+    if workflow.is_main_process and RerunTrigger.CODE in workflow.rerun_triggers:
+        logger.info(
+            "Snakemake's trigger `code` is on: a touched script or a comment in it makes results stale. "
+            f"{ROOT.resolve() / 'docs/your-data.md'} says how to turn it off."
+        )
+
+
+@cache
+def code_of(script, environment):
+    """Parameters, for `**`: what a rule's script runs, in an environment of `envs/`.
+
+    Snakemake compares one line for the script, for each library module that it imports, and for each
+    package that it computes with. The script finds all these lines under `code`.
+    """
+    code = CODE[f"{script}.py"]
+    names = {f"{script}.py": f"scripts/{script}.py"}
+    digests = {names.get(file, file): digest for file, digest in code.files.items()}
+    definition = ROOT / f"envs/{environment}.yaml"
+    versions = dependencies.versions(code.packages, definition, installed=not CONDA)
+    lines = {f"compared {name}": f"{name}: {state}" for name, state in (digests | versions).items()}
+
+    def all_lines(wildcards, input):
+        tell_of_code_trigger()  # while it reads the rules, Snakemake does not know its triggers
+        return list(lines.values())
+
+    return {"code": all_lines, **lines}
 
 
 def model_folder(folder, *names):
