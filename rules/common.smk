@@ -17,7 +17,7 @@ ROOT = Path(os.path.relpath(Path(workflow.current_basedir).parent))
 sys.path.insert(0, str(ROOT.resolve() / "scripts"))
 
 from detmake.artifacts import MODEL_FILES
-from detmake.build import configuration, dependencies
+from detmake.build import configuration, dependencies, schema
 from detmake.data import image_digests, sources
 from detmake.runtime import demo_files as demo_file_names
 from detmake.errors import InputError
@@ -58,7 +58,8 @@ RESULTS = SETTINGS[""]["results"]
 # Folder of each run, by its name.
 RUNS = {name: f"{RESULTS}/{name}" if name else RESULTS for name in SETTINGS}
 # Folders of a run's exported models: the models that a demo can show.
-EXPORTED = load_configfile(SCHEMA)["properties"]["demo"]["properties"]["model"]["enum"]
+PROPERTIES = schema.load_validator(SCHEMA).schema["properties"]
+EXPORTED = PROPERTIES["demo"]["properties"]["model"]["enum"]
 
 for path in (f"{RESULTS}/", "resources/"):
     if workflow.modifier.path_modifier.replace_prefix(path) != path:

@@ -105,7 +105,7 @@ def test_an_environment_is_part_of_what_a_result_depends_on(deployed, tmp_path):
     conda = ["--sdm", "conda"]
     assert deployed.stale(TARGET, *conda) == {}
     assert deployed.stale(TARGET) == {"prepare_dataset": 1}
-    others = ["--rerun-triggers", "mtime", "params", "input", "code"]
+    others = ["--rerun-triggers", "mtime", "params", "input"]
     assert deployed.stale(TARGET, *others) == {}
     moved = deployed.copy(tmp_path / "project")
     assert moved.stale(TARGET, *conda) == {"prepare_dataset": 1}
@@ -114,6 +114,10 @@ def test_an_environment_is_part_of_what_a_result_depends_on(deployed, tmp_path):
     text = file.read_text()
     file.write_text(text.replace("tqdm==", "tqdm>="))
     assert deployed.stale(TARGET, *conda) == {"prepare_dataset": 1}
+    assert deployed.stale(TARGET, *conda, *others) == {}
+    file.write_text(text.replace("numpy==", "numpy==1"))
+    assert deployed.stale(TARGET, *conda, *others) == {"prepare_dataset": 1}
+    assert deployed.stale(TARGET, *others) == {}
     file.write_text(text)
 
 

@@ -11,6 +11,7 @@ import yaml
 from conftest import CONFIG
 
 DATASET = "results/dataset/train.json"
+CODE_TRIGGER = "Snakemake's trigger `code` is on"
 
 
 def snakemake(folder: Path, *arguments: str | Path, fails: bool = False) -> str:
@@ -62,7 +63,7 @@ def test_a_configuration_file_is_complete_and_its_paths_count_from_the_folder(cl
     write_config(own / "mine.yaml")
     write_config(own / "config/config.yaml", results="others", device="cpu")
     command = ["--snakefile", clone / "Snakefile", "--configfile", "mine.yaml"]
-    snakemake(own, DATASET, *command)
+    assert snakemake(own, DATASET, *command).count(CODE_TRIGGER) == 1  # and not in each job
     assert (own / DATASET).exists()
     assert "Nothing to be done" in snakemake(own, DATASET, *command)
 
@@ -98,7 +99,9 @@ def test_after_init_snakemake_runs_bare(clone, tmp_path):
     for name, text in kept.items():
         assert f"Kept {name}" in output
         assert (tmp_path / name).read_text() == text
-    assert "Completing mine:" in snakemake(tmp_path, "--dry-run")
+    output = snakemake(tmp_path, "--dry-run")
+    assert "Completing mine:" in output
+    assert CODE_TRIGGER not in output
 
 
 def test_init_keeps_a_workflow_of_the_folder(clone, tmp_path):

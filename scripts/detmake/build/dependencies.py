@@ -1,6 +1,7 @@
 """Describe what a result depends on besides its input files: settings, code and packages."""
 
 import ast
+import functools
 import hashlib
 import json
 import re
@@ -85,9 +86,9 @@ def code_of_scripts(folder: Path, cache: Path | None = None) -> dict[str, Code]:
     state = _state(files)
     if cache:
         with suppress(OSError, ValueError, TypeError, KeyError):  # absent or damaged
-            cached = json.loads(cache.read_bytes())
-            if cached["state"] == state:
-                return {script: Code(**code) for script, code in cached["scripts"].items()}
+            found = json.loads(cache.read_bytes())
+            if found["state"] == state:
+                return {script: Code(**code) for script, code in found["scripts"].items()}
     scripts = _find({file.relative_to(folder).as_posix(): file for file in files})
     if cache:
         with suppress(OSError):  # not writable
@@ -112,11 +113,15 @@ def versions(packages: Collection[str], environment: Path, installed: bool) -> d
     }
 
 
+@functools.cache
 def _installed_version(package: str) -> str:
     try:
-        return metadata.version(package)
+        distribution = metadata.distribution(package)
     except metadata.PackageNotFoundError:
         return "not installed"
+    # `distribution.version` parses the whole description, which takes ten times as long.
+    found = re.search(r"^Version: (\S+)", distribution.read_text("METADATA") or "", re.MULTILINE)
+    return found[1] if found else distribution.version
 
 
 def _state(files: Collection[Path]) -> str:
