@@ -82,8 +82,12 @@ wildcard_constraints:
     split="train|val|test",
 
 
+def run_of(wildcards):
+    return wildcards.run.removeprefix(RESULTS).removeprefix("/")
+
+
 def settings_of(wildcards):
-    return SETTINGS[wildcards.run.removeprefix(RESULTS).removeprefix("/")]
+    return SETTINGS[run_of(wildcards)]
 
 
 def part_of(run_settings, key):
@@ -112,20 +116,20 @@ def settings(*keys):
     A script finds each part under its key. Snakemake compares one line for each value in it, and
     prints the lines that changed.
     """
-
-    def line(key, name):
-        def value(wildcards):
-            return dependencies.lines(key, part_of(settings_of(wildcards), key)).get(name)
-
-        return value
-
     lines = {
-        f"compared {name}": line(key, name)
-        for key in keys
-        for run_settings in SETTINGS.values()
-        for name in dependencies.lines(key, part_of(run_settings, key))
+        run: {
+            name: line
+            for key in keys
+            for name, line in dependencies.lines(key, part_of(run_settings, key)).items()
+        }
+        for run, run_settings in SETTINGS.items()
     }
-    return uncompared(*keys) | lines
+
+    def line(name):
+        return lambda wildcards: lines[run_of(wildcards)].get(name)
+
+    names = (name for lines_of_run in lines.values() for name in lines_of_run)
+    return uncompared(*keys) | {f"compared {name}": line(name) for name in names}
 
 
 CODE = dependencies.code_of_scripts(ROOT / "scripts", Path(".snakemake/code_digests"))

@@ -40,7 +40,7 @@ def changed_images(annotations, folder):
     writes annotations into the folder makes its images too; a rule of this workflow records their
     digest as well, which is an input, and shows a change by hand.
     """
-    recorded = is_made(folder / image_digests.GENERATED_DIGESTS)
+    recorded = is_made(annotations, folder / image_digests.GENERATED_DIGESTS)
     if is_made(folder) or (annotations.parent == folder and is_made(annotations) and not recorded):
         return None
     digest = checked(image_digests.changed_images, folder, Path(".snakemake/image_digests"))
