@@ -63,9 +63,17 @@ def test_a_configuration_file_is_complete_and_its_paths_count_from_the_folder(cl
     write_config(own / "mine.yaml")
     write_config(own / "config/config.yaml", results="others", device="cpu")
     command = ["--snakefile", clone / "Snakefile", "--configfile", "mine.yaml"]
-    assert snakemake(own, DATASET, *command).count(CODE_TRIGGER) == 1  # and not in each job
+    assert CODE_TRIGGER not in snakemake(own, DATASET, *command)
     assert (own / DATASET).exists()
     assert "Nothing to be done" in snakemake(own, DATASET, *command)
+
+
+def test_without_the_profile_the_build_says_once_that_times_of_scripts_count(clone, own):
+    write_config(own / "mine.yaml")
+    command = ["--workflow-profile", "none", "--cores", "1", "--configfile", "mine.yaml"]
+    output = snakemake(own, DATASET, "--snakefile", clone / "Snakefile", *command)
+    assert "Finished jobid" in output
+    assert output.count(CODE_TRIGGER) == 1
 
 
 def test_without_init_the_experiment_is_that_of_the_folder_or_the_default_one(clone, tmp_path):
