@@ -19,7 +19,7 @@ rule benchmark:
         runtime=60,
         slurm_partition=SETTINGS[""]["resources"]["partition"],
     params:
-        **code_of("benchmark"),
+        **code_of("benchmark", "reporting"),
         models=[f"{RESULTS}/{model}" for model in ("weights.pth", *EXPORTED)],
     message:
         f"Measuring the speed of the models of {RESULTS}"

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
+from snakemake.settings.types import DeploymentMethod, RerunTrigger
 from snakemake.utils import update_config
 
 # The clone. Relative, so that results stay up to date when the project and the clone move together.
@@ -15,7 +17,7 @@ ROOT = Path(os.path.relpath(Path(workflow.current_basedir).parent))
 sys.path.insert(0, str(ROOT.resolve() / "scripts"))
 
 from detmake.artifacts import MODEL_FILES
-from detmake.build import configuration, dependencies
+from detmake.build import configuration, dependencies, schema
 from detmake.data import image_digests, sources
 from detmake.runtime import demo_files as demo_file_names
 from detmake.errors import InputError
@@ -56,7 +58,8 @@ RESULTS = SETTINGS[""]["results"]
 # Folder of each run, by its name.
 RUNS = {name: f"{RESULTS}/{name}" if name else RESULTS for name in SETTINGS}
 # Folders of a run's exported models: the models that a demo can show.
-EXPORTED = load_configfile(SCHEMA)["properties"]["demo"]["properties"]["model"]["enum"]
+PROPERTIES = schema.load_validator(SCHEMA).schema["properties"]
+EXPORTED = PROPERTIES["demo"]["properties"]["model"]["enum"]
 
 for path in (f"{RESULTS}/", "resources/"):
     if workflow.modifier.path_modifier.replace_prefix(path) != path:
@@ -79,8 +82,12 @@ wildcard_constraints:
     split="train|val|test",
 
 
+def run_of(wildcards):
+    return wildcards.run.removeprefix(RESULTS).removeprefix("/")
+
+
 def settings_of(wildcards):
-    return SETTINGS[wildcards.run.removeprefix(RESULTS).removeprefix("/")]
+    return SETTINGS[run_of(wildcards)]
 
 
 def part_of(run_settings, key):
@@ -109,27 +116,55 @@ def settings(*keys):
     A script finds each part under its key. Snakemake compares one line for each value in it, and
     prints the lines that changed.
     """
-
-    def line(key, name):
-        def value(wildcards):
-            return dependencies.lines(key, part_of(settings_of(wildcards), key)).get(name)
-
-        return value
-
     lines = {
-        f"compared {name}": line(key, name)
-        for key in keys
-        for run_settings in SETTINGS.values()
-        for name in dependencies.lines(key, part_of(run_settings, key))
+        run: {
+            name: line
+            for key in keys
+            for name, line in dependencies.lines(key, part_of(run_settings, key)).items()
+        }
+        for run, run_settings in SETTINGS.items()
     }
-    return uncompared(*keys) | lines
+
+    def line(name):
+        return lambda wildcards: lines[run_of(wildcards)].get(name)
+
+    names = (name for lines_of_run in lines.values() for name in lines_of_run)
+    return uncompared(*keys) | {f"compared {name}": line(name) for name in names}
+
+
+CODE = dependencies.code_of_scripts(ROOT / "scripts", Path(".snakemake/code_digests"))
+CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 
 
 @cache
-def code_of(script):
-    """Parameters, for `**`: a line for each library module that a script imports."""
-    digests = dependencies.source_digests(ROOT / "scripts" / f"{script}.py")
-    return {f"compared {module}": f"{module}: {digest[:16]}" for module, digest in digests.items()}
+def tell_of_code_trigger():
+    """Say once in a build that Snakemake itself compares scripts, too."""
+    if workflow.is_main_process and RerunTrigger.CODE in workflow.rerun_triggers:
+        logger.info(
+            "Snakemake's trigger `code` is on: a touched script or a comment in it makes results stale. "
+            f"{ROOT.resolve() / 'docs/your-data.md'} says how to turn it off."
+        )
+
+
+@cache
+def code_of(script, environment):
+    """Parameters, for `**`: what a rule's script runs, in an environment of `envs/`.
+
+    Snakemake compares one line for the script, for each library module that it imports, and for each
+    package that it computes with. The script finds all these lines under `code`.
+    """
+    code = CODE[f"{script}.py"]
+    names = {f"{script}.py": f"scripts/{script}.py"}
+    digests = {names.get(file, file): digest for file, digest in code.files.items()}
+    definition = ROOT / f"envs/{environment}.yaml"
+    versions = dependencies.versions(code.packages, definition, installed=not CONDA)
+    lines = {f"compared {name}": f"{name}: {state}" for name, state in (digests | versions).items()}
+
+    def all_lines(wildcards, input):
+        tell_of_code_trigger()  # while it reads the rules, Snakemake does not know its triggers
+        return list(lines.values())
+
+    return {"code": all_lines, **lines}
 
 
 def model_folder(folder, *names):

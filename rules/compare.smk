@@ -53,7 +53,7 @@ rule compare:
         runtime=60,
         slurm_partition=SETTINGS[""]["resources"]["partition"],
     params:
-        **code_of("compare"),
+        **code_of("compare", "reporting"),
         models=compared_models(),
     message:
         "Comparing the models of all runs"

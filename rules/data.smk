@@ -18,15 +18,18 @@ def lacks_test(wildcards):
 
 
 @cache
-def is_made(file):
-    """Return whether a file or folder is the output of a rule, such as one beside the module."""
-    return any(rule.is_producer(str(file)) for rule in workflow.rules)
+def is_made(*files):
+    """Return whether files or folders are outputs of one rule, such as one beside the module."""
+    return any(all(rule.is_producer(str(file)) for file in files) for rule in workflow.rules)
 
 
 def made_images(wildcards):
-    """Return the image folder of a subset as an input, if it is the output of a rule."""
-    folder = source_of(wildcards)[1]
-    return {"images": local(str(folder))} if is_made(folder) else {}
+    """Return an input that stands for the images that a rule makes: their folder, or their digest."""
+    annotations, folder = source_of(wildcards)
+    digests = folder / image_digests.GENERATED_DIGESTS
+    if is_made(folder):
+        return {"images": local(str(folder))}
+    return {"digests": local(str(digests))} if is_made(annotations, digests) else {}
 
 
 @cache
@@ -35,9 +38,9 @@ def changed_images(annotations, folder):
 
     It is None if a rule makes the images: it would differ before and after that rule. A rule that
     writes annotations into the folder makes its images too; a rule of this workflow records their
-    digest as well, so that a change by hand is seen.
+    digest as well, which is an input, and shows a change by hand.
     """
-    recorded = is_made(folder / image_digests.GENERATED_DIGESTS)
+    recorded = is_made(annotations, folder / image_digests.GENERATED_DIGESTS)
     if is_made(folder) or (annotations.parent == folder and is_made(annotations) and not recorded):
         return None
     digest = checked(image_digests.changed_images, folder, Path(".snakemake/image_digests"))
@@ -59,7 +62,7 @@ rule draw_cells:
         mem_mb=1000,
         runtime=5,
     params:
-        **code_of("draw_cells"),
+        **code_of("draw_cells", "data"),
     message:
         "Drawing the embedded dataset: {wildcards.subset}"
     script:
@@ -80,7 +83,7 @@ rule download_bccd:
         mem_mb=1000,
         runtime=30,
     params:
-        **code_of("download_bccd"),
+        **code_of("download_bccd", "data"),
         url=SETTINGS[""]["bccd_url"],
     message:
         "Downloading BCCD from {params.url}"
@@ -104,7 +107,7 @@ rule convert_bccd:
         mem_mb=1000,
         runtime=5,
     params:
-        **code_of("convert_bccd"),
+        **code_of("convert_bccd", "data"),
     message:
         "Converting the {wildcards.subset} subset of BCCD"
     script:
@@ -133,7 +136,7 @@ rule prepare_dataset:
         runtime=60,
         slurm_partition=partition(),
     params:
-        **code_of("prepare_dataset"),
+        **code_of("prepare_dataset", "data"),
         image_root=lambda wildcards: str(source_of(wildcards)[1]),
         images=lambda wildcards: changed_images(*source_of(wildcards)),
         stand_in=lambda wildcards: wildcards.split == "test" and lacks_test(wildcards),

@@ -1,11 +1,10 @@
 """Deployment: from a measured model to a self-contained archive, and a demonstration."""
 
-@cache
+
 def deployed_code():
     """Return the modules of the library that a deployed model needs."""
-    scripts = ROOT / "scripts"
-    modules = dependencies.imported_modules(scripts / "deployed/demo.py", scripts)
-    return [os.path.relpath(file) for file in modules.values()]
+    demo = "deployed/demo.py"
+    return [ROOT / "scripts" / file for file in CODE[demo].files if file != demo]
 
 
 def demo_model(wildcards):
@@ -26,8 +25,8 @@ def demo_files(wildcards):
 
 rule deploy:
     input:
-        local(deployed_code()),
         **model_folder("{run}/{model}"),
+        modules=local(deployed_code()),
         performance="{run}/{model}/performance.json",
         demo=local(ROOT / "scripts/deployed/demo.py"),
         readme=local(ROOT / "scripts/deployed/README.md"),
@@ -46,7 +45,7 @@ rule deploy:
         mem_mb=1000,
         runtime=5,
     params:
-        **code_of("deploy"),
+        **code_of("deploy", "inference"),
     message:
         "Packing the {wildcards.model} model of {wildcards.run}"
     script:
@@ -69,7 +68,7 @@ rule demo:
         runtime=60,
         slurm_partition=partition(),
     params:
-        **code_of("demonstrate"),
+        **code_of("demonstrate", "inference"),
         source=lambda wildcards: settings_of(wildcards)["demo"]["source"],
         seconds=lambda wildcards: settings_of(wildcards)["demo"]["seconds"],
     message:

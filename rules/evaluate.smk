@@ -20,7 +20,7 @@ rule evaluate_snapshot:
         device=lambda wildcards: settings_of(wildcards)["device"],
     params:
         **settings("postprocessing"),
-        **code_of("evaluate_snapshot"),
+        **code_of("evaluate_snapshot", "training"),
     message:
         "Evaluating the snapshot of {wildcards.run}"
     script:
@@ -46,7 +46,7 @@ rule evaluate_ir:
         slurm_partition=partition(),
     params:
         **settings("postprocessing"),
-        **code_of("evaluate_ir"),
+        **code_of("evaluate_ir", "inference"),
     message:
         "Evaluating the {wildcards.model} model of {wildcards.run}"
     script:

@@ -15,7 +15,7 @@ rule export:
         runtime=10,
         slurm_partition=partition(),
     params:
-        **code_of("export"),
+        **code_of("export", "training"),
     message:
         "Exporting {wildcards.run} to OpenVINO IR"
     script:

@@ -26,7 +26,7 @@ rule quantize_nncf:
         checkpoints=lambda wildcards: f"{wildcards.run}/nncf_checkpoints",
     params:
         **settings("pipeline", "optimizer", "learning_parameters", "nncf_optimization"),
-        **code_of("quantize_nncf"),
+        **code_of("quantize_nncf", "nncf"),
     message:
         "Quantization-aware training of {wildcards.run}"
     script:

@@ -21,7 +21,7 @@ rule quantize_pot:
         slurm_partition=partition(),
     params:
         **settings("pot_parameters"),
-        **code_of("quantize_pot"),
+        **code_of("quantize_pot", "inference"),
     message:
         "Post-training quantization of {wildcards.run}"
     script:

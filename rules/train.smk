@@ -48,7 +48,7 @@ rule train:
     params:
         **uncompared("name", "id"),
         **settings("model", "pipeline", "optimizer", "input_size", "learning_parameters"),
-        **code_of("train"),
+        **code_of("train", "training"),
         channel_order=lambda wildcards: (settings_of(wildcards)["pretrained"] or {}).get(
             "channel_order"
         ),

@@ -22,7 +22,7 @@ rule download_pretrained:
         mem_mb=1000,
         runtime=30,
     params:
-        **code_of("download_pretrained"),
+        **code_of("download_pretrained", "data"),
         url=lambda wildcards: PRETRAINED[wildcards.file],
     message:
         "Downloading pretrained weights from {params.url}"
@@ -57,7 +57,7 @@ rule adopt_weights:
     params:
         **uncompared("name", "id"),
         **settings("model", "input_size"),
-        **code_of("adopt_weights"),
+        **code_of("adopt_weights", "training"),
     message:
         "Using finished weights {input.weights} instead of training {wildcards.run}"
     script:

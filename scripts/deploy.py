@@ -12,6 +12,7 @@ with logs.job(snakemake.log[0]) as log:
         archive,
         Path(source.xml).parent,
         demo=Path(source.demo),
+        modules=map(Path, source.modules),
         readme=Path(source.readme),
         lock=Path(source.lock),
         license=Path(source.license),

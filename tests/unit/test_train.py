@@ -194,8 +194,8 @@ def test_a_recipe_takes_what_it_needs_from_the_parameters_of_a_rule():
         "channel_order": None,
         "id": "atss",
         "name": "ATSS",
+        "code": RECIPE.code,
         "compared model.type": "model.type: ATSS",
-        "compared detmake/training/train.py": "detmake/training/train.py: 0123",
     }
     assert Recipe.from_params(params) == RECIPE
     del params["learning_parameters"]["num_workers"]

@@ -71,7 +71,7 @@ class Project:
         return subprocess.Popen(
             [*command, *self.executor, *arguments],
             cwd=self.folder,
-            env={**os.environ, **self.environment, "PYTHONPATH": "", "COLUMNS": "200"},
+            env={**os.environ, "PYTHONPATH": "", "COLUMNS": "200", **self.environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

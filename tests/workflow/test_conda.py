@@ -105,7 +105,7 @@ def test_a_result_depends_on_its_environment(prepared, tmp_path):
     conda = ["--sdm", "conda"]
     assert prepared.stale(TARGET, *conda) == {}
     assert prepared.stale(TARGET) == {"prepare_dataset": 1}
-    others = ["--rerun-triggers", "mtime", "params", "input", "code"]
+    others = ["--rerun-triggers", "mtime", "params", "input"]
     assert prepared.stale(TARGET, *others) == {}
     moved = prepared.copy(tmp_path / "project")
     assert moved.stale(TARGET, *conda) == {"prepare_dataset": 1}
@@ -114,6 +114,10 @@ def test_a_result_depends_on_its_environment(prepared, tmp_path):
     text = file.read_text()
     file.write_text(text.replace("tqdm==", "tqdm>="))
     assert prepared.stale(TARGET, *conda) == {"prepare_dataset": 1}
+    assert prepared.stale(TARGET, *conda, *others) == {}
+    file.write_text(text.replace("numpy==", "numpy==1"))
+    assert prepared.stale(TARGET, *conda, *others) == {"prepare_dataset": 1}
+    assert prepared.stale(TARGET, *others) == {}
     file.write_text(text)
 
 

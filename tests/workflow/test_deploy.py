@@ -45,6 +45,16 @@ def unpacked(deployed, python, tmp_path_factory):
     return folder
 
 
+def test_a_comment_in_the_code_that_it_ships_is_packed_again(deployed):
+    assert deployed.stale(ARCHIVE) == {}
+    for module, expected in (("runtime/inference", {"deploy": 1}), ("data/images", {})):
+        path = deployed.folder / f"scripts/detmake/{module}.py"
+        text = path.read_text()
+        path.write_text(f"# A comment.\n{text}")
+        assert deployed.stale(ARCHIVE) == expected
+        path.write_text(text)
+
+
 def start(python, folder, *arguments) -> subprocess.Popen:
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder)}
     return subprocess.Popen(

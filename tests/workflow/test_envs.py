@@ -62,6 +62,15 @@ def test_every_script_has_an_environment():
     assert set(NAMES) == set(SCRIPTS.values())
 
 
+def test_versions_count_of_the_environment_that_a_rule_has():
+    counted = {
+        f"{script}.py": name
+        for file in (ROOT / "rules").glob("*.smk")
+        for script, name in re.findall(r'\*\*code_of\("(\w+)", "(\w+)"\)', file.read_text())
+    }
+    assert counted | {"templates.py": SCRIPTS["templates.py"]} == SCRIPTS  # that writes no file
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_an_environment_has_the_pins_of_the_lock(name):
     pins = pip_section(name)

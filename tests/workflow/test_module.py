@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import CONFIG
-from test_own_folder import clone, snakemake  # noqa: F401
+from test_own_folder import CODE_TRIGGER, clone, snakemake  # noqa: F401
 
 SNAKEFILE = """
 configfile: "config/config.yaml"
@@ -110,7 +110,7 @@ def test_detmake_runs_between_rules_of_the_users_own(make):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_dataset_made_by_a_rule_of_the_users_own_is_up_to_date(make, layout):
     own = make(layout)
-    snakemake(own, "--cores", "2", *PREPARED)
+    assert snakemake(own, "--cores", "2", *PREPARED).count(CODE_TRIGGER) == 1
     assert "Nothing to be done" in snakemake(own, "--dry-run", *PREPARED)
 
 

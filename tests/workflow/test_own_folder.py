@@ -11,6 +11,7 @@ import yaml
 from conftest import CONFIG
 
 DATASET = "results/dataset/train.json"
+CODE_TRIGGER = "Snakemake's trigger `code` is on"
 
 
 def snakemake(folder: Path, *arguments: str | Path, fails: bool = False) -> str:
@@ -62,9 +63,17 @@ def test_a_configuration_file_is_complete_and_its_paths_are_relative_to_the_fold
     write_config(own / "mine.yaml")
     write_config(own / "config/config.yaml", results="others", device="cpu")
     command = ["--snakefile", clone / "Snakefile", "--configfile", "mine.yaml"]
-    snakemake(own, DATASET, *command)
+    assert CODE_TRIGGER not in snakemake(own, DATASET, *command)
     assert (own / DATASET).exists()
     assert "Nothing to be done" in snakemake(own, DATASET, *command)
+
+
+def test_without_the_profile_the_build_says_once_that_times_of_scripts_count(clone, own):
+    write_config(own / "mine.yaml")
+    command = ["--workflow-profile", "none", "--cores", "1", "--configfile", "mine.yaml"]
+    output = snakemake(own, DATASET, "--snakefile", clone / "Snakefile", *command)
+    assert "Finished jobid" in output
+    assert output.count(CODE_TRIGGER) == 1
 
 
 def test_without_init_the_experiment_is_the_folders_own_or_the_default_one(clone, tmp_path):
@@ -98,7 +107,9 @@ def test_after_init_snakemake_runs_bare(clone, tmp_path):
     for name, text in kept.items():
         assert f"Kept {name}" in output
         assert (tmp_path / name).read_text() == text
-    assert "Completing mine:" in snakemake(tmp_path, "--dry-run")
+    output = snakemake(tmp_path, "--dry-run")
+    assert "Completing mine:" in output
+    assert CODE_TRIGGER not in output
 
 
 def test_init_keeps_a_snakefile_in_the_folder_workflow(clone, tmp_path):

@@ -87,13 +87,13 @@ CHANGES = {
     ),
     "library": (
         lambda project: edit(
-            project.folder / "scripts/detmake/quantization/post_training.py", "# edited\n"
+            project.folder / "scripts/detmake/quantization/post_training.py", "EDITED = 1\n"
         ),
         "Post-training quantization of results",
         "detmake/quantization/post_training.py changed",
     ),
     "script": (
-        lambda project: edit(project.folder / "scripts/export.py", "# edited\n"),
+        lambda project: edit(project.folder / "scripts/export.py", "EDITED = 1\n"),
         "Exporting results to OpenVINO IR",
         "scripts/export.py changed",
     ),

@@ -1,7 +1,9 @@
 """The truth of the build: what makes which rules run again, seen in real dry-runs."""
 
+import ast
 import os
 import shutil
+from importlib.metadata import version
 
 import cv2
 import pytest
@@ -190,7 +192,7 @@ LIBRARY = {
 def test_an_edited_library_module(built, module, expected):
     """Exactly the rules whose scripts import it, directly or not, and what follows from them."""
     path = built.folder / f"scripts/detmake/{module}.py"
-    path.write_text(path.read_text() + "\n# edited\n")
+    path.write_text(path.read_text() + "\nEDITED = 1\n")
     assert built.stale() == expected
 
 
@@ -207,8 +209,70 @@ SCRIPTS = {
 @pytest.mark.parametrize("script, expected", SCRIPTS.items(), ids=SCRIPTS.keys())
 def test_an_edited_script(built, script, expected):
     path = built.folder / f"scripts/{script}.py"
-    path.write_text(path.read_text() + "\n# edited\n")
+    path.write_text(path.read_text() + "\nEDITED = 1\n")
     assert built.stale() == expected
+
+
+def test_code_that_says_the_same(built):
+    """Comments, docstrings, formatting and times of the sources are no reason to run anything."""
+    for path in (built.folder / "scripts").rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        if ast.get_docstring(tree):
+            del tree.body[0]
+        path.write_text(f'"""Another docstring."""\n# A comment.\n{ast.unparse(tree)}\n')
+    assert built.stale() == {}
+
+
+# Of a version that is not installed; torch's is, but of another build.
+VERSIONS = {
+    "numpy": ("0.1", PREPARE),
+    "pillow": ("0.1", PREPARE),
+    "torch": ("0.1", TRAIN),
+    "torch for another device": (f"{version('torch').partition('+')[0]}+cu999", {}),
+    "onedl-mmdetection": ("0.1", TRAIN),
+    "openvino": ("0.1", EXPORT),
+    "nncf": ("0.1", POT),
+    "pandas": ("0.1", {}),
+    "tqdm": ("0.1", {}),
+}
+
+
+@pytest.mark.parametrize("package", VERSIONS)
+def test_another_version_of_a_package(built, tmp_path, package):
+    found, expected = VERSIONS[package]
+    name = package.split()[0]
+    information = tmp_path / f"{name.replace('-', '_')}-{found}.dist-info"
+    information.mkdir()
+    text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {found}\n"
+    (information / "METADATA").write_text(text)
+    built.environment = {"PYTHONPATH": str(tmp_path)}
+    assert built.stale() == expected
+
+
+def test_cells_that_are_drawn_again(project):
+    """Preparation, and what follows, runs again if the images differ, not if they are the same."""
+    cells = project.folder / "scripts/detmake/data/cells.py"
+
+    def edit(old, new):
+        text = cells.read_text()
+        assert text.count(old) == 1
+        cells.write_text(text.replace(old, new))
+
+    edit('"train": 160', '"train": 2')
+    project.configure(data="resources/cells")
+    drawn, prepared = (
+        "resources/cells/train/_annotations.coco.json",
+        "results/dataset/train.json",
+    )
+    project.snakemake(prepared)
+    annotations = (project.folder / drawn).read_bytes()
+    edit("WIDTH, HEIGHT = 320, 240", "HEIGHT, WIDTH = 240, 320")
+    assert "Finished jobid" in project.snakemake(drawn)
+    assert project.stale(prepared) == {}
+    edit("rng.uniform(1.5, 4.5)", "rng.uniform(2.5, 4.5)")
+    project.snakemake(drawn)
+    assert (project.folder / drawn).read_bytes() == annotations
+    assert project.stale(prepared) == {"prepare_dataset": 1}
 
 
 def test_an_edited_environment(built):

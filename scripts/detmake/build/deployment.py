@@ -3,11 +3,11 @@
 import json
 import re
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from string import Template
 
 from detmake.artifacts import staged
-from detmake.build.dependencies import imported_modules
 from detmake.errors import InputError
 
 #: Packages that the archive's code needs, directly or indirectly, besides the standard library.
@@ -17,7 +17,13 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # ZIP's earliest; a fixed time keeps the archive
 
 
 def write_archive(
-    archive: Path, model: Path, demo: Path, readme: Path, lock: Path, license: Path
+    archive: Path,
+    model: Path,
+    demo: Path,
+    modules: Iterable[Path],
+    readme: Path,
+    lock: Path,
+    license: Path,
 ) -> None:
     """Write a self-contained archive that runs the detector wherever Python is installed.
 
@@ -26,8 +32,9 @@ def write_archive(
     Args:
         archive: the file to write. Its content lies in one folder of the same name.
         model: a model folder (`detmake.runtime.model_folder`) with its `performance.json`.
-        demo: the command-line script. It and the library modules that it imports are copied
-            unchanged. The library lies in the folder above the script's.
+        demo: the command-line script, which is copied unchanged.
+        modules: the library modules that it imports, which are copied unchanged. The library lies
+            in the folder above the script's.
         readme: template of the archive's README, for `string.Template`.
         lock: pinned requirements; the versions of `REQUIREMENTS` are copied from it.
         license: the license.
@@ -56,8 +63,8 @@ def write_archive(
         "demo.py": demo.read_bytes(),
     }
     library = demo.resolve().parents[1]
-    for file in imported_modules(demo, library).values():
-        contents[str(file.relative_to(library))] = file.read_bytes()
+    for file in modules:
+        contents[str(file.resolve().relative_to(library))] = file.read_bytes()
     for file in model.iterdir():
         if file.is_file() and file.name != "weights.pth":  # the demo does not need the snapshot
             contents[f"model/{file.name}"] = file.read_bytes()

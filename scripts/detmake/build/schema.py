@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterator, Mapping
-from functools import reduce
+from functools import cache, reduce
 from operator import getitem
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
 
-class _Loader(yaml.SafeLoader):
+# libyaml is several times faster; PyYAML may be built without it.
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
     """YAML 1.1, except that 1e-3 is a number as in YAML 1.2."""
 
 
@@ -45,6 +46,7 @@ _Validator = extend(
 )
 
 
+@cache
 def load_validator(path: Path) -> Draft202012Validator:
     """Return a validator for the schema in a YAML file.
 
@@ -52,7 +54,7 @@ def load_validator(path: Path) -> Draft202012Validator:
     keyword `x-synonyms`, a mapping {synonym: name} of its properties. A value may then hold the
     synonym or the name, but not both. Each `$ref` is replaced by the part of the file it points to.
     """
-    schema = yaml.safe_load(path.read_text(encoding="utf-8"))
+    schema = read_yaml(path.read_text(encoding="utf-8"))
     _resolve_references(schema, schema)
     return _Validator(schema)
 

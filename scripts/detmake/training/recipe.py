@@ -42,7 +42,8 @@ class BaseRecipe:
         pipeline: MMDetection transforms that augment a training image.
         optimizer: MMEngine `optimizer` dict; a `lr` in it overrides the learning rate.
         learning_parameters: how long and how fast to learn.
-        code: the library modules that train, with their digests.
+        code: the script and the library modules that train, with their digests, and the packages
+            that they compute with, with their versions.
     """
 
     pipeline: Sequence[Mapping[str, Any]]
@@ -55,8 +56,7 @@ class BaseRecipe:
         """Make a recipe of a rule's parameters, which may include others."""
         learning = dict(params["learning_parameters"])
         learning.pop("num_workers", None)  # only affects speed
-        code = sorted(line for name, line in params.items() if name.startswith("compared detmake/"))
-        params = {**params, "learning_parameters": LearningParameters(**learning), "code": code}
+        params = {**params, "learning_parameters": LearningParameters(**learning)}
         return cls(**{field.name: params[field.name] for field in fields(cls)})
 
 
