@@ -63,9 +63,8 @@ def taken_output(named, run):
             )
             if is_same and (name == run or named.path != output):
                 return (
-                    f"{named.key}: {named.path} is the file {output}, which the build deletes "
-                    "before it makes it again; copy it to another folder, and give the path of the "
-                    "copy"
+                    f"{named.key}: found {named.path}, but the build makes {output}, the same "
+                    "file, and deletes it first; copy it elsewhere, and give the path of the copy"
                 )
     return None
 
