@@ -212,7 +212,7 @@ LIBRARY = {
     "data/file_digests": {},
     "data/image_digests": {},
     "errors": PREPARE,
-    "named_paths": PREPARE,
+    "named_paths": {},
     "build/configuration": {},
     "build/dependencies": {},
     "data/cells": {},

@@ -67,8 +67,11 @@ def named_paths(
     path = None if isinstance(data, Mapping) else Path(data)
     if path and not path.exists() and not is_made(path / "train" / ANNOTATION_FILE):
         return [NamedPath("data", path, "a dataset folder or a data.yaml")]
+    located = locate(data)
+    if located["test"] == located["val"]:
+        del located["test"]
     named = []
-    for subset, (file, root) in locate(data).items():
+    for subset, (file, root) in located.items():
         if is_made(file):
             continue
         if path and not path.is_file():
