@@ -36,19 +36,15 @@ def digest_of(key, file):
 
 
 def named_paths(run_settings):
-    """Return the files and folders that a run's configuration names, unless a rule makes them."""
+    """Return the files and folders that a run's configuration names."""
     paths = sources.named_paths(run_settings["data"], is_made)
-    return paths + [file for file in named_weights(run_settings) if not is_made(file.path)]
-
-
-def named_weights(run_settings):
-    """Return the file that a run's weights come from, if its configuration names one."""
     source = pretrained_source(run_settings)
-    if file := run_settings["weights"]:
-        return [NamedPath("weights", Path(file), "a finished snapshot or checkpoint")]
-    if source and "://" not in source:
-        return [NamedPath("pretrained", Path(source), "a file of weights")]
-    return []
+    if run_settings["weights"]:
+        file = Path(run_settings["weights"])
+        paths.append(NamedPath("weights", file, "a finished snapshot or checkpoint"))
+    elif source and "://" not in source:
+        paths.append(NamedPath("pretrained", Path(source), "a file of weights"))
+    return paths
 
 
 def taken_output(named, run):
@@ -63,8 +59,8 @@ def taken_output(named, run):
             )
             if is_same and (name == run or named.path != output):
                 return (
-                    f"{named.key}: found {named.path}, but the build makes {output}, the same "
-                    "file, and deletes it first; copy it elsewhere, and give the path of the copy"
+                    f"{named.key}: found {named.path}, but the build makes this file ({output}) "
+                    "and deletes it first; copy it elsewhere, and give the path of the copy"
                 )
     return None
 
@@ -77,10 +73,10 @@ def mistakes_of(run):
         return [f"data: {error}"]
     mistakes = {}
     for path in named:
-        if mistake := taken_output(path, run) or path.mistake(MADE_DATASETS):
-            mistakes.setdefault(path.key, mistake)
-    for path in named_weights(SETTINGS[run]):
-        if mistake := taken_output(path, run):
+        mistake = taken_output(path, run)
+        if not mistake and not is_made(path.path):
+            mistake = path.mistake(MADE_DATASETS)
+        if mistake:
             mistakes.setdefault(path.key, mistake)
     return list(mistakes.values())
 

@@ -127,7 +127,7 @@ def test_a_data_yaml_of_ultralytics_is_told_apart(tmp_path, key):
 
 
 def named(data, *made):
-    """The keys and paths that must exist if a rule makes some of the paths."""
+    """The keys and paths of a dataset if a rule makes some of the paths."""
     paths = sources.named_paths(data, set(map(Path, made)).__contains__)
     return [(path.key, path.path.as_posix()) for path in paths]
 
@@ -137,30 +137,30 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_folder_must_have_annotations_for_each_subset(folder):
+def test_a_folder_names_the_annotations_of_each_subset(folder):
     assert named("mine") == [("data", "mine")]
     Path("mine").mkdir()
     files = [f"mine/{name}/_annotations.coco.json" for name in ("train", "valid", "test")]
     assert named("mine") == [("data", file) for file in files]
-    assert named("mine", *files) == []
     Path("mine").rmdir()
-    assert named("mine", *files) == []
+    assert named("mine", *files) == [("data", file) for file in files]  # that a rule will make
 
 
-def test_a_mapping_must_have_its_files_and_folders(folder):
+def test_a_mapping_names_its_files_and_folders(folder):
     data = {
         "train": {"ann-files": "train.json", "data-roots": "images"},
         "val": {"ann-files": "val.json"},
     }
     val = [("data.val.ann-files", "val.json"), ("data.val.data-roots", ".")]
     images = ("data.train.data-roots", "images")
-    assert named(data) == [("data.train.ann-files", "train.json"), images, *val]
-    assert named(data, "images") == [("data.train.ann-files", "train.json"), *val]
-    assert named(data, "train.json") == val  # the rule that makes it makes the images
+    train = ("data.train.ann-files", "train.json")
+    assert named(data) == [train, images, *val]
+    assert named(data, "images") == [train, *val]
+    assert named(data, "train.json") == [train, *val]  # the rule that makes it makes the images
     assert len(named(data | {"test": {"ann-files": "test.json"}})) == 6
 
 
-def test_a_data_yaml_must_have_its_files_and_folders(folder):
+def test_a_data_yaml_names_its_files_and_folders(folder):
     assert named("data.yaml") == [("data", "data.yaml")]
     Path("data.yaml").write_text("{train: {ann-files: a.json}, val: {ann-files: b.json}}")
     assert named("data.yaml")[0] == ("data: data.yaml: train.ann-files", "a.json")

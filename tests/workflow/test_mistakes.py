@@ -117,11 +117,10 @@ def test_weights_that_the_run_itself_makes(built):
     output = built.snakemake(*[f"results/{run}/weights.pth" for run in runs], fails=True)
     for run in names:
         assert f"runs.{run}.weights: found " in output
-        assert f"the build makes results/{run}/weights.pth, the same file" in output
+        assert f"makes this file (results/{run}/weights.pth) and deletes it first" in output
         assert (results / run / "weights.pth").read_bytes() == b"the only copy"
-    assert (
-        "runs.other.pretrained: found alias.pth, but the build makes results/weights.pth" in output
-    )
+    found = "runs.other.pretrained: found alias.pth, but the build makes this file"
+    assert f"{found} (results/weights.pth)" in output
 
 
 def test_weights_that_another_run_makes(built):

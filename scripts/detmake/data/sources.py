@@ -55,11 +55,12 @@ def locate(data: str | Path | Mapping[str, Any]) -> dict[str, tuple[Path, Path]]
 def named_paths(
     data: str | Path | Mapping[str, Any], is_made: Callable[[Path], bool]
 ) -> list[NamedPath]:
-    """Return the files and folders that must exist before anything runs, by their keys.
+    """Return the files and folders of a dataset, by the keys that name them.
 
     Args:
         data: as for `locate`.
-        is_made: whether a rule makes a file. Such annotation files, and their images, are left out.
+        is_made: whether a rule makes a file or folder. Images are left out if a rule makes them or
+            their annotations.
 
     Raises:
         InputError: as for `locate`.
@@ -72,14 +73,12 @@ def named_paths(
         del located["test"]
     named = []
     for subset, (file, root) in located.items():
-        if is_made(file):
-            continue
         if path and not path.is_file():
             named.append(NamedPath("data", file, _LAYOUT))
             continue
         key = f"data: {path}: {subset}" if path else f"data.{subset}"
         named.append(NamedPath(f"{key}.ann-files", file, "a COCO annotation file"))
-        if not is_made(root):
+        if not is_made(file) and not is_made(root):
             named.append(NamedPath(f"{key}.data-roots", root, "a folder of images", is_folder=True))
     return named
 
