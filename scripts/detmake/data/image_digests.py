@@ -95,19 +95,20 @@ def _listed_images(annotations: Path, cache: Path | None) -> dict[str, list[str]
 def _states(folder: Path, listed: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
     """Yield relative name and state of each listed image that exists, in no particular order."""
     for subfolder, names in listed.items():
-        path, absent = os.path.join(folder, subfolder), set(names)
+        prefix, wanted = os.path.join(subfolder, ""), set(names)
+        path = os.path.join(folder, prefix)
         if not os.path.isdir(path):
             continue
-        with os.scandir(path) as entries:
-            for entry in entries:
-                if entry.name in absent and entry.is_file():
-                    absent.remove(entry.name)
-                    name = os.path.join(subfolder, entry.name)
-                    yield name, f"{state_of(entry.stat())} {name}"
-        for name in absent:  # some file systems write names in another way
-            if os.path.isfile(os.path.join(path, name)):
-                name = os.path.join(subfolder, name)
-                yield name, f"{state_of(os.stat(os.path.join(folder, name)))} {name}"
+        with os.scandir(path) as entries:  # quicker than a call for each image
+            present = [entry for entry in entries if entry.name in wanted and entry.is_file()]
+            for entry in present:
+                yield prefix + entry.name, f"{state_of(entry.stat())} {prefix}{entry.name}"
+        if len(present) == len(wanted):
+            continue
+        for name in wanted.difference(entry.name for entry in present):
+            # Absent, or written in another way by the file system.
+            if os.path.isfile(path + name):
+                yield prefix + name, f"{state_of(os.stat(path + name))} {prefix}{name}"
 
 
 def _image_digests(
