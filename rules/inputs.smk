@@ -83,9 +83,9 @@ def mistakes_of(run):
 
 @cache
 def check_paths():
-    """Stop if a path in the configuration of any run does not exist and no rule makes it.
+    """Stop if a path in the configuration of any run is wrong.
 
-    Input functions call this: once all rules are known, and before any job runs. It exits, since
+    Input functions call this: all rules are known then, and no job has run. It exits, since
     Snakemake ignores their errors where the output of the job exists.
     """
     if not workflow.is_main_process:

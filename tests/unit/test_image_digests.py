@@ -155,17 +155,17 @@ def test_links_count_as_the_images_behind_them(tmp_path, folder, digest):
     assert listed_digest(folder / "_annotations.coco.json", linked) == digest()
 
 
-@pytest.mark.parametrize("content", [None, "{", "[]", '{"images": [{"file_name": 1}]}'])
+@pytest.mark.parametrize("content", ["{", "[]", '{"images": [{"file_name": 1}]}'])
 def test_annotations_that_cannot_be_read_list_no_images(tmp_path, folder, content):
     annotations = tmp_path / "faulty.json"
-    if content:
-        annotations.write_text(content)
+    annotations.write_text(content)
     nothing = listed_digest(annotate(tmp_path), folder)
     assert listed_digest(annotations, folder, tmp_path / "cache") == nothing
 
 
-def test_a_folder_that_does_not_exist_has_no_digest(tmp_path, folder):
+def test_without_annotations_or_folder_there_is_no_digest(tmp_path, folder):
     assert listed_digest(folder / "_annotations.coco.json", tmp_path / "none") is None
+    assert listed_digest(folder / "none.json", folder) is None
 
 
 def test_a_copy_has_the_same_digest(tmp_path, folder, digest):

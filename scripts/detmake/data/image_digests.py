@@ -32,12 +32,12 @@ def listed_digest(annotations: Path, folder: Path, cache: Path | None = None) ->
             changed, and only changed images are hashed.
 
     Returns:
-        Hexadecimal SHA-256, or None if the folder does not exist.
+        Hexadecimal SHA-256, or None if the annotation file or the folder does not exist.
 
     Raises:
         InputError: a listed image, or a folder that holds one, cannot be read.
     """
-    if not folder.is_dir():
+    if not annotations.is_file() or not folder.is_dir():
         return None
     try:
         states = dict(_states(folder, _listed_images(annotations, cache)))
@@ -88,7 +88,7 @@ def _listed_images(annotations: Path, cache: Path | None) -> dict[str, list[str]
     try:
         state = state_of(annotations.stat())
         return remembered(cache, f"images listed in {annotations.absolute()}", state, read)
-    except (InputError, FileNotFoundError):
+    except InputError:
         return {}
 
 
