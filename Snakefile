@@ -26,6 +26,7 @@ if workflow.modifier.is_main_snakefile() and not workflow.configfiles:
 
 
 include: "rules/common.smk"
+include: "rules/inputs.smk"
 
 
 # First of all rules, hence the default target.

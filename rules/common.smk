@@ -18,9 +18,10 @@ sys.path.insert(0, str(ROOT.resolve() / "scripts"))
 
 from detmake.artifacts import MODEL_FILES
 from detmake.build import configuration, dependencies, schema
-from detmake.data import image_digests, sources
+from detmake.data import file_digests, image_digests, sources
 from detmake.runtime import demo_files as demo_file_names
 from detmake.errors import InputError
+from detmake.named_paths import NamedPath
 
 # Files that are not results are marked `local`: they stay on this machine where results go to object
 # storage (docs/storage.md).

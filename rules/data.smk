@@ -3,6 +3,7 @@
 
 def sources_of(wildcards):
     """Return annotation file and image folder of each subset of a run's data."""
+    check_paths()
     return checked(sources.locate, settings_of(wildcards)["data"])
 
 
@@ -17,12 +18,6 @@ def lacks_test(wildcards):
     return sources["test"] == sources["val"]
 
 
-@cache
-def is_made(*files):
-    """Return whether files or folders are outputs of one rule, such as one beside the module."""
-    return any(all(rule.is_producer(str(file)) for file in files) for rule in workflow.rules)
-
-
 def made_images(wildcards):
     """Return an input that stands for the images that a rule makes: their folder, or their digest."""
     annotations, folder = source_of(wildcards)
@@ -34,7 +29,7 @@ def made_images(wildcards):
 
 @cache
 def changed_images(annotations, folder):
-    """A parameter: the state of an image folder, which is not among the rule's input files.
+    """A parameter: the state of the listed images, which are not among the rule's input files.
 
     It is None if a rule makes the images: it would differ before and after that rule. A rule that
     writes annotations into the folder makes its images too; a rule of this workflow records their
@@ -43,7 +38,7 @@ def changed_images(annotations, folder):
     recorded = is_made(annotations, folder / image_digests.GENERATED_DIGESTS)
     if is_made(folder) or (annotations.parent == folder and is_made(annotations) and not recorded):
         return None
-    digest = checked(image_digests.changed_images, folder, Path(".snakemake/image_digests"))
+    digest = checked(image_digests.changed_images, annotations, folder, DIGESTS)
     return digest and f"images in {folder}: {digest[:16]}"
 
 
@@ -138,6 +133,7 @@ rule prepare_dataset:
     params:
         **code_of("prepare_dataset", "data"),
         image_root=lambda wildcards: str(source_of(wildcards)[1]),
+        annotations=lambda wildcards: digest_of("annotations", source_of(wildcards)[0]),
         images=lambda wildcards: changed_images(*source_of(wildcards)),
         stand_in=lambda wildcards: wildcards.split == "test" and lacks_test(wildcards),
     message:

@@ -3,13 +3,13 @@
 
 def pretrained_weights(wildcards):
     """Return the input file that a run's training starts from, if it does not start from scratch."""
-    pretrained = settings_of(wildcards)["pretrained"]
-    if not pretrained:
+    check_paths()
+    source = pretrained_source(settings_of(wildcards))
+    if not source:
         return {}
-    source = pretrained["source"]
     if "://" in source:
         return {"downloaded": local(f"resources/pretrained/{Path(source).name}")}
-    return {"pretrained": local(source)}
+    return {"pretrained": local(str(Path(source)))}
 
 
 rule train:
@@ -49,6 +49,9 @@ rule train:
         **uncompared("name", "id"),
         **settings("model", "pipeline", "optimizer", "input_size", "learning_parameters"),
         **code_of("train", "training"),
+        pretrained=lambda wildcards: digest_of(
+            "pretrained", pretrained_source(settings_of(wildcards))
+        ),
         channel_order=lambda wildcards: (settings_of(wildcards)["pretrained"] or {}).get(
             "channel_order"
         ),

@@ -2,10 +2,16 @@
 
 # Addresses of all runs' pretrained weights, by file name.
 PRETRAINED = {
-    Path(settings["pretrained"]["source"]).name: settings["pretrained"]["source"]
-    for settings in SETTINGS.values()
-    if settings["pretrained"] and "://" in settings["pretrained"]["source"]
+    Path(source).name: source
+    for source in map(pretrained_source, SETTINGS.values())
+    if source and "://" in source
 }
+
+
+def finished_weights(wildcards):
+    """Return the finished weights that a run takes instead of training."""
+    check_paths()
+    return Path(settings_of(wildcards)["weights"])
 
 
 rule download_pretrained:
@@ -32,7 +38,7 @@ rule download_pretrained:
 
 rule adopt_weights:
     input:
-        weights=lambda wildcards: local(settings_of(wildcards)["weights"]),
+        weights=lambda wildcards: local(str(finished_weights(wildcards))),
         train="{run}/dataset/train.json",
         val="{run}/dataset/val.json",
         # Not used, but checked before the weights are, as in training.
@@ -58,6 +64,7 @@ rule adopt_weights:
         **uncompared("name", "id"),
         **settings("model", "input_size"),
         **code_of("adopt_weights", "training"),
+        weights=lambda wildcards: digest_of("weights", finished_weights(wildcards)),
     message:
         "Using finished weights {input.weights} instead of training {wildcards.run}"
     script:

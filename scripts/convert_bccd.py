@@ -6,11 +6,11 @@ from detmake import logs
 from detmake.data import bccd, image_digests
 
 with logs.job(snakemake.log[0]):
-    folder = Path(snakemake.output.annotations).parent
+    annotations = Path(snakemake.output.annotations)
     bccd.write_subset(
         Path(snakemake.input.archive),
         Path(snakemake.input.manifest),
         snakemake.wildcards.subset,
-        folder,
+        annotations.parent,
     )
-    image_digests.record_generated(folder)
+    image_digests.record_generated(annotations)

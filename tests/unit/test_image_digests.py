@@ -1,22 +1,47 @@
-"""Whether the images in a folder have changed."""
+"""Whether the images that an annotation file lists have changed."""
 
+import json
 import os
 import shutil
 import time
-from pathlib import Path
 
 import pytest
 
 from detmake.data import image_digests
+from detmake.data.image_digests import listed_digest
+
+NAMES = ["a.jpg", "b.PNG", "sub/ü 1.jpg"]
+
+
+def annotate(folder, *names):
+    file = folder / "_annotations.coco.json"
+    images = [{"id": index, "file_name": name} for index, name in enumerate(names)]
+    file.write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
+    return file
 
 
 @pytest.fixture
 def folder(tmp_path):
+    """A folder with three images, and with an annotation file that lists them."""
     folder = tmp_path / "images"
     (folder / "sub").mkdir(parents=True)
-    for name in ("a.jpg", "b.PNG", "sub/ü 1.jpg"):
+    for name in NAMES:
         (folder / name).write_bytes(name.encode())
+    annotate(folder, *NAMES)
     return folder
+
+
+@pytest.fixture
+def digest(tmp_path, folder):
+    """The digest of the folder's images, the same with a cache as without."""
+
+    def digest():
+        annotations = folder / "_annotations.coco.json"
+        warm = listed_digest(annotations, folder, tmp_path / "cache")
+        assert warm == listed_digest(annotations, folder)
+        return warm
+
+    return digest
 
 
 def rewrite(path, content):
@@ -24,131 +49,128 @@ def rewrite(path, content):
     path.write_bytes(content)
 
 
-def test_digest_tells_changes_of_images_from_the_rest(tmp_path, folder):
-    cache = tmp_path / "cache"
-    digests = []
-
-    def digest():
-        warm = image_digests.folder_digest(folder, cache)
-        assert warm == image_digests.folder_digest(folder, tmp_path / f"fresh{len(digests)}")
-        digests.append(warm)
-        return warm
-
+def test_it_changes_with_content_and_name_of_each_listed_image(folder, digest):
     first = digest()
-    os.utime(folder / "a.jpg")
-    (folder / "_annotations.coco.json").touch()
-    assert digest() == first
-
     rewrite(folder / "a.jpg", b"A.jpg")  # of the same size
     changed = digest()
-    (folder / "c.jpg").write_bytes(b"c")
-    added = digest()
-    (folder / "c.jpg").rename(folder / "d.jpg")
-    renamed = digest()
-    (folder / "sub/ü 1.jpg").rename(folder / "ü 1.jpg")
-    moved = digest()
-    (folder / "ü 1.jpg").unlink()
+    (folder / "sub/ü 1.jpg").unlink()
     removed = digest()
-    assert len({first, changed, added, renamed, moved, removed}) == 6
+    (folder / "b.PNG").rename(folder / "c.PNG")
+    annotate(folder, "a.jpg", "c.PNG")
+    renamed = digest()
+    annotate(folder, "a.jpg")
+    unlisted = digest()
+    assert len({first, changed, removed, renamed, unlisted}) == 5
 
-    (folder / "d.jpg").unlink()
+    (folder / "c.PNG").rename(folder / "b.PNG")
     rewrite(folder / "a.jpg", b"a.jpg")
     (folder / "sub/ü 1.jpg").write_bytes("sub/ü 1.jpg".encode())
+    annotate(folder, *NAMES)
     assert digest() == first
 
 
-def test_digest_sees_a_change_that_keeps_size_and_time(tmp_path, folder):
-    cache = tmp_path / "cache"
+def test_other_files_and_times_do_not_count(folder, digest):
+    first = digest()
+    os.utime(folder / "a.jpg")
+    for name in ("more.jpg", "sub/more.jpg", "results/pictures/a.jpg"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"more")
+    assert digest() == first
+
+
+def test_folders_without_listed_images_are_not_read(folder, monkeypatch):
+    (folder / ".venv").mkdir()
+    read = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: read.append(path) or scandir(path))
+    listed_digest(folder / "_annotations.coco.json", folder)
+    assert {os.path.relpath(path, folder) for path in read} == {".", "sub"}
+
+
+def test_an_annotation_file_elsewhere_lists_images_of_the_folder(tmp_path, folder, digest):
+    (tmp_path / "annotations").mkdir()
+    elsewhere = annotate(tmp_path / "annotations", *NAMES)
+    assert listed_digest(elsewhere, folder) == digest()
+    absolute = annotate(tmp_path / "annotations", str(folder / "a.jpg"))
+    before = listed_digest(absolute, folder)
+    rewrite(folder / "a.jpg", b"A.jpg")
+    assert listed_digest(absolute, folder) != before
+
+
+def test_a_change_that_keeps_size_and_time_is_seen(folder, digest):
     status = (folder / "a.jpg").stat()
-    before = image_digests.folder_digest(folder, cache)
+    before = digest()
     rewrite(folder / "a.jpg", b"A.jpg")
     os.utime(folder / "a.jpg", ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert image_digests.folder_digest(folder, cache) != before
+    assert digest() != before
 
 
-def test_a_warm_digest_reads_no_image_and_writes_no_cache(tmp_path, folder, monkeypatch):
-    cache = tmp_path / "cache"
-    first = image_digests.folder_digest(folder, cache)
+def test_without_a_change_neither_images_nor_annotations_are_read(
+    tmp_path, folder, digest, monkeypatch
+):
+    first = digest()
     other = tmp_path / "other"
     other.mkdir()
-    image_digests.folder_digest(other, cache)  # shares the cache
+    listed_digest(annotate(other), other, tmp_path / "cache")  # shares the cache
 
     def refuse(*_args):
         raise AssertionError("called")
 
-    monkeypatch.setattr(image_digests, "_hash_file", refuse)
-    monkeypatch.setattr(image_digests, "write_text", refuse)
-    assert image_digests.folder_digest(folder, cache) == first
+    for name in ("sha256", "read_coco"):
+        monkeypatch.setattr(image_digests, name, refuse)
+    annotations = folder / "_annotations.coco.json"
+    assert listed_digest(annotations, folder, tmp_path / "cache") == first
 
 
-def test_a_warm_digest_reads_one_line_of_the_cache(tmp_path, folder):
-    cache = tmp_path / "cache"
-    first = image_digests.folder_digest(folder, cache)
-    (file,) = cache.iterdir()
-    line = file.read_text().splitlines(keepends=True)[0]
-    file.write_text(line + "damaged")
-    assert image_digests.folder_digest(folder, cache) == first
-    assert file.read_text() == line + "damaged"
-
-
-def test_only_what_changed_is_hashed_again(tmp_path, folder, monkeypatch):
-    cache = tmp_path / "cache"
-    image_digests.folder_digest(folder, cache)
+def test_only_changed_images_are_hashed_again(tmp_path, folder, digest, monkeypatch):
+    digest()
     rewrite(folder / "a.jpg", b"A.jpg")
     (folder / "c.jpg").write_bytes(b"c")
     (folder / "b.PNG").unlink()
+    annotations = annotate(folder, *NAMES, "c.jpg")
     hashed = []
-    hash_file = image_digests._hash_file
+    sha256 = image_digests.sha256
     monkeypatch.setattr(
-        image_digests, "_hash_file", lambda path: hashed.append(Path(path).name) or hash_file(path)
+        image_digests, "sha256", lambda path: hashed.append(os.path.basename(path)) or sha256(path)
     )
-    image_digests.folder_digest(folder, cache)
+    listed_digest(annotations, folder, tmp_path / "cache")
     assert sorted(hashed) == ["a.jpg", "c.jpg"]
 
 
-@pytest.mark.parametrize(
-    "content",
-    ["", "{", "FIRST", "FIRST[]", "FIRSTnull", 'FIRST{"": 1}', "CUT\n{}\n"],
-)
-def test_a_damaged_cache_is_made_anew(tmp_path, folder, content):
-    cache = tmp_path / "cache"
-    expected = image_digests.folder_digest(folder, cache)
-    (file,) = cache.iterdir()
-    whole = file.read_text()
-    state, digest = whole.splitlines()[0].split()
-    other = f"{'0' * 64} {digest}\n"
-    file.write_text(content.replace("FIRST", other).replace("CUT", f"{state} {digest[:-1]}"))
-    assert image_digests.folder_digest(folder, cache) == expected
-    assert file.read_text() == whole
+@pytest.mark.parametrize("details", ["", "[]", "null", '{"": 1}'])
+def test_damaged_details_are_made_anew(tmp_path, folder, digest, details):
+    digest()
+    rewrite(folder / "a.jpg", b"A.jpg")
+    for file in (tmp_path / "cache").iterdir():
+        state, value, _ = file.read_text().splitlines()
+        file.write_text(f"{state}\n{value}\n{details}\n")
+    digest()
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, folder, caplog):
-    (tmp_path / "file").touch()
-    expected = image_digests.folder_digest(folder, tmp_path / "cache")
-    assert image_digests.folder_digest(folder, tmp_path / "file/cache") == expected
-    assert "cannot be written" in caplog.text
-
-
-def test_digest_follows_links_but_not_in_circles(tmp_path, folder):
+def test_links_count_as_the_images_behind_them(tmp_path, folder, digest):
     linked = tmp_path / "linked"
     linked.mkdir()
     for name in ("a.jpg", "b.PNG", "sub"):
         (linked / name).symlink_to(folder / name)
-    plain = image_digests.folder_digest(folder, tmp_path / "cache")
-    assert image_digests.folder_digest(linked, tmp_path / "cache") == plain
-    (folder / "sub/up").symlink_to(folder)
-    (folder / "broken.jpg").symlink_to(tmp_path / "nowhere.jpg")
-    assert image_digests.folder_digest(folder, tmp_path / "cache") == plain
+    assert listed_digest(folder / "_annotations.coco.json", linked) == digest()
 
 
-def test_the_digest_of_a_folder_that_does_not_exist_is_none(tmp_path):
-    assert image_digests.folder_digest(tmp_path / "none", tmp_path / "cache") is None
+@pytest.mark.parametrize("content", ["{", "[]", '{"images": [{"file_name": 1}]}'])
+def test_annotations_that_cannot_be_read_list_no_images(tmp_path, folder, content):
+    annotations = tmp_path / "faulty.json"
+    annotations.write_text(content)
+    nothing = listed_digest(annotate(tmp_path), folder)
+    assert listed_digest(annotations, folder, tmp_path / "cache") == nothing
 
 
-def test_a_copy_has_the_same_digest(tmp_path, folder):
-    cache = tmp_path / "cache"
+def test_without_annotations_or_folder_there_is_no_digest(tmp_path, folder):
+    assert listed_digest(folder / "_annotations.coco.json", tmp_path / "none") is None
+    assert listed_digest(folder / "none.json", folder) is None
+
+
+def test_a_copy_has_the_same_digest(tmp_path, folder, digest):
     copy = shutil.copytree(folder, tmp_path / "copy")
-    assert image_digests.folder_digest(copy, cache) == image_digests.folder_digest(folder, cache)
+    assert listed_digest(copy / "_annotations.coco.json", copy) == digest()
 
 
 @pytest.mark.parametrize(
@@ -159,39 +181,36 @@ def test_a_copy_has_the_same_digest(tmp_path, folder):
             lambda folder: rewrite(folder / "a.jpg", b"a.jpg"),
         ),
         (
-            lambda folder: (folder / "c.jpg").write_bytes(b"c"),
-            lambda folder: (folder / "c.jpg").unlink(),
-        ),
-        (
             lambda folder: (folder / "b.PNG").unlink(),
             lambda folder: (folder / "b.PNG").write_bytes(b"b.PNG"),
         ),
     ],
-    ids=["changed", "added", "removed"],
+    ids=["changed", "removed"],
 )
 def test_images_that_the_build_made_count_while_they_differ(tmp_path, folder, change, undo):
-    cache = tmp_path / "cache"
-    image_digests.record_generated(folder)
-    assert image_digests.changed_images(folder, cache) is None
+    annotations, cache = folder / "_annotations.coco.json", tmp_path / "cache"
+    image_digests.record_generated(annotations)
+    assert image_digests.changed_images(annotations, folder, cache) is None
     change(folder)
-    changed = image_digests.changed_images(folder, cache)
+    changed = image_digests.changed_images(annotations, folder, cache)
     assert changed is not None
-    assert changed == image_digests.folder_digest(folder)
+    assert changed == listed_digest(annotations, folder)
     undo(folder)
-    assert image_digests.changed_images(folder, cache) is None
+    assert image_digests.changed_images(annotations, folder, cache) is None
 
 
 def test_recording_adds_one_file_and_no_cache(tmp_path, folder, caplog):
     before = set(tmp_path.rglob("*"))
-    image_digests.record_generated(folder)
+    image_digests.record_generated(folder / "_annotations.coco.json")
     assert set(tmp_path.rglob("*")) - before == {folder / "images.sha256"}
     assert not caplog.records
 
 
-def test_images_of_a_users_folder_always_count(tmp_path, folder):
-    cache = tmp_path / "cache"
-    assert image_digests.changed_images(folder, cache) == image_digests.folder_digest(folder)
+def test_images_of_a_users_folder_always_count(tmp_path, folder, digest):
+    annotations = folder / "_annotations.coco.json"
+    assert image_digests.changed_images(annotations, folder, tmp_path / "cache") == digest()
 
 
 def test_images_that_are_yet_to_be_made_do_not_count(tmp_path):
-    assert image_digests.changed_images(tmp_path / "none", tmp_path / "cache") is None
+    annotations = tmp_path / "none/_annotations.coco.json"
+    assert image_digests.changed_images(annotations, tmp_path / "none", tmp_path / "cache") is None

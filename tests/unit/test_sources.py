@@ -119,6 +119,53 @@ def test_faulty_values_of_data_are_refused(tmp_path):
         sources.locate(tmp_path / "coco.json")
 
 
+@pytest.mark.parametrize("key", ["nc: 1, ", ""])
+def test_a_data_yaml_of_ultralytics_is_told_apart(tmp_path, key):
+    (tmp_path / "data.yaml").write_text(f"{{path: ., train: a, val: b, {key}names: [c]}}")
+    with pytest.raises(InputError, match=r"data\.yaml: this is a data\.yaml of Ultralytics"):
+        sources.locate(tmp_path / "data.yaml")
+
+
+def named(data, *made):
+    """The keys and paths of a dataset if a rule makes some of the paths."""
+    paths = sources.named_paths(data, set(map(Path, made)).__contains__)
+    return [(path.key, path.path.as_posix()) for path in paths]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_folder_names_the_annotations_of_each_subset(folder):
+    assert named("mine") == [("data", "mine")]
+    Path("mine").mkdir()
+    files = [f"mine/{name}/_annotations.coco.json" for name in ("train", "valid", "test")]
+    assert named("mine") == [("data", file) for file in files]
+    Path("mine").rmdir()
+    assert named("mine", *files) == [("data", file) for file in files]  # that a rule will make
+
+
+def test_a_mapping_names_its_files_and_folders(folder):
+    data = {
+        "train": {"ann-files": "train.json", "data-roots": "images"},
+        "val": {"ann-files": "val.json"},
+    }
+    val = [("data.val.ann-files", "val.json"), ("data.val.data-roots", ".")]
+    images = ("data.train.data-roots", "images")
+    train = ("data.train.ann-files", "train.json")
+    assert named(data) == [train, images, *val]
+    assert named(data, "images") == [train, *val]
+    assert named(data, "train.json") == [train, *val]  # the rule that makes it makes the images
+    assert len(named(data | {"test": {"ann-files": "test.json"}})) == 6
+
+
+def test_a_data_yaml_names_its_files_and_folders(folder):
+    assert named("data.yaml") == [("data", "data.yaml")]
+    Path("data.yaml").write_text("{train: {ann-files: a.json}, val: {ann-files: b.json}}")
+    assert named("data.yaml")[0] == ("data: data.yaml: train.ann-files", "a.json")
+
+
 def test_import_is_light():
     library = Path(sources.__file__).parents[2]
     code = (

@@ -62,8 +62,9 @@ def test_neither_images_nor_annotations_are_opened(projects):
     few, many = map(opened, projects)
     assert len(few) == len(many)
     assert "config.yaml" in many
-    assert len([file for file in many if file.startswith(".snakemake/image_digests/")]) == 3
-    assert not [file for file in many if file.startswith(("data", "results/dataset"))]
+    # The weights; for each subset the annotations, the images that they list, and their contents.
+    assert len([file for file in many if file.startswith(".snakemake/digests/")]) == 10
+    assert not [file for file in many if file.startswith(("data", "results", "weights"))]
 
 
 def test_one_image_among_many_is_seen(projects):
@@ -78,4 +79,4 @@ def test_one_image_among_many_is_seen(projects):
     image.write_bytes(content)
     assert "Nothing to be done" in dry_run.snakemake(project, "--dry-run", TARGET)
     image.with_name("one more.png").write_bytes(content)
-    assert "Checking the train subset" in dry_run.snakemake(project, "--dry-run", TARGET)
+    assert "Nothing to be done" in dry_run.snakemake(project, "--dry-run", TARGET)

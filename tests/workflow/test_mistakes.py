@@ -35,8 +35,100 @@ def test_configuration(project, changes, message):
 def test_missing_annotation_file(project):
     (project.folder / "data/valid/_annotations.coco.json").unlink()
     output = fails(project)
-    assert "data/valid/_annotations.coco.json" in output
+    assert "data: data/valid/_annotations.coco.json does not exist" in output
+    assert "data/valid holds image 0.png, image 1.png" in output
     assert "Select jobs" not in output
+
+
+def subset(folder, file="_annotations.coco.json", **keys):
+    return {"ann-files": f"data/{folder}/{file}", **keys}
+
+
+WRONG_PATHS = {
+    "a folder": ({"data": "dota"}, "data: dota does not exist (did you mean data?)"),
+    "a data.yaml": ({"data": "data.yaml"}, "data: data.yaml does not exist"),
+    "an annotation file": (
+        {"data": {"train": subset("train", "annotations.coco.json"), "val": subset("valid")}},
+        "data.train.ann-files: data/train/annotations.coco.json does not exist "
+        "(did you mean data/train/_annotations.coco.json?)",
+    ),
+    "an image folder": (
+        {"data": {"train": subset("train"), "val": subset("valid", **{"data-roots": "data/vali"})}},
+        "data.val.data-roots: data/vali does not exist (did you mean data/valid?)",
+    ),
+    "pretrained weights": ({"pretrained": "own.pth"}, "pretrained: own.pth does not exist"),
+    "weights of a run": (
+        {"runs": {"other": {"weights": "weights.pth"}}},
+        "runs.other.weights: weights.pth does not exist",
+    ),
+}
+
+
+@pytest.mark.parametrize("changes, message", WRONG_PATHS.values(), ids=WRONG_PATHS.keys())
+def test_a_wrong_path_stops_a_finished_build(built, changes, message):
+    """Snakemake itself ignores a missing input of a rule whose output exists."""
+    built.configure(**changes)
+    output = built.snakemake("--dry-run", fails=True)
+    assert message in output
+    assert f"Relative paths count from {built.folder}" in output
+    assert "Traceback" not in output
+
+
+def test_a_wrong_path_beside_another_change_trains_nothing(built):
+    weights = (built.folder / "results/weights.pth").read_bytes()
+    change = "learning_parameters={learning_rate: 0.5}"
+    output = built.snakemake("--config", "data=resources/celz", change, fails=True)
+    assert "data: resources/celz does not exist (did you mean resources/cells?)" in output
+    assert (built.folder / "results/weights.pth").read_bytes() == weights
+
+
+def test_data_of_another_format(project):
+    yolo = {"train": "data/train", "val": "data/valid", "nc": 2, "names": ["square", "disc"]}
+    (project.folder / "data.yaml").write_text(str(yolo))
+    project.configure(data="data.yaml")
+    output = project.snakemake("--dry-run", fails=True)
+    assert "data: data.yaml: this is a data.yaml of Ultralytics" in output
+    assert "export the dataset in that format" in output
+
+
+def test_without_data_there_are_templates(project):
+    project.configure(data="nowhere")
+    assert "ATSS-MobileNetV2" in project.snakemake("templates")
+
+
+def test_weights_that_the_run_itself_makes(built):
+    """The build would delete them before it reads them, whatever the name."""
+    results = built.folder / "results"
+    names = {
+        "plain": "results/plain/weights.pth",
+        "dotted": "./results/dotted/weights.pth",
+        "absolute": str(results / "absolute/weights.pth"),
+        "symbolic": "symbolic.pth",
+        "hard": "hard.pth",
+    }
+    for run in names:
+        (results / run).mkdir()
+        (results / run / "weights.pth").write_bytes(b"the only copy")
+    (built.folder / "symbolic.pth").symlink_to(results / "symbolic/weights.pth")
+    (built.folder / "hard.pth").hardlink_to(results / "hard/weights.pth")
+    (built.folder / "alias.pth").symlink_to(results / "weights.pth")
+    runs = {run: {"weights": name} for run, name in names.items()}
+    built.configure(runs={**runs, "other": {"pretrained": "alias.pth"}})
+    output = built.snakemake(*[f"results/{run}/weights.pth" for run in runs], fails=True)
+    for run in names:
+        assert f"runs.{run}.weights: found " in output
+        assert f"makes this file (results/{run}/weights.pth) and deletes it first" in output
+        assert (results / run / "weights.pth").read_bytes() == b"the only copy"
+    found = "runs.other.pretrained: found alias.pth, but the build makes this file"
+    assert f"{found} (results/weights.pth)" in output
+
+
+def test_weights_that_another_run_makes(built):
+    built.configure(runs={"again": {"weights": "./results/weights.pth"}})
+    adopted = {"prepare_dataset": 3, "adopt_weights": 1}
+    assert built.stale("results/again/weights.pth") == adopted
+    built.configure(runs={"again": {"weights": "results/weights.pth"}}, input_size=[160, 128])
+    assert built.stale("results/again/weights.pth") == adopted | {"train": 1}
 
 
 @pytest.mark.parametrize("subset", ["train", "valid", "test"])

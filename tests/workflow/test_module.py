@@ -114,6 +114,16 @@ def test_a_dataset_made_by_a_rule_of_the_users_own_is_up_to_date(make, layout):
     assert "Nothing to be done" in snakemake(own, "--dry-run", *PREPARED)
 
 
+def test_a_wrong_path_stops_a_finished_build(make):
+    """Even where only a rule of the user's own uses the results."""
+    own = make("together")
+    (own / "out/openvino").mkdir(parents=True)
+    for name in ("out/openvino/openvino.xml", "out/openvino/openvino.bin", "size.txt"):
+        (own / name).touch()
+    output = snakemake(own, "--dry-run", "--config", "detector={data: maid}", fails=True)
+    assert "data: maid does not exist" in output
+
+
 def test_a_target_can_be_named_by_its_rule(make):
     own = make("apart")
     assert "Completing out:" in snakemake(own, "--dry-run", "detmake_all")

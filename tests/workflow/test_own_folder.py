@@ -100,13 +100,15 @@ def test_after_init_snakemake_runs_bare(clone, tmp_path):
     assert "Plan of the default target" in snakemake(tmp_path, "plan")
     assert (tmp_path / "results/plan.txt").exists()
 
-    write_config(tmp_path / "config/config.yaml", data=str(clone / "data"), results="mine")
     shutil.rmtree(tmp_path / "profiles")
+    write_config(tmp_path / "config/config.yaml", data="nowhere", results="mine")
     kept = {name: (tmp_path / name).read_text() for name in ("config/config.yaml", "Snakefile")}
     output = snakemake(tmp_path, "--snakefile", clone / "Snakefile", "init")
     for name, text in kept.items():
         assert f"Kept {name}" in output
         assert (tmp_path / name).read_text() == text
+    assert "data: nowhere does not exist" in snakemake(tmp_path, "--dry-run", fails=True)
+    write_config(tmp_path / "config/config.yaml", data=str(clone / "data"), results="mine")
     output = snakemake(tmp_path, "--dry-run")
     assert "Completing mine:" in output
     assert CODE_TRIGGER not in output

@@ -1,6 +1,7 @@
 """The truth of the build: what makes which rules run again, seen in real dry-runs."""
 
 import ast
+import json
 import os
 import shutil
 from importlib.metadata import version
@@ -100,13 +101,8 @@ def change(path):
     cv2.imwrite(str(path), image)
 
 
-def add(path):
-    shutil.copy(path, path.with_name("one more.png"))
-
-
 IMAGES = {
     "changed": change,
-    "added": add,
     "removed": os.remove,
     "renamed": lambda path: path.rename(path.with_name("other.png")),
 }
@@ -120,6 +116,51 @@ IMAGES = {
 def test_an_image(built, alter, subset, expected):
     alter(built.folder / "data" / subset / "image 1.png")
     assert built.stale() == expected
+
+
+def test_an_image_that_no_annotation_file_lists(built):
+    for image in (built.folder / "data").glob("*/image 1.png"):
+        shutil.copy(image, image.with_name("one more.png"))
+    assert built.stale() == {}
+
+
+def test_images_of_several_subsets_in_one_folder(project):
+    """The root of the project, where results and other pictures are as well."""
+    keys = {"train": "train", "val": "valid", "test": "test"}
+    for subset in keys.values():
+        coco = project.json(f"data/{subset}/_annotations.coco.json")
+        for image in coco["images"]:
+            image["file_name"] = f"data/{subset}/{image['file_name']}"
+        (project.folder / f"{subset}.json").write_text(json.dumps(coco))
+    project.configure(data={key: {"ann-files": f"{name}.json"} for key, name in keys.items()})
+    prepared = [f"results/dataset/{key}.json" for key in keys]
+    project.snakemake(*prepared)
+    shutil.copy(project.folder / "data/train/image 1.png", project.folder / "results/seen.png")
+    assert project.stale(*prepared) == {}
+    change(project.folder / "data/test/image 1.png")
+    assert project.stale(*prepared) == {"prepare_dataset": 1}
+
+
+def move_older(data):
+    file = data / "test/_annotations.coco.json"
+    older = file.with_name("older.json")
+    older.write_text(file.read_text().replace("[5, ", "[6, "))
+    os.utime(older, ns=(0, 0))
+    older.rename(file)
+
+
+def point_to_older(data):
+    older = data.with_name("older")
+    shutil.copytree(data, older)
+    move_older(older)
+    data.rename(data.with_name("newer"))
+    data.symlink_to("older")
+
+
+@pytest.mark.parametrize("replace", [move_older, point_to_older])
+def test_annotations_replaced_by_older_ones(built, replace):
+    replace(built.folder / "data")
+    assert built.stale() == PREPARE_TEST
 
 
 def test_what_is_touched_but_the_same(built):
@@ -170,8 +211,10 @@ LIBRARY = {
     "data/checking": PREPARE,
     "data/subsets": PREPARE,
     "data/sources": {},
+    "data/file_digests": {},
     "data/image_digests": {},
     "errors": PREPARE,
+    "named_paths": {},
     "build/configuration": {},
     "build/dependencies": {},
     "data/cells": {},

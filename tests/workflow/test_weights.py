@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import os
 import shutil
 import threading
 from functools import partial
@@ -12,6 +13,13 @@ import yaml
 from conftest import CONFIG, ROOT
 
 ONE_EPOCH = {"learning_parameters": CONFIG["learning_parameters"] | {"num_iters": 1}}
+
+
+def replace_by_an_older_file(path):
+    other = path.with_name("older")
+    other.write_bytes(path.read_bytes() + b"other")
+    os.utime(other, ns=(0, 0))
+    other.rename(path)
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +109,11 @@ def test_training_starts_from_a_file_of_ones_own(project, published):
     assert "own.pth: " in (project.folder / "results/logs/train.log").read_text()
     project.configure(pretrained="other.pth", **ONE_EPOCH)
     output = project.snakemake("results/weights.pth", fails=True)
-    assert "Missing input files for rule train" in output
-    assert "other.pth" in output
-    assert "Traceback" not in output
+    assert "pretrained: other.pth does not exist" in output
+    project.configure(pretrained="own.pth", **ONE_EPOCH)
+    assert project.stale("results/weights.pth") == {}
+    replace_by_an_older_file(project.folder / "own.pth")
+    assert project.stale("results/weights.pth") == {"train": 1}
 
 
 # Finished weights
@@ -139,6 +149,8 @@ def test_finished_weights_are_evaluated_exported_and_quantized(adopted):
     }
     assert len(thresholds) == 1
     assert adopted.stale(*targets) == {}
+    replace_by_an_older_file(adopted.folder / "mine.pth")
+    assert adopted.stale("results/mine/weights.pth") == {"adopt_weights": 1}
 
 
 def test_finished_weights_that_do_not_fit_are_refused(built):
@@ -153,6 +165,5 @@ def test_finished_weights_that_do_not_fit_are_refused(built):
 def test_missing_finished_weights_are_refused(built):
     built.configure(runs={"other": {"weights": "nowhere.pth"}})
     output = built.snakemake("results/other/weights.pth", fails=True)
-    assert "Missing input files for rule adopt_weights" in output
-    assert "nowhere.pth" in output
+    assert "runs.other.weights: nowhere.pth does not exist" in output
     assert "Select jobs" not in output

@@ -67,13 +67,18 @@ def resolve(
         mistakes = _mistakes_of_run(effective[run], validator)
         # Runs share the mistakes of the base run, which comes first.
         errors += [f"{prefix}{mistake}" for mistake in mistakes if mistake not in errors]
-    if not errors:
-        return effective
+    if errors:
+        raise InputError(summary(errors))
+    return effective
+
+
+def summary(errors: Sequence[str]) -> str:
+    """Return one text about the mistakes in a configuration, each of which begins with its key."""
     lines = list(dict.fromkeys(errors))  # a value may break two rules with one message
     count = "1 error" if len(lines) == 1 else f"{len(lines)} errors"
     if len(lines) > _MAX_LINES:
         lines[_MAX_LINES:] = [f"... and {len(lines) - _MAX_LINES} more"]
-    raise InputError("\n  ".join([f"The configuration has {count}:", *lines]))
+    return "\n  ".join([f"The configuration has {count}:", *lines])
 
 
 def _read_layer(

@@ -1,135 +1,128 @@
-"""Detect whether the images in a folder have changed."""
+"""Detect whether the images that an annotation file lists have changed."""
 
 import hashlib
-import json
-import logging
 import os
-import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm.contrib.concurrent import thread_map
 
 from detmake.artifacts import write_text
+from detmake.data.file_digests import remembered, sha256, state_of
+from detmake.data.formats.coco import read_coco
 from detmake.errors import InputError
-from detmake.image_files import IMAGE_SUFFIXES
 
 #: File beside generated images that holds their digest.
 GENERATED_DIGESTS = "images.sha256"
 
-log = logging.getLogger("detmake")
 
+def listed_digest(annotations: Path, folder: Path, cache: Path | None = None) -> str | None:
+    """Return a digest of the images that an annotation file lists: their names and contents.
 
-def folder_digest(folder: Path, cache: Path | None = None) -> str | None:
-    """Return a digest of the images in a folder: their relative names and their contents.
-
-    Files with one of `IMAGE_SUFFIXES` count, including those in subfolders and behind links. Times
-    and permissions do not count.
+    Other files in the folder do not count, and neither do times and permissions. A listed image
+    that does not exist counts as absent, and an annotation file that cannot be read lists none:
+    the check of the dataset reports both.
 
     Args:
-        folder: image folder.
-        cache: folder with one file per image folder: the folder's digest, and the SHA-256 of each
-            image by name, size and times of change. If nothing changed, only the first line is
-            read; otherwise only changed images are hashed. Processes may share it (if two write at
-            once, one's new entries are lost), and it may be deleted at any time. If it is None,
-            damaged or not writable, all images are read again.
+        annotations: COCO annotation file.
+        folder: image folder, which its file names are relative to.
+        cache: as for `file_digests.remembered`. The annotation file is parsed only if it has
+            changed, and only changed images are hashed.
 
     Returns:
-        Hexadecimal SHA-256, or None if the folder does not exist.
+        Hexadecimal SHA-256, or None if the annotation file or the folder does not exist.
 
     Raises:
-        InputError: the folder, or an image in it, cannot be read.
+        InputError: a listed image, or a folder that holds one, cannot be read.
     """
-    if not folder.is_dir():
+    if not annotations.is_file() or not folder.is_dir():
         return None
     try:
-        keys = dict(_scan_images(folder))
-        state = _sha256("\0".join(sorted(keys.values())))
-        cache_file = cache and cache / _sha256(os.path.abspath(folder))
-        digest, known = _read_cache(cache_file, state)
-        if digest:
-            return digest
-        changed = [name for name, key in keys.items() if not isinstance(known.get(key), str)]
-        paths = [os.path.join(folder, name) for name in changed]
-        digests = thread_map(
-            _hash_file, paths, desc=f"Hashing {folder}", unit="image", delay=2, mininterval=2
-        )
-        hashed = dict(zip(changed, digests, strict=True))
+        states = dict(_states(folder, _listed_images(annotations, cache)))
+
+        def compute(known: Any) -> tuple[str, dict[str, str]]:
+            digests = _image_digests(folder, states, known if isinstance(known, dict) else {})
+            content = "".join(f"{name}\0{digests[states[name]]}" for name in sorted(states))
+            return _digest(content), digests
+
+        subject = f"{folder.absolute()}, images of {annotations.absolute()}"
+        return remembered(cache, subject, _digest("\0".join(sorted(states.values()))), compute)
     except OSError as error:
         raise InputError(
             f"{error.filename}: cannot be read ({error.strerror}). Every image in "
             f"{folder} must be readable: correct the permissions or remove the image."
         ) from error
-    entries = {key: hashed.get(name) or known[key] for name, key in keys.items()}
-    digest = _sha256("".join(f"{name}\0{entries[keys[name]]}" for name in sorted(keys)))
-    if cache_file:
-        try:
-            write_text(cache_file, f"{state} {digest}\n{json.dumps(entries)}\n")
-        except OSError as error:
-            log.warning(
-                "%s: cannot be written (%s); images of %s will be read again next time",
-                *(cache_file, error.strerror, folder),
-            )
-    return digest
 
 
-def record_generated(folder: Path) -> None:
-    """Record the digest of the images that a rule has just written to a folder."""
-    write_text(folder / GENERATED_DIGESTS, f"{folder_digest(folder)}\n")
+def record_generated(annotations: Path) -> None:
+    """Record the digest of the images that a rule has just written beside their annotations."""
+    folder = annotations.parent
+    write_text(folder / GENERATED_DIGESTS, f"{listed_digest(annotations, folder)}\n")
 
 
-def changed_images(folder: Path, cache: Path) -> str | None:
-    """Return `folder_digest`, or None if the images are still as a rule wrote them.
+def changed_images(annotations: Path, folder: Path, cache: Path) -> str | None:
+    """Return `listed_digest`, or None if the images are still as a rule wrote them.
 
     So, as a rule's parameter, it is the same before and after that rule runs.
     """
-    digest = folder_digest(folder, cache)
+    digest = listed_digest(annotations, folder, cache)
     generated = folder / GENERATED_DIGESTS
     if generated.is_file() and generated.read_text(encoding="utf-8").strip() == digest:
         return None
     return digest
 
 
-def _read_cache(file: Path | None, state: str) -> tuple[str | None, dict[str, Any]]:
-    """Return the folder's digest if the state matches, otherwise the SHA-256 of known images."""
-    if not file:
-        return None, {}
+def _listed_images(annotations: Path, cache: Path | None) -> dict[str, list[str]]:
+    """Return the names of the images that an annotation file lists, by folder."""
+
+    def read(_: Any) -> tuple[dict[str, list[str]], None]:
+        names = defaultdict(list)
+        for entry in read_coco(annotations)["images"]:
+            if isinstance(name := entry.get("file_name"), str):
+                folder, base = os.path.split(name)
+                names[folder].append(base)
+        return names, None
+
     try:
-        with open(file, encoding="utf-8") as lines:
-            found = re.fullmatch(r"([0-9a-f]{64}) ([0-9a-f]{64})\n", lines.readline())
-            if found and found[1] == state:
-                return found[2], {}
-            return None, dict(json.loads(lines.readline()))
-    except (OSError, ValueError, TypeError):  # absent or damaged
-        return None, {}
+        state = state_of(annotations.stat())
+        return remembered(cache, f"images listed in {annotations.absolute()}", state, read)
+    except InputError:
+        return {}
 
 
-def _scan_images(
-    folder: Path | str, prefix: str = "", ancestors: tuple[tuple[int, int], ...] = ()
-) -> Iterator[tuple[str, str]]:
-    """Yield relative name and state (size, times, name) of each image, in no particular order."""
-    status = os.stat(folder)
-    identity = (status.st_dev, status.st_ino)
-    if identity in ancestors:  # a link to a parent folder
-        return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir():
-                yield from _scan_images(
-                    entry.path, f"{prefix}{entry.name}/", (*ancestors, identity)
-                )
-            elif entry.name.lower().endswith(IMAGE_SUFFIXES) and entry.is_file():
-                status, name = entry.stat(), prefix + entry.name
-                # The change time, too: archives and `cp -p` restore the modification time.
-                times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
-                yield name, f"{status.st_size} {times} {name}"
+def _states(folder: Path, listed: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
+    """Yield relative name and state of each listed image that exists, in no particular order."""
+    for subfolder, names in listed.items():
+        prefix, wanted = os.path.join(subfolder, ""), set(names)
+        path = os.path.join(folder, prefix)
+        if not os.path.isdir(path):
+            continue
+        with os.scandir(path) as entries:  # quicker than a call for each image
+            present = [entry for entry in entries if entry.name in wanted and entry.is_file()]
+            for entry in present:
+                yield prefix + entry.name, f"{state_of(entry.stat())} {prefix}{entry.name}"
+        if len(present) == len(wanted):
+            continue
+        for name in wanted.difference(entry.name for entry in present):
+            # Absent, or written in another way by the file system.
+            if os.path.isfile(path + name):
+                yield prefix + name, f"{state_of(os.stat(path + name))} {prefix}{name}"
 
 
-def _sha256(text: str) -> str:
+def _image_digests(
+    folder: Path, states: Mapping[str, str], known: Mapping[str, Any]
+) -> dict[str, str]:
+    """Return the SHA-256 of each image by its state; images of a known state are not read."""
+    changed = [name for name, state in states.items() if not isinstance(known.get(state), str)]
+    paths = [os.path.join(folder, name) for name in changed]
+    digests = thread_map(
+        sha256, paths, desc=f"Hashing {folder}", unit="image", delay=2, mininterval=2
+    )
+    hashed = dict(zip(changed, digests, strict=True))
+    return {state: hashed.get(name) or known[state] for name, state in states.items()}
+
+
+def _digest(text: str) -> str:
     return hashlib.sha256(os.fsencode(text)).hexdigest()
-
-
-def _hash_file(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,15 +1,21 @@
 """Find the annotation files and image folders of a dataset."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from detmake.errors import InputError
+from detmake.named_paths import NamedPath
 
 #: Name of each subset's annotation file in a dataset folder as Roboflow exports it.
 ANNOTATION_FILE = "_annotations.coco.json"
+
+_LAYOUT = (
+    f"a folder with train/, valid/ (or val/) and, optionally, test/, each with {ANNOTATION_FILE} "
+    "(COCO) and its images"
+)
 
 
 def locate(data: str | Path | Mapping[str, Any]) -> dict[str, tuple[Path, Path]]:
@@ -46,6 +52,37 @@ def locate(data: str | Path | Mapping[str, Any]) -> dict[str, tuple[Path, Path]]
     return {subset: (folder / ANNOTATION_FILE, folder) for subset, folder in folders.items()}
 
 
+def named_paths(
+    data: str | Path | Mapping[str, Any], is_made: Callable[[Path], bool]
+) -> list[NamedPath]:
+    """Return the files and folders of a dataset, by the keys that name them.
+
+    Args:
+        data: as for `locate`.
+        is_made: whether a rule makes a file or folder. Images are left out if a rule makes them or
+            their annotations.
+
+    Raises:
+        InputError: as for `locate`.
+    """
+    path = None if isinstance(data, Mapping) else Path(data)
+    if path and not path.exists() and not is_made(path / "train" / ANNOTATION_FILE):
+        return [NamedPath("data", path, "a dataset folder or a data.yaml")]
+    located = locate(data)
+    if located["test"] == located["val"]:
+        del located["test"]
+    named = []
+    for subset, (file, root) in located.items():
+        if path and not path.is_file():
+            named.append(NamedPath("data", file, _LAYOUT))
+            continue
+        key = f"data: {path}: {subset}" if path else f"data.{subset}"
+        named.append(NamedPath(f"{key}.ann-files", file, "a COCO annotation file"))
+        if not is_made(file) and not is_made(root):
+            named.append(NamedPath(f"{key}.data-roots", root, "a folder of images", is_folder=True))
+    return named
+
+
 def _locate_subsets(data: Any, base: Path, source: str) -> dict[str, tuple[Path, Path]]:
     expected = (
         "Expected train, val and optionally test, each with ann-files (the path of a COCO "
@@ -61,6 +98,12 @@ def _locate_subsets(data: Any, base: Path, source: str) -> dict[str, tuple[Path,
         for key in sorted(required - set(value)):
             raise InputError(f"{source}: {name} is missing the key {key!r}.\n{expected}")
 
+    if isinstance(data, Mapping) and "names" in data:
+        raise InputError(
+            f"{source}: this is a data.yaml of Ultralytics (it has the key 'names'), whose labels "
+            "are text files. detmake reads COCO annotations: export the dataset in that format, "
+            f"or convert its labels.\n{expected}"
+        )
     keys(data, "its content", {"train", "val"}, {"test"})
     located = {}
     for subset in ("train", "val", "test"):

@@ -1,0 +1,99 @@
+"""Inputs of the user: the files and folders that a configuration names."""
+
+# Digests of the user's files, with what tells whether a file has changed.
+DIGESTS = Path(".snakemake/digests")
+
+# Files of a run that a key could name by mistake.
+RUN_FILES = ["weights.pth", "nncf/weights.pth"]
+RUN_FILES += [f"dataset/{split}.json" for split in ("train", "val", "test")]
+
+# Datasets that the rules of this workflow make.
+MADE_DATASETS = ["resources/cells", "resources/bccd"]
+
+
+@cache
+def is_made(*files):
+    """Return whether files or folders are outputs of one rule, such as one beside the module."""
+    return any(all(rule.is_producer(str(file)) for file in files) for rule in workflow.rules)
+
+
+def pretrained_source(run_settings):
+    """Return the address or path of the weights that a run's training starts from, or None."""
+    return (run_settings["pretrained"] or {}).get("source")
+
+
+@cache
+def digest_of(key, file):
+    """A parameter: a line about the content of a file that a key names.
+
+    Snakemake looks only at files that are newer than the outputs; this tells an older one, too. It
+    is None if a rule makes the file: it would differ before and after that rule.
+    """
+    if file is None or "://" in str(file) or is_made(Path(file)):
+        return None
+    digest = checked(file_digests.file_digest, Path(file), DIGESTS)
+    return digest and f"{key} {file}: {digest[:16]}"
+
+
+def named_paths(run_settings):
+    """Return the files and folders that a run's configuration names."""
+    paths = sources.named_paths(run_settings["data"], is_made)
+    source = pretrained_source(run_settings)
+    if run_settings["weights"]:
+        file = Path(run_settings["weights"])
+        paths.append(NamedPath("weights", file, "a finished snapshot or checkpoint"))
+    elif source and "://" not in source:
+        paths.append(NamedPath("pretrained", Path(source), "a file of weights"))
+    return paths
+
+
+def taken_output(named, run):
+    """Return what is wrong if a path is an output of a run, which Snakemake deletes before the job.
+
+    The name of another run's output is right: it is an input that the build makes first.
+    """
+    for name, folder in RUNS.items():
+        for output in (Path(folder) / file for file in RUN_FILES):
+            is_same = named.path.absolute() == output.absolute() or (
+                named.path.exists() and output.exists() and named.path.samefile(output)
+            )
+            if is_same and (name == run or named.path != output):
+                return (
+                    f"{named.key}: found {named.path}, but the build makes this file ({output}) "
+                    "and deletes it first; copy it elsewhere, and give the path of the copy"
+                )
+    return None
+
+
+def mistakes_of(run):
+    """Return what is wrong with the paths of a run's configuration; one mistake for each key."""
+    try:
+        named = named_paths(SETTINGS[run])
+    except InputError as error:
+        return [f"data: {error}"]
+    mistakes = {}
+    for path in named:
+        mistake = taken_output(path, run)
+        if not mistake and not is_made(path.path):
+            mistake = path.mistake(MADE_DATASETS)
+        if mistake:
+            mistakes.setdefault(path.key, mistake)
+    return list(mistakes.values())
+
+
+@cache
+def check_paths():
+    """Stop if a path in the configuration of any run is wrong.
+
+    Input functions call this: all rules are known then, and no job has run. It exits, since
+    Snakemake ignores their errors where the output of the job exists.
+    """
+    if not workflow.is_main_process:
+        return
+    mistakes = []
+    for run in SETTINGS:
+        prefix = f"runs.{run}." if run else ""
+        # Runs share the mistakes of the base run, which comes first.
+        mistakes += [f"{prefix}{m}" for m in mistakes_of(run) if m not in mistakes]
+    if mistakes:
+        sys.exit(configuration.summary(mistakes) + f"\nRelative paths count from {Path.cwd()}.")
