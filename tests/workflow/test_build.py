@@ -96,11 +96,9 @@ def test_int8_weights_are_a_fraction_in_size(built_project):
 def test_a_declared_run_builds_beside_the_base_run(built):
     """Its data is shared, its training is its own, and the base run stays as it is."""
     learning = {"num_iters": 2, "batch_size": 8}
-    built.configure(
-        runs={"short": {"learning_parameters": learning, "pot_parameters": {"preset": "mixed"}}}
-    )
+    built.configure(runs={"short": {"learning_parameters": learning}})
     assert built.stale() == {}
-    target = "results/short/pot/performance.json"
+    target = "results/short/openvino/performance.json"
     built.snakemake(target)
     assert built.json(target)["images"] == 6
     assert built.stale(target) == {}

@@ -6,10 +6,13 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
+from mmengine.hooks import Hook
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from torch import nn
 
 from detmake.model import device
+from detmake.training.divergence import StopIfDiverged
+from detmake.training.loop import TrainLoop
 from detmake.training.recipe import BaseRecipe
 
 #: The metric on the validation subset that decides which epoch is best.
@@ -52,8 +55,12 @@ def build_schedule(recipe: BaseRecipe, num_images: int) -> dict[str, Any]:
         )
     # The averaged weights are validated and saved. They average about the last 250 iterations,
     # fewer at the start.
-    hooks: list[dict[str, Any]] = [
-        {"type": "EMAHook", "ema_type": "ExpMomentumEMA", "momentum": 0.004, "gamma": 100}
+    hooks: list[Hook | dict[str, Any]] = [
+        StopIfDiverged(
+            "Lower learning_parameters.learning_rate, or raise "
+            "learning_parameters.learning_rate_warmup_iters."
+        ),
+        {"type": "EMAHook", "ema_type": "ExpMomentumEMA", "momentum": 0.004, "gamma": 100},
     ]
     if parameters.enable_early_stopping:
         patience = parameters.early_stop_patience
@@ -62,7 +69,7 @@ def build_schedule(recipe: BaseRecipe, num_images: int) -> dict[str, Any]:
             {"type": "EarlyStoppingHook", **improving, "min_delta": min_delta, "patience": patience}
         )
     return {
-        "train_cfg": {"by_epoch": True, "max_epochs": epochs, "val_interval": interval},
+        "train_cfg": {"type": TrainLoop, "max_epochs": epochs, "val_interval": interval},
         "optim_wrapper": {
             "type": AmpOptimWrapper if device.name() == "cuda" else _CpuOptimWrapper,
             "optimizer": {"lr": parameters.learning_rate, **recipe.optimizer},
