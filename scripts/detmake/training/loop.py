@@ -1,4 +1,4 @@
-"""The loop over epochs, which first tries one batch."""
+"""The loop over epochs: its order, and where its random numbers come from."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +10,15 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from detmake.errors import InputError
+from detmake.training import resume
 from detmake.training.random_numbers import drawn_for
 
 
 class TrainLoop(EpochBasedTrainLoop):
-    """Tries one batch before the first epoch.
+    """Tries one batch before the first epoch, and saves a checkpoint at the end of each.
+
+    An epoch ends with its validation, if there is one. MMEngine saves before it validates, so that
+    a training that resumes lacks what its hooks and schedulers learn from the validation.
 
     Raises:
         InputError: the template's augmentations cannot be built.
@@ -32,7 +36,19 @@ class TrainLoop(EpochBasedTrainLoop):
         """
         if not self.iter:
             self._try_first_batch()
-        return super().run()
+        self.runner.call_hook("before_train")
+        while self.epoch < self.max_epochs and not self.stop_training:
+            self.run_epoch()
+            if self.epoch % self.val_interval == 0 or self.epoch == self.max_epochs:
+                self.runner.val_loop.run()
+            resume.save(self.runner)
+        self.runner.call_hook("after_train")
+        return self.runner.model
+
+    def run_iter(self, idx: int, data_batch: Any) -> None:
+        """Take a step, with random numbers that depend only on seed, process and iteration."""
+        with drawn_for("iteration", self.runner.seed, self.runner.rank, self.iter):
+            super().run_iter(idx, data_batch)
 
     def _try_first_batch(self) -> None:
         """Load a batch and compute losses and gradients; leave the model as it was."""
@@ -41,7 +57,7 @@ class TrainLoop(EpochBasedTrainLoop):
         loader = self.dataloader
         before = {name: value.clone() for name, value in model.state_dict().items()}
         model.train()
-        with drawn_for(self.runner.seed):
+        with drawn_for("first batch", self.runner.seed, self.runner.rank):
             with _blaming("pipeline"):
                 indices = islice(loader.sampler, loader.batch_size)
                 batch = loader.collate_fn([loader.dataset[index] for index in indices])

@@ -170,6 +170,10 @@ class _StopWithinBudget(Hook):
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
 
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Stop at once if an earlier epoch is within the budget, which may have been raised."""
+        runner.train_loop.stop_training = self._budget.allows(checkpoint["best"][MONITOR])
+
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Log the epoch's F-measure against the budget and stop training if it is within."""
         f_measure = metrics[MONITOR]

@@ -9,19 +9,24 @@ import torch
 
 
 @contextmanager
-def drawn_for(*key: int) -> Iterator[None]:
-    """Seed `random`, NumPy and torch with a key while the block runs; then restore their states.
+def drawn_for(purpose: str, *numbers: int) -> Iterator[None]:
+    """Seed `random`, NumPy and torch while the block runs; then restore their states.
 
     A GPU's generators are seeded, too, but not restored.
 
     Args:
-        key: what to draw for, such as a seed, an epoch and an image; not negative.
+        purpose: a word; other purposes have other random numbers.
+        numbers: all that the random numbers depend on, such as a seed, an epoch and an image; not
+            negative.
     """
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    first, second, third = (int(word) for word in np.random.SeedSequence(key).generate_state(3))
+    states = random.getstate(), np.random.get_state(legacy=False), torch.get_rng_state()
+    sequence = np.random.SeedSequence([*purpose.encode(), *numbers])
+    first, second, third = (int(word) for word in sequence.generate_state(3))
     random.seed(first)
     np.random.seed(second)
-    torch.manual_seed(third)
+    torch.default_generator.manual_seed(third)  # torch.manual_seed is slow
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(third)
     try:
         yield
     finally:
