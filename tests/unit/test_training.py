@@ -159,7 +159,7 @@ def uninterrupted(files, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("num_workers, kills", [(0, 4), (2, 2)])
+@pytest.mark.parametrize("num_workers, kills", [(0, 4), pytest.param(2, 2, marks=pytest.mark.slow)])
 def test_a_training_that_is_killed_at_any_moment_ends_as_if_it_never_was(
     files, uninterrupted, tmp_path, num_workers, kills
 ):
