@@ -5,8 +5,11 @@ from pathlib import Path
 
 from detmake import logs
 from detmake.model import device
+from detmake.training import lock
 
-with logs.job(snakemake.log[0]) as log:
+checkpoints = Path(snakemake.resources.checkpoints)
+
+with logs.job(snakemake.log[0]) as log, lock.held(checkpoints):
     device.use(snakemake.resources.device)
 
     import torch
@@ -15,7 +18,6 @@ with logs.job(snakemake.log[0]) as log:
     from detmake.training.quantization_aware import QuantizationAwareRecipe, train
 
     torch.set_num_threads(snakemake.threads)
-    checkpoints = Path(snakemake.resources.checkpoints)
     snapshot, description = train(
         Path(snakemake.input.weights),
         QuantizationAwareRecipe.from_params(dict(snakemake.params.items())),

@@ -7,8 +7,11 @@ from detmake import logs
 from detmake.artifacts import write_confidence_threshold, write_label_schema, write_text
 from detmake.data.download import verify_digest
 from detmake.model import device
+from detmake.training import lock
 
-with logs.job(snakemake.log[0]):
+checkpoints = Path(snakemake.resources.checkpoints)
+
+with logs.job(snakemake.log[0]), lock.held(checkpoints):
     device.use(snakemake.resources.device, snakemake.resources.processes)
 
     import torch
@@ -21,7 +24,6 @@ with logs.job(snakemake.log[0]):
     if downloaded := snakemake.input.get("downloaded"):
         verify_digest(Path(downloaded))  # a user may have put the file there by hand
         pretrained = downloaded
-    checkpoints = Path(snakemake.resources.checkpoints)
     result = train(
         Recipe.from_params(dict(snakemake.params.items())),
         Path(snakemake.input.train),

@@ -1,6 +1,5 @@
 """Training in several processes: gradients are shared, one process writes, all end together."""
 
-import json
 import os
 import signal
 import subprocess
@@ -8,16 +7,16 @@ import sys
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import template_files
+import tiny_training
 import torch
 import training_step
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
+from detmake.errors import InputError
 from detmake.training import distributed
-from detmake.training.recipe import Recipe
 from detmake.training.train import train
 
 PROCESSES = 2
@@ -78,31 +77,6 @@ if "RANK" in os.environ:
 """
 
 
-def write_subset(folder: Path, name: str, images: int) -> Path:
-    rng = np.random.default_rng(images)
-    coco = {
-        "info": {"image_root": str(folder), "annotation_file": f"{name}.json"},
-        "categories": [{"id": 1, "name": "disc"}],
-        "images": [],
-        "annotations": [],
-    }
-    for number in range(images):
-        file = f"{name}{number}.png"
-        picture = np.full((96, 128, 3), 90, np.uint8)
-        x, y = (int(value) for value in rng.integers(16, 80, 2))
-        cv2.circle(picture, (x, y), 14, (240, 240, 240), -1)
-        cv2.imwrite(str(folder / file), picture)
-        coco["images"].append({"id": number, "file_name": file, "width": 128, "height": 96})
-        box = [x - 14, y - 14, 28, 28]
-        coco["annotations"].append(
-            {"id": number, "image_id": number, "category_id": 1, "bbox": box, "area": 28 * 28}
-            | {"iscrowd": 0}
-        )
-    path = folder / f"{name}.json"
-    path.write_text(json.dumps(coco), encoding="utf-8")
-    return path
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """Train two epochs in two processes: the folder, with a list of what each wrote; the result."""
@@ -110,28 +84,10 @@ def trained(tmp_path_factory):
     observer = folder / "observer"
     observer.mkdir()
     (observer / "sitecustomize.py").write_text(OBSERVER.format(folder=str(observer)))
-    template = template_files.load("atss_mobilenetv2")
-    params = {
-        **{key: template[key] for key in ("id", "name", "model", "pipeline", "optimizer")},
-        "channel_order": None,
-        "input_size": [128, 96],
-        "learning_parameters": {
-            "batch_size": 4,
-            "num_iters": 2,
-            "learning_rate": 0.001,
-            "learning_rate_warmup_iters": 0,
-            "learning_rate_schedule": "cosine",
-            "learning_rate_patience": 3,
-            "early_stop_patience": 5,
-            "enable_early_stopping": False,
-            "use_adaptive_interval": False,
-            "seed": 0,
-        },
-    }
-    files = write_subset(folder, "train", 10), write_subset(folder, "val", 5)
+    files = tuple(tiny_training.write_subset(folder, *part) for part in (("train", 10), ("val", 5)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(observer))
-        recipe = Recipe.from_params(params)
+        recipe = tiny_training.recipe("atss_mobilenetv2", (128, 96))
         result = train(recipe, *files, folder / "checkpoints", processes=PROCESSES)
     return folder, result
 
@@ -161,6 +117,14 @@ def test_only_the_first_process_writes_files(trained):
 
 
 # The end of a training
+
+
+@pytest.mark.slow
+def test_a_diverged_training_says_what_to_change(tmp_path):
+    files = [tiny_training.write_subset(tmp_path, name, 10) for name in ("train", "val")]
+    recipe = tiny_training.recipe(learning_rate=1e12)
+    with pytest.raises(InputError, match=r"Lower learning_parameters\.learning_rate"):
+        train(recipe, *files, tmp_path / "checkpoints", processes=PROCESSES)
 
 
 def is_alive(pid: int) -> bool:

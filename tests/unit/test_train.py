@@ -1,18 +1,22 @@
 """Parts of training that can be tested without training: schedule, validation, resuming."""
 
 import math
-import os
+import zipfile
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.evaluator import Evaluator
+from mmengine.hooks import EarlyStoppingHook
 from mmengine.structures import InstanceData
 from mmengine.visualization import LocalVisBackend
 
-from detmake.training import resume, runner, schedule
+from detmake.quantization.budget import Budget
+from detmake.training import quantization_aware, resume, runner, schedule
+from detmake.training.quantization_aware import QuantizationAwareRecipe
 from detmake.training.recipe import BaseRecipe, LearningParameters, Recipe
 
 # Schedule
@@ -99,8 +103,7 @@ def test_the_shortest_training_is_validated():
 @pytest.mark.parametrize("enabled", [True, False])
 def test_early_stopping_can_be_switched_on_and_off(enabled):
     hooks = build_schedule(8, enable_early_stopping=enabled)["custom_hooks"]
-    types = [hook["type"] for hook in hooks]
-    assert ("EarlyStoppingHook" in types) is enabled
+    assert any(isinstance(hook, EarlyStoppingHook) for hook in hooks) is enabled
 
 
 # Validation
@@ -196,6 +199,7 @@ def test_a_recipe_takes_what_it_needs_from_the_parameters_of_a_rule():
         "name": "ATSS",
         "code": RECIPE.code,
         "compared model.type": "model.type: ATSS",
+        "compared pipeline of another run": None,
     }
     assert Recipe.from_params(params) == RECIPE
     del params["learning_parameters"]["num_workers"]
@@ -209,8 +213,8 @@ def file(tmp_path):
     return path
 
 
-def begin(checkpoints, file):
-    resume.discard_foreign_checkpoints(checkpoints, RECIPE, [file])
+def begin(checkpoints, file, recipe=RECIPE):
+    resume.discard_foreign_checkpoints(checkpoints, recipe, [file])
     (checkpoints / "epoch_1.pth").write_bytes(b"weights")
     (checkpoints / "vis_data").mkdir()
     (checkpoints / "vis_data" / "scalars.json").write_text("{}\n")
@@ -252,19 +256,54 @@ def test_checkpoints_without_a_fingerprint_are_removed(tmp_path, file):
     assert not (tmp_path / "epoch_1.pth").exists()
 
 
-def test_the_latest_of_several_best_checkpoints_is_used(tmp_path):
-    # Epoch 10 sorts before epoch 9; a killed process can leave both.
-    for age, epoch in ((20, 9), (10, 10)):
-        path = tmp_path / f"best_f-measure_epoch_{epoch}.pth"
-        path.write_bytes(b"weights")
-        os.utime(path, (1e9 - age, 1e9 - age))
-    assert resume._best_checkpoint(tmp_path).name == "best_f-measure_epoch_10.pth"
+QUANTIZATION = QuantizationAwareRecipe(
+    pipeline=[],
+    optimizer={"type": "AdamW"},
+    learning_parameters=PARAMETERS,
+    code=[],
+    preset="mixed",
+    stat_subset_size=300,
+    num_iters=4,
+    learning_rate=1e-4,
+    maximal_accuracy_degradation=1.0,
+    on_degradation="fail",
+)
 
 
-def test_the_last_checkpoint_is_used_if_none_is_best(tmp_path):
-    path = tmp_path / "epoch_3.pth"
-    (tmp_path / "last_checkpoint").write_text(str(path))
-    assert resume._best_checkpoint(tmp_path) == path
+@pytest.mark.parametrize(
+    "change, stays",
+    [
+        ({"on_degradation": "warn"}, True),
+        ({"maximal_accuracy_degradation": 3.0}, True),
+        ({"num_iters": 5}, False),
+        ({"preset": "performance"}, False),
+    ],
+)
+def test_fine_tuning_goes_on_when_only_its_budget_changes(tmp_path, file, change, stays):
+    checkpoints = tmp_path / "nncf_checkpoints"
+    begin(checkpoints, file, QUANTIZATION)
+    resume.discard_foreign_checkpoints(checkpoints, replace(QUANTIZATION, **change), [file])
+    assert (checkpoints / "epoch_1.pth").exists() == stays
+
+
+@pytest.mark.parametrize("best, points, stops", [(0.79, 1.0, True), (0.79, 0.5, False)])
+def test_resumed_fine_tuning_stops_if_an_epoch_is_within_the_budget(best, points, stops):
+    training = SimpleNamespace(train_loop=SimpleNamespace(stop_training=False))
+    hook = quantization_aware._StopWithinBudget(Budget(0.8, points))
+    hook.after_load_checkpoint(training, {"best": {"f-measure": best}})
+    assert training.train_loop.stop_training is stops
+
+
+def test_the_checkpoint_of_the_last_epoch_is_the_newest(tmp_path):
+    for epoch in (10, 9):  # by name, 9 comes last
+        with zipfile.ZipFile(tmp_path / f"epoch_{epoch}.pth", "w") as archive:
+            archive.writestr("data", "weights")
+    (tmp_path / "epoch_11.pth.partial").touch()
+    assert resume.newest(tmp_path).name == "epoch_10.pth"
+
+
+def test_without_checkpoints_there_is_no_newest(tmp_path):
+    assert resume.newest(tmp_path / "checkpoints") is None
 
 
 @pytest.fixture
@@ -283,7 +322,11 @@ def test_scalars_of_a_resumed_training(scalars, tmp_path):
     scalars.add_scalars({"f-measure": 0.4, "mAP50": 0.25}, step=2)
     # This epoch has the same number as an iteration.
     scalars.add_scalars({"f-measure": 0.5, "mAP50": 0.3}, step=10)
+    # A kill cuts a line short.
+    with (tmp_path / "vis_data/scalars.json").open("a") as file:
+        file.write('{"lr": 0.')
 
+    resume.mend_scalars(tmp_path)
     found = resume.read_scalars(tmp_path)
     expected = pd.DataFrame(
         {

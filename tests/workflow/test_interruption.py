@@ -1,4 +1,4 @@
-"""Killed processes: the next call goes on from the last checkpoint."""
+"""What happens when a process is killed: the next call goes on from the last checkpoint."""
 
 import os
 import re
@@ -18,6 +18,7 @@ EPOCHS = 14
 
 @pytest.fixture
 def long_project(project):
+    """A project whose training takes long enough to be killed."""
     project.configure(learning_parameters=CONFIG["learning_parameters"] | {"num_iters": EPOCHS})
     return project
 
@@ -47,6 +48,7 @@ def process_of(snakemake: subprocess.Popen, script: str) -> int:
 
 
 def check_resumed(project) -> None:
+    """Check that a build is complete, and that its training began at a checkpoint."""
     results = project.folder / "results"
     assert project.json("results/pot/performance.json")["images"] == 6
     log = (results / "logs/train.log").read_text()
@@ -61,7 +63,7 @@ def check_resumed(project) -> None:
     assert not (results / "checkpoints").exists()
 
 
-def test_killed_training(long_project):
+def test_a_killed_training_resumes(long_project):
     process = long_project.start()
     wait_for(long_project, "train.log", "Saving checkpoint at 4 epochs")
     os.kill(process_of(process, "train"), signal.SIGKILL)
@@ -89,8 +91,8 @@ def members(project) -> list[int]:
     return found
 
 
-def test_killed_process_of_two(long_project):
-    """The other one ends, too, and the next call, with one process, goes on."""
+def test_a_training_in_two_processes_resumes_when_one_of_them_is_killed(long_project):
+    """The other process ends, too. The next call trains in one process."""
     two = ("--config", "device=cpu", "resources={gpus: 2}")
     process = long_project.start(*two)
     wait_for(long_project, "train.log", "Saving checkpoint at 4 epochs")
@@ -109,20 +111,28 @@ def test_killed_process_of_two(long_project):
     check_resumed(long_project)
 
 
-def test_killed_snakemake(long_project):
-    """Needs --unlock and nothing else."""
+def test_a_training_that_outlives_snakemake_keeps_others_out_of_its_checkpoints(long_project):
+    """After `--unlock`, a second training is refused until the first one ends."""
     process = long_project.start()
     wait_for(long_project, "train.log", "Saving checkpoint at 4 epochs")
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    training = process_of(process, "train")
+    os.kill(training, signal.SIGSTOP)  # it must not end before the second one begins
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
 
     assert "--unlock" in long_project.snakemake(fails=True)
     long_project.snakemake("--unlock")
+    output = long_project.snakemake(fails=True)
+    assert f"results/checkpoints: process {training} on host" in output
+    assert f"kill {training}" in output
+    assert "Traceback" not in output
+    os.kill(training, signal.SIGKILL)
+    process.communicate()
     long_project.snakemake()
     check_resumed(long_project)
 
 
-def test_other_settings_do_not_resume(long_project):
+def test_a_training_with_other_settings_starts_anew(long_project):
     process = long_project.start("results/weights.pth")
     wait_for(long_project, "train.log", "Saving checkpoint at 4 epochs")
     os.kill(process_of(process, "train"), signal.SIGKILL)

@@ -22,10 +22,21 @@ class Budget:
     Attributes:
         original: F-measure of the floating-point model on the validation subset, in [0, 1].
         points: the largest drop, in points: 1.0 is 0.01 of F-measure.
+
+    Raises:
+        InputError: the floating-point model finds nothing, so it has no accuracy to keep.
     """
 
     original: float
     points: float
+
+    def __post_init__(self) -> None:
+        if not self.original:
+            raise InputError(
+                "The model to quantize finds nothing on the val subset: its F-measure is 0. Train "
+                "it until it finds something, with more learning_parameters.num_iters or another "
+                "learning_parameters.learning_rate, and check the annotations of val."
+            )
 
     def drop(self, f_measure: float) -> float:
         """Return the drop from the original F-measure in points; negative for a gain."""
@@ -38,7 +49,7 @@ class Budget:
     def report(self, f_measure: float) -> str:
         """Return an F-measure and its drop from the original as text for the log."""
         drop = self.drop(f_measure)
-        relative = 100 * drop / (100 * self.original) if self.original else 0.0
+        relative = drop / self.original
         return (
             f"F-measure {f_measure:.4f}, original {self.original:.4f}, drop {drop:.2f} points "
             f"({relative:.2f} %), budget {self.points:g} points"

@@ -73,7 +73,8 @@ def quantize_folder(
         folder: receives the int8 model; `quantization` in its `config.json` says how it was made.
 
     Raises:
-        InputError: the model still exceeds the budget and `on_degradation` is `fail`.
+        InputError: the floating-point model finds nothing; or the int8 model exceeds the budget and
+            `on_degradation` is `fail`.
     """
     description = json.loads((source / "config.json").read_text(encoding="utf-8"))
     model = ov.Core().read_model(source / "openvino.xml")

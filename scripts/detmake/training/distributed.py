@@ -86,7 +86,7 @@ def wrap(model: nn.Module) -> MMDistributedDataParallel:
     return MMDistributedDataParallel(
         module=convert_sync_batchnorm(model) if on_gpu else revert_sync_batchnorm(model),
         device_ids=[torch.cuda.current_device()] if on_gpu else None,
-        broadcast_buffers=False,  # `AverageBuffers` averages them before validation
+        broadcast_buffers=False,  # `AverageBuffers` averages them after each epoch
         find_unused_parameters=True,  # some backbones have stages whose maps the neck ignores
     )
 
@@ -94,9 +94,7 @@ def wrap(model: nn.Module) -> MMDistributedDataParallel:
 class AverageBuffers(Hook):
     """Averages normalization statistics over all processes before they are validated and saved."""
 
-    priority = "LOW"  # after EMAHook has put the averaged weights in place
-
-    def before_val_epoch(self, runner: Runner) -> None:
+    def after_train_epoch(self, runner: Runner) -> None:
         """Replace the model's floating-point buffers by their mean over all processes."""
         for buffer in runner.model.buffers():
             if buffer.is_floating_point():

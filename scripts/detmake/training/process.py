@@ -10,8 +10,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from detmake import logs
+from detmake.errors import InputError
 from detmake.model.network import build_detector
 from detmake.training import distributed
 from detmake.training.runner import fit
@@ -29,8 +31,14 @@ def fit_in_processes(
         model: the complete MMDetection `model` dict of the detector.
         detector: the detector with its initial weights; not changed.
         arguments: further arguments of `fit`; its `num_workers` are for all processes together.
+
+    Raises:
+        InputError: as for `fit`.
+        torch.distributed.elastic.multiprocessing.errors.ChildFailedError: a process failed.
     """
     job_file = arguments["checkpoints"] / "job.pth"
+    mistake_file = _mistake_file(job_file)
+    mistake_file.unlink(missing_ok=True)
     workers = math.ceil(arguments["num_workers"] / processes)
     job = {
         "model": model,
@@ -41,7 +49,17 @@ def fit_in_processes(
     }
     torch.save(job, job_file)
     log.info("Training in %d processes", processes)
-    distributed.launch(["-m", __name__, str(job_file)], processes)
+    try:
+        distributed.launch(["-m", __name__, str(job_file)], processes)
+    except ChildFailedError:
+        if mistake_file.exists():
+            raise InputError(mistake_file.read_text(encoding="utf-8")) from None
+        raise
+
+
+def _mistake_file(job_file: Path) -> Path:
+    """The file by which a process tells the one that launched it of a mistake in the input."""
+    return job_file.with_name("mistake.txt")
 
 
 def _join(job_file: Path) -> None:
@@ -53,7 +71,11 @@ def _join(job_file: Path) -> None:
             log.setLevel(logging.WARNING)  # only the first process logs progress
         detector = build_detector(job["model"])
         detector.load_state_dict(job["state_dict"])
-        fit(detector, **job["arguments"])
+        try:
+            fit(detector, **job["arguments"])
+        except InputError as error:
+            _mistake_file(job_file).write_text(str(error), encoding="utf-8")
+            sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from detmake.model.network import CoreDetector, build_detector
 from detmake.model.snapshot import Snapshot
 from detmake.quantization.budget import Budget
 from detmake.training import resume
+from detmake.training.divergence import StopIfDiverged
 from detmake.training.recipe import BaseRecipe
 from detmake.training.runner import fit
 from detmake.training.schedule import MONITOR, build_schedule
@@ -57,6 +58,13 @@ class QuantizationAwareRecipe(BaseRecipe):
         """Make a recipe of a rule's parameters, which may include others."""
         return super().from_params({**params, **params["nncf_optimization"]})
 
+    def course(self) -> Self:
+        """Return the recipe without the budget.
+
+        The budget decides which epoch is the last, and whether the result is good enough.
+        """
+        return replace(self, maximal_accuracy_degradation=0.0, on_degradation="")
+
 
 def train(
     weights_file: Path,
@@ -81,7 +89,8 @@ def train(
         and a description of how it was made, for `config.json`.
 
     Raises:
-        InputError: the budget is exceeded, and `on_degradation` is `fail`.
+        InputError: the snapshot finds nothing; training diverged; or the budget is exceeded, and
+            `on_degradation` is `fail`.
     """
     train_coco, val_coco = subsets.read(train_file), subsets.read(val_file)
     resume.discard_foreign_checkpoints(checkpoints, recipe, [weights_file, train_file, val_file])
@@ -112,7 +121,10 @@ def train(
     schedule = build_schedule(fine_tuning, len(train_coco["images"]))
     # Quantizers round to a grid, so train in single precision and do not average the weights.
     schedule["optim_wrapper"]["type"] = OptimWrapper
-    schedule["custom_hooks"] = [_StopWithinBudget(budget)]
+    schedule["custom_hooks"] = [
+        StopIfDiverged("Lower nncf_optimization.learning_rate."),
+        _StopWithinBudget(budget),
+    ]
     detector = CoreDetector(build_detector(snapshot.model), initialized.core())
     files = train_file, val_file, checkpoints
     fit(detector, fine_tuning, snapshot.input_size, schedule, *files, num_workers)
@@ -157,6 +169,10 @@ class _StopWithinBudget(Hook):
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Stop at once if an earlier epoch is within the budget, which may have been raised."""
+        runner.train_loop.stop_training = self._budget.allows(checkpoint["best"][MONITOR])
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Log the epoch's F-measure against the budget and stop training if it is within."""

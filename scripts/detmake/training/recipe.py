@@ -59,6 +59,10 @@ class BaseRecipe:
         params = {**params, "learning_parameters": LearningParameters(**learning)}
         return cls(**{field.name: params[field.name] for field in fields(cls)})
 
+    def course(self) -> Self:
+        """Return the recipe without what leaves the weights of each epoch as they are."""
+        return self
+
 
 @dataclass(frozen=True)
 class Recipe(BaseRecipe):

@@ -1,20 +1,35 @@
 """The folder of checkpoints, from which an interrupted training resumes."""
 
 import json
+import logging
+import math
+import os
 import shutil
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
 from torch import Tensor
 
+from detmake.artifacts import write_text
 from detmake.training.fingerprint import fingerprint
 from detmake.training.recipe import BaseRecipe
 
+log = logging.getLogger("detmake")
+
 
 def discard_foreign_checkpoints(checkpoints: Path, recipe: BaseRecipe, files: list[Path]) -> None:
-    """Empty the folder of checkpoints if their training had another `fingerprint`."""
-    content = fingerprint(recipe, files)
+    """Empty the folder of checkpoints if their training had another course.
+
+    That is another `fingerprint` of `recipe.course()` and files.
+    """
+    content = fingerprint(recipe.course(), files)
     file = checkpoints / "fingerprint.json"
     if file.exists() and file.read_text(encoding="utf-8") == content:
         return
@@ -23,21 +38,99 @@ def discard_foreign_checkpoints(checkpoints: Path, recipe: BaseRecipe, files: li
     file.write_text(content, encoding="utf-8")
 
 
-def _best_checkpoint(checkpoints: Path) -> Path:
-    """The checkpoint of the best epoch; the last one if there is none."""
-    best = sorted(checkpoints.glob("best_*.pth"), key=lambda path: path.stat().st_mtime_ns)
-    return best[-1] if best else Path((checkpoints / "last_checkpoint").read_text())
+class KeepBest(Hook):
+    """Keeps the weights of the best epoch, as validated, in each checkpoint.
+
+    Args:
+        monitor: the metric that decides; greater is better.
+    """
+
+    priority = "ABOVE_NORMAL"  # while the averaged weights are in place: before EMAHook
+
+    def __init__(self, monitor: str) -> None:
+        self._monitor = monitor
+        self._best: dict[str, Any] = {monitor: -math.inf}
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Copy the weights if they are the best."""
+        if metrics[self._monitor] > self._best[self._monitor]:
+            model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+            weights = {
+                name: value.to("cpu", copy=True) for name, value in model.state_dict().items()
+            }
+            self._best = {self._monitor: metrics[self._monitor], "state_dict": weights}
+            runner.logger.info("Epoch %d is the best so far", runner.epoch)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Put them into a checkpoint."""
+        checkpoint["best"] = self._best
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Take them from a checkpoint."""
+        self._best = checkpoint["best"]
+
+
+def save(runner: Runner) -> None:
+    """Save all that the rest of a training depends on, and remove all but the last two checkpoints.
+
+    A file gets its name when it is whole. The one before stays, should a disk lose it.
+    """
+    if not is_main_process():
+        return
+    runner.logger.info("Saving checkpoint at %d epochs", runner.epoch)
+    folder = Path(runner.work_dir)
+    file = folder / f"epoch_{runner.epoch}.pth"
+    partial = file.with_name(f"{file.name}.partial")
+    meta = {"epoch": runner.epoch, "iter": runner.iter}
+    runner.save_checkpoint(str(folder), partial.name, meta=meta)
+    os.replace(partial, file)
+    for old in _by_age(folder)[2:]:
+        old.unlink()
+
+
+def newest(checkpoints: Path) -> Path | None:
+    """Return the last whole checkpoint; None if there is none."""
+    return next(filter(_is_whole, _by_age(checkpoints)), None)
+
+
+def _by_age(checkpoints: Path) -> list[Path]:
+    """Checkpoints, the newest first."""
+    files = checkpoints.glob("epoch_*.pth")
+    return sorted(files, key=lambda file: int(file.stem.removeprefix("epoch_")), reverse=True)
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether a checkpoint is a complete zip archive, as torch writes it, with right checksums."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            whole = archive.testzip() is None
+    except zipfile.BadZipFile:
+        whole = False
+    if not whole:
+        log.warning("%s is damaged: going back to the checkpoint before it", file)
+    return whole
 
 
 def best_weights(checkpoints: Path) -> dict[str, Tensor]:
     """Load the `state_dict` of the epoch with the highest F-measure onto the CPU."""
-    return torch.load(_best_checkpoint(checkpoints), "cpu", weights_only=False)["state_dict"]
+    return torch.load(newest(checkpoints), "cpu", weights_only=False)["best"]["state_dict"]
+
+
+def _scalars_file(checkpoints: Path) -> Path:
+    return checkpoints / "vis_data" / "scalars.json"
+
+
+def mend_scalars(checkpoints: Path) -> None:
+    """Remove the end of MMEngine's scalars that a kill or a full disk cut short."""
+    file = _scalars_file(checkpoints)
+    if file.exists():
+        lines = file.read_text().splitlines(keepends=True)
+        write_text(file, "".join(line for line in lines if line.endswith("\n")))
 
 
 def read_scalars(checkpoints: Path) -> pd.DataFrame:
     """Read MMEngine's scalars; of a step repeated after an interruption, the last."""
-    file = checkpoints / "vis_data" / "scalars.json"
-    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    rows = [json.loads(line) for line in _scalars_file(checkpoints).read_text().splitlines()]
     scalars = pd.DataFrame(rows)
     scalars.insert(0, "kind", ["train" if "loss" in row else "validation" for row in rows])
     return scalars.drop_duplicates(["kind", "step"], keep="last").reset_index(drop=True)

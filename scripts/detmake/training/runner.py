@@ -4,14 +4,17 @@ import ctypes
 import io
 import logging
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+from mmdet.datasets import CocoDataset
+from mmengine.dataset import DefaultSampler
 from mmengine.device import get_device
-from mmengine.dist import get_world_size, is_distributed
+from mmengine.dist import get_world_size, is_distributed, is_main_process
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
@@ -20,8 +23,10 @@ from torch import nn
 from detmake.data import subsets
 from detmake.detections import Detections
 from detmake.evaluation.metrics import Evaluation
+from detmake.model import device
 from detmake.model.detector import test_pipeline
-from detmake.training import distributed
+from detmake.training import distributed, resume
+from detmake.training.random_numbers import drawn_for
 from detmake.training.recipe import BaseRecipe
 from detmake.training.schedule import MONITOR
 
@@ -63,16 +68,38 @@ def fit(
     several = is_distributed()
     hooks = [*schedule["custom_hooks"], *([distributed.AverageBuffers()] if several else [])]
     share = parameters.batch_size // get_world_size()
-    loading = {"batch_size": share, "num_workers": num_workers}
-    train_transforms = _train_pipeline(recipe.pipeline, input_size)
+    loading = {
+        "batch_size": share,
+        "num_workers": num_workers,
+        "persistent_workers": num_workers > 0,
+    }
+    if is_main_process():
+        resume.mend_scalars(checkpoints)
+    latest = resume.newest(checkpoints)
     runner = _Runner(
         model=detector,
         work_dir=str(checkpoints),
-        resume=True,
-        # Processes that share a batch must augment it differently.
-        randomness={"seed": parameters.seed, "diff_rank_seed": several},
-        train_dataloader=_dataloader(train_file, train_coco, train_transforms, True, loading),
-        val_dataloader=_dataloader(val_file, val_coco, test_pipeline(input_size), False, loading),
+        resume=latest is not None,
+        load_from=latest and str(latest),
+        randomness={"seed": parameters.seed},
+        train_dataloader={
+            **loading,
+            "sampler": {"type": _EpochSampler, "shuffle": True},
+            "dataset": {
+                **_dataset(train_file, train_coco, _train_pipeline(recipe.pipeline, input_size)),
+                "type": _AugmentedDataset,
+                "seed": parameters.seed,
+            },
+        },
+        val_dataloader={
+            **loading,
+            "sampler": {"type": "DefaultSampler", "shuffle": False},
+            "dataset": {
+                **_dataset(val_file, val_coco, test_pipeline(input_size)),
+                "type": "CocoDataset",
+                "test_mode": True,
+            },
+        },
         val_cfg={},
         val_evaluator=[_ValidationMetric(val_coco)],
         **{**schedule, "custom_hooks": hooks},
@@ -91,8 +118,26 @@ def fit(
         logger.info("%s: %d images, %d boxes", name, len(coco["images"]), len(coco["annotations"]))
     described = ", ".join(f"{key} {value}" for key, value in asdict(parameters).items())
     logger.info("Learning parameters: %s", described)
-    with redirect_stdout(io.StringIO()):  # hide pycocotools' progress
+    with redirect_stdout(io.StringIO()), _deterministic():  # hide pycocotools' progress
         runner.train()
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    """On a CPU, let torch add in the same order each time.
+
+    Threads otherwise add the gradients of `x[indices]` in any order.
+    """
+    if device.name() != "cpu":
+        yield
+        return
+    before = torch.get_deterministic_debug_mode()
+    torch.utils.deterministic.fill_uninitialized_memory = False  # it only costs time
+    torch.set_deterministic_debug_mode("warn")
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(before)
 
 
 def keep_freed_memory() -> None:
@@ -134,22 +179,33 @@ def _train_pipeline(
     ]
 
 
-def _dataloader(
-    file: Path, coco: Mapping[str, Any], pipeline: list, training: bool, loading: dict[str, int]
-) -> dict[str, Any]:
+def _dataset(file: Path, coco: Mapping[str, Any], pipeline: list) -> dict[str, Any]:
     return {
-        **loading,
-        "persistent_workers": loading["num_workers"] > 0,
-        "sampler": {"type": "DefaultSampler", "shuffle": training},
-        "dataset": {
-            "type": "CocoDataset",
-            "ann_file": str(file.resolve()),
-            "data_prefix": {"img": str(Path(coco["info"]["image_root"]).resolve())},
-            "metainfo": {"classes": subsets.class_names(coco)},
-            "pipeline": pipeline,
-            "test_mode": not training,
-        },
+        "ann_file": str(file.resolve()),
+        "data_prefix": {"img": str(Path(coco["info"]["image_root"]).resolve())},
+        "metainfo": {"classes": subsets.class_names(coco)},
+        "pipeline": pipeline,
     }
+
+
+class _EpochSampler(DefaultSampler):
+    """Hands the epoch on with each index: processes that load images know no other way."""
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return ((self.epoch, index) for index in super().__iter__())
+
+
+class _AugmentedDataset(CocoDataset):
+    """A dataset whose random numbers depend only on seed, epoch and image."""
+
+    def __init__(self, seed: int, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._seed = seed
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+        epoch, index = key
+        with drawn_for("image", self._seed, epoch, index):
+            return super().__getitem__(index)
 
 
 class _Runner(Runner):

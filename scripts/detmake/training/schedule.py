@@ -6,11 +6,16 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
+from mmengine.hooks import EarlyStoppingHook, Hook
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.runner import Runner
 from torch import nn
 
 from detmake.model import device
+from detmake.training.divergence import StopIfDiverged
+from detmake.training.loop import TrainLoop
 from detmake.training.recipe import BaseRecipe
+from detmake.training.resume import KeepBest
 
 #: The metric on the validation subset that decides which epoch is best.
 MONITOR = "f-measure"
@@ -52,17 +57,19 @@ def build_schedule(recipe: BaseRecipe, num_images: int) -> dict[str, Any]:
         )
     # The averaged weights are validated and saved. They average about the last 250 iterations,
     # fewer at the start.
-    hooks: list[dict[str, Any]] = [
-        {"type": "EMAHook", "ema_type": "ExpMomentumEMA", "momentum": 0.004, "gamma": 100}
+    hooks: list[Hook | dict[str, Any]] = [
+        StopIfDiverged(
+            "Lower learning_parameters.learning_rate, or raise "
+            "learning_parameters.learning_rate_warmup_iters."
+        ),
+        {"type": "EMAHook", "ema_type": "ExpMomentumEMA", "momentum": 0.004, "gamma": 100},
     ]
     if parameters.enable_early_stopping:
         patience = parameters.early_stop_patience
         min_delta = 1e-4  # an equal F-measure is no improvement
-        hooks.append(
-            {"type": "EarlyStoppingHook", **improving, "min_delta": min_delta, "patience": patience}
-        )
+        hooks.append(_EarlyStopping(**improving, min_delta=min_delta, patience=patience))
     return {
-        "train_cfg": {"by_epoch": True, "max_epochs": epochs, "val_interval": interval},
+        "train_cfg": {"type": TrainLoop, "max_epochs": epochs, "val_interval": interval},
         "optim_wrapper": {
             "type": AmpOptimWrapper if device.name() == "cuda" else _CpuOptimWrapper,
             "optimizer": {"lr": parameters.learning_rate, **recipe.optimizer},
@@ -74,14 +81,7 @@ def build_schedule(recipe: BaseRecipe, num_images: int) -> dict[str, Any]:
         "custom_hooks": hooks,
         "default_hooks": {
             "logger": {"type": "LoggerHook", "interval": 10, "ignore_last": False},
-            # Keep two, so that one stays intact while the other is written.
-            "checkpoint": {
-                "type": "CheckpointHook",
-                "interval": 1,
-                "max_keep_ckpts": 2,
-                "save_best": MONITOR,
-                "rule": "greater",
-            },
+            "checkpoint": KeepBest(MONITOR),
         },
     }
 
@@ -89,6 +89,17 @@ def build_schedule(recipe: BaseRecipe, num_images: int) -> dict[str, Any]:
 def mixed_precision() -> AbstractContextManager:
     """Autocast to bfloat16 if the CPU computes in it; otherwise do nothing."""
     return torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu._is_avx512_bf16_supported())
+
+
+class _EarlyStopping(EarlyStoppingHook):
+    """MMEngine's hook, which goes on where a checkpoint was saved."""
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        checkpoint["early_stopping"] = self.best_score, self.wait_count
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        self.best_score, self.wait_count = checkpoint["early_stopping"]
+        runner.train_loop.stop_training = self.wait_count >= self.patience
 
 
 class _CpuOptimWrapper(OptimWrapper):

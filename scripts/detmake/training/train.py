@@ -64,7 +64,8 @@ def train(
             the batch size must be a multiple of it.
 
     Raises:
-        InputError: the model cannot be built, or the pretrained weights do not fit it.
+        InputError: the model cannot be built, the pretrained weights do not fit it, the first batch
+            fails, or training diverged.
         torch.distributed.elastic.multiprocessing.errors.ChildFailedError: a process failed.
     """
     train_coco, val_coco = subsets.read(train_file), subsets.read(val_file)

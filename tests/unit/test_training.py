@@ -1,0 +1,249 @@
+"""Tiny trainings: how they begin, diverge, and go on after a kill."""
+
+import os
+import random
+import shutil
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny_training
+import torch
+from mmengine.fileio import LocalBackend
+
+from detmake.errors import InputError
+from detmake.training import resume, runner
+from detmake.training.loop import TrainLoop
+from detmake.training.random_numbers import drawn_for
+from detmake.training.train import train
+
+SSD = tiny_training.recipe().model
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Prepared annotations of the train and the validation subset."""
+    folder = tmp_path_factory.mktemp("data")
+    return [tiny_training.write_subset(folder, *part) for part in (("train", 10), ("val", 4))]
+
+
+def same(first, second) -> bool:
+    """Whether two state dicts are equal bit for bit."""
+    return all(torch.equal(first[name], second[name]) for name in first | second)
+
+
+# The first batch
+
+
+def test_the_first_batch_leaves_no_trace(files, tmp_path, monkeypatch):
+    recipe = tiny_training.recipe(num_iters=1)
+    tried = train(recipe, *files, tmp_path / "tried").snapshot.state_dict
+    monkeypatch.setattr(TrainLoop, "_try_first_batch", lambda self: None)
+    assert same(tried, train(recipe, *files, tmp_path / "not tried").snapshot.state_dict)
+
+
+@pytest.mark.parametrize(
+    "key, change",
+    [
+        ("pipeline", [{"type": "RandomFlop"}]),
+        ("pipeline", [{"type": "RandomCrop", "crop_size": (500, -1)}]),
+        ("model", SSD | {"train_cfg": SSD["train_cfg"] | {"neg_pos_ratio": "many"}}),
+    ],
+)
+def test_a_mistake_in_a_template_shows_in_the_first_batch(files, tmp_path, key, change):
+    recipe = replace(tiny_training.recipe(), **{key: change})
+    with pytest.raises(InputError, match=f"Correct `{key}` in the template file"):
+        train(recipe, *files, tmp_path)
+    assert not list(tmp_path.glob("epoch_*"))
+
+
+# Divergence
+
+
+def test_a_diverged_training_ends_with_the_learning_rate_and_the_remedy(files, tmp_path):
+    recipe = tiny_training.recipe(learning_rate=1e12)
+    place = r"in epoch 1, iteration [23], at a learning rate of \d.*e\+1[12]"
+    with pytest.raises(InputError, match=rf"{place}\. Lower learning_parameters\.learning_rate"):
+        train(recipe, *files, tmp_path)
+
+
+def test_weights_that_the_last_step_of_an_epoch_spoils_are_not_saved(files, tmp_path):
+    recipe = tiny_training.recipe(learning_rate=1e38, batch_size=10)  # one step an epoch
+    recipe = replace(recipe, optimizer={"type": "SGD", "weight_decay": 0})
+    with pytest.raises(InputError, match="weights that are not finite after epoch 1"):
+        train(recipe, *files, tmp_path)
+    assert not list(tmp_path.glob("*.pth"))
+
+
+# Kills
+
+
+def killed(function, after: int, half_written: bool = False):
+    """A function that works for some calls, and kills its process in the next one."""
+    calls = 0
+
+    def replacement(*arguments, **options):
+        nonlocal calls
+        calls += 1
+        if calls <= after:
+            return function(*arguments, **options)
+        if half_written:
+            backend, content, *rest = arguments
+            function(backend, content[: len(content) // 2], *rest)
+        return os.kill(os.getpid(), signal.SIGKILL)
+
+    return replacement
+
+
+def run(*arguments, kill=None, **options) -> int:
+    """Train in a forked process that is killed in a call of (class, method); return its status."""
+    pid = os.fork()
+    if not pid:
+        try:
+            torch.set_num_threads(1)
+            if kill:
+                owner, name, after = kill
+                function = getattr(owner, name)
+                setattr(owner, name, killed(function, after, half_written=name == "put"))
+            train(*arguments, **options)
+            os._exit(0)
+        except BaseException as error:
+            os.write(2, f"{error!r}\n".encode())
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+# Columns of the scalars that differ from run to run.
+TIMES = ["time", "data_time"]
+
+# Too short to improve: the learning rate falls after three epochs, the training stops after four.
+LONG = tiny_training.recipe(
+    num_iters=6,
+    learning_rate=1e-3,
+    learning_rate_warmup_iters=4,
+    learning_rate_schedule="plateau",
+    learning_rate_patience=1,
+    enable_early_stopping=True,
+    early_stop_patience=3,
+)
+
+
+def tensors(value, name=""):
+    """All tensors of a checkpoint, by their place in it."""
+    if isinstance(value, torch.Tensor):
+        return {name: value}
+    if isinstance(value, dict):
+        value = value.items()
+    elif isinstance(value, (list, tuple)):
+        value = enumerate(value)
+    else:
+        return {}
+    return {
+        key: found for part, item in value for key, found in tensors(item, f"{name}.{part}").items()
+    }
+
+
+def end(checkpoints):
+    """The epoch at which a training ended, and the tensors that it ended with."""
+    checkpoint = torch.load(resume.newest(checkpoints), weights_only=False)
+    return checkpoint["meta"]["epoch"], tensors(checkpoint)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(files, tmp_path_factory):
+    """The folder of a training that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("uninterrupted") / "checkpoints"
+    assert run(LONG, *files, folder) == 0
+    return folder
+
+
+@pytest.mark.parametrize("num_workers, kills", [(0, 4), pytest.param(2, 2, marks=pytest.mark.slow)])
+def test_a_training_that_is_killed_at_any_moment_ends_as_if_it_never_was(
+    files, uninterrupted, tmp_path, num_workers, kills
+):
+    moments = random.Random(num_workers)
+    possible = [
+        (TrainLoop, "run_iter", moments.randrange(1, 3)),
+        (LocalBackend, "put", moments.randrange(2)),
+        (runner._ValidationMetric, "process", moments.randrange(2)),
+        (resume.KeepBest, "after_val_epoch", 0),
+    ]
+    for kill in moments.sample(possible, kills):
+        assert run(LONG, *files, tmp_path, num_workers, kill=kill) == -signal.SIGKILL
+    assert run(LONG, *files, tmp_path, num_workers) == 0
+
+    epoch, expected = end(uninterrupted)
+    assert epoch < LONG.learning_parameters.num_iters
+    found_epoch, found = end(tmp_path)
+    assert found_epoch == epoch
+    assert len(expected) > 500
+    assert same(expected, found)
+    pd.testing.assert_frame_equal(
+        resume.read_scalars(tmp_path).drop(columns=TIMES),
+        resume.read_scalars(uninterrupted).drop(columns=TIMES),
+    )
+
+
+def test_a_killed_training_that_had_reached_its_end_learns_no_more(files, uninterrupted, tmp_path):
+    folder = tmp_path / "checkpoints"
+    shutil.copytree(uninterrupted, folder)
+    forbidden = (TrainLoop, "run_epoch", 0)
+    assert run(LONG, *files, folder, kill=forbidden) == 0
+
+
+# Damage
+
+
+def test_a_damaged_checkpoint_is_as_if_it_had_not_been_saved(files, uninterrupted, tmp_path):
+    """Also a line of scalars cut short, in a folder that was moved."""
+    folder = tmp_path / "moved"
+    shutil.copytree(uninterrupted, folder)
+    last, before = resume._by_age(folder)
+    os.truncate(last, last.stat().st_size // 2)
+    with (folder / "vis_data/scalars.json").open("a") as scalars:
+        scalars.write('{"lr": 0.001, "lo')
+    originals = {file: file.stat().st_mtime_ns for file in uninterrupted.rglob("*")}
+    assert resume.newest(folder) == before
+    assert run(LONG, *files, folder) == 0
+    assert same(end(uninterrupted)[1], end(folder)[1])
+    assert len(resume.read_scalars(folder)) == len(resume.read_scalars(uninterrupted))
+    assert originals == {file: file.stat().st_mtime_ns for file in uninterrupted.rglob("*")}
+
+
+def test_a_checkpoint_with_a_flipped_byte_is_damaged(uninterrupted, tmp_path):
+    last, before = resume._by_age(uninterrupted)
+    shutil.copy(before, tmp_path)
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / last.name).write_bytes(content)
+    assert resume.newest(tmp_path).name == before.name
+
+
+# Random numbers
+
+
+def draw() -> tuple[float, ...]:
+    """A random number of each kind; a normal one makes NumPy keep a second one."""
+    return random.random(), np.random.rand(), np.random.normal(), float(torch.rand(1))
+
+
+def test_random_numbers_depend_on_what_they_are_for_and_leave_the_others_alone():
+    def seeded():
+        random.seed(0)
+        np.random.seed(0)
+        torch.manual_seed(0)
+
+    seeded()
+    expected = [draw() for _ in range(2)]
+    seeded()
+    found = [draw()]
+    inside = {}
+    for key in (("image", 0, 1), ("image", 1, 0), ("step", 0, 1), ("image", 0, 1)):
+        with drawn_for(*key):
+            drawn = draw()
+        assert inside.setdefault(key, drawn) == drawn
+    found.append(draw())
+    assert found == expected
+    assert len(set(inside.values())) == 3
