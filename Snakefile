@@ -49,6 +49,7 @@ rule all:
 include: "rules/init.smk"
 include: "rules/templates.smk"
 include: "rules/plan.smk"
+include: "rules/store.smk"
 include: "rules/data.smk"
 include: "rules/weights.smk"
 include: "rules/train.smk"
