@@ -165,6 +165,7 @@ LIBRARY = {
     "runtime/model_folder": EXPORT,
     "runtime/inference": POT | {"evaluate_ir": 2},
     "evaluation/performance": EVALUATE,
+    "runtime/figures": EVALUATE,
     "evaluation/metrics": TRAIN,
     "model/snapshot": TRAIN,
     "data/checking": PREPARE,
