@@ -87,11 +87,12 @@ class Store:
                 shutil.copyfile(source / name, folder / name)
                 if sha256(folder / name) != digest:
                     raise ValueError(f"{name} has another SHA-256 than when it was stored")
-            os.utime(source / _ENTRY)
         except (FileNotFoundError, ValueError, TypeError) as error:
             log.warning("%s: removed from the store, since it is damaged: %s", source, error)
             self._remove(source)
             return None
+        with suppress(OSError):  # it may be another user's
+            os.utime(source / _ENTRY)
         log.info(
             "Restored from the store: %s, trained on %s in %.1f minutes (%s)",
             *(entry.target, entry.finished, entry.minutes, source),
