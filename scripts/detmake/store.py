@@ -116,8 +116,10 @@ class Store:
             self.folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=self.folder, prefix=".new-") as scratch:
                 new = Path(scratch, target.name)
-                shutil.copytree(folder, new, copy_function=shutil.copyfile)
-                files = {path.name: sha256(path) for path in sorted(new.iterdir())}
+                new.mkdir()
+                for file in folder.iterdir():
+                    shutil.copyfile(file, new / file.name)
+                files = {file.name: sha256(file) for file in sorted(new.iterdir())}
                 write_text(new / _IDENTITY, identity)
                 write_json(new / _ENTRY, {**asdict(entry), "files": files})
                 if not target.is_dir():  # another job may have had the same training

@@ -75,6 +75,15 @@ def test_copies_share_nothing_with_the_store(store, made, tmp_path):
     assert (tmp_path / "restored/weights.pth").read_bytes() == 1000 * b"w"
 
 
+def test_others_can_read_an_entry_if_the_folder_is_shared(store, made, tmp_path):
+    """The files come from a scratch folder, which only its owner can read."""
+    made.chmod(0o700)
+    store.save("identity", entry(), made)
+    (folder,) = store.entries()
+    (tmp_path / "any").mkdir()
+    assert folder.stat().st_mode == (tmp_path / "any").stat().st_mode
+
+
 DAMAGE = {
     "a changed byte": lambda folder: (folder / "weights.pth").write_bytes(999 * b"w" + b"v"),
     "a file cut short": lambda folder: os.truncate(folder / "weights.pth", 500),
