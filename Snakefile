@@ -46,6 +46,7 @@ rule all:
         f"Completing {RESULTS}: snapshot, IR, int8 IR and their performance"
 
 
+include: "rules/provenance.smk"
 include: "rules/init.smk"
 include: "rules/templates.smk"
 include: "rules/plan.smk"

@@ -185,6 +185,7 @@ LIBRARY = {
     "evaluation/speed": {},
     "data/bccd": {},
     "build/plan": {},
+    "build/provenance": {},
     "report/plan_drawing": {},
     "report/layered_layout": {},
 }
