@@ -25,6 +25,7 @@ rule quantize_nncf:
         num_workers=lambda wildcards: settings_of(wildcards)["learning_parameters"]["num_workers"],
         checkpoints=lambda wildcards: f"{wildcards.run}/nncf_checkpoints",
     params:
+        **uncompared("store"),
         **settings("pipeline", "optimizer", "learning_parameters", "nncf_optimization"),
         **code_of("quantize_nncf", "nncf"),
     message:

@@ -46,7 +46,7 @@ rule train:
         # An interrupted training resumes from there. Not an output, which a failure would remove.
         checkpoints=lambda wildcards: f"{wildcards.run}/checkpoints",
     params:
-        **uncompared("name", "id"),
+        **uncompared("name", "id", "store"),
         **settings("model", "pipeline", "optimizer", "input_size", "learning_parameters"),
         **code_of("train", "training"),
         pretrained=lambda wildcards: digest_of(

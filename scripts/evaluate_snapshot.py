@@ -7,6 +7,7 @@ from detmake.artifacts import write_json
 from detmake.data import subsets
 from detmake.evaluation import performance
 from detmake.model import device
+from detmake.runtime.figures import subject
 
 with logs.job(snakemake.log[0]):
     device.use(snakemake.resources.device)
@@ -17,10 +18,11 @@ with logs.job(snakemake.log[0]):
     from detmake.model.snapshot import Snapshot
 
     torch.set_num_threads(snakemake.threads)
+    weights, subset = Path(snakemake.input.weights), Path(snakemake.input.subset)
     figures = performance.evaluate(
-        SnapshotDetector(Snapshot.load(Path(snakemake.input.weights))),
-        subsets.read(Path(snakemake.input.subset)),
+        SnapshotDetector(Snapshot.load(weights)),
+        subsets.read(subset),
         snakemake.params.postprocessing,
         "snapshot",
     )
-    write_json(Path(snakemake.output[0]), figures)
+    write_json(Path(snakemake.output[0]), figures | subject([weights], subset, device.name()))

@@ -1,11 +1,15 @@
-"""Quantize a snapshot by quantization-aware training and export it."""
+"""Quantize a snapshot by quantization-aware training, unless the store has it, and export it."""
 
-import shutil
+import json
+import time
+from dataclasses import replace
 from pathlib import Path
 
 from detmake import logs
 from detmake.model import device
-from detmake.training import lock
+from detmake.store import Entry, Store
+from detmake.training import finished, lock
+from detmake.training.fingerprint import fingerprint
 
 checkpoints = Path(snakemake.resources.checkpoints)
 
@@ -15,19 +19,34 @@ with logs.job(snakemake.log[0]) as log, lock.held(checkpoints):
     import torch
 
     from detmake.model import ir
+    from detmake.quantization.budget import Budget
     from detmake.training.quantization_aware import QuantizationAwareRecipe, train
 
     torch.set_num_threads(snakemake.threads)
-    snapshot, description = train(
-        Path(snakemake.input.weights),
-        QuantizationAwareRecipe.from_params(dict(snakemake.params.items())),
-        Path(snakemake.input.train),
-        Path(snakemake.input.val),
-        checkpoints,
-        num_workers=snakemake.resources.num_workers,
-    )
-    weights = Path(snakemake.output.weights)
-    snapshot.save(weights)
-    ir.export(snapshot, weights.parent, description)
-    log.info("Exported to %s", weights.parent)
-    shutil.rmtree(checkpoints)
+    started, params = time.monotonic(), dict(snakemake.params.items())
+    recipe, store = QuantizationAwareRecipe.from_params(params), Store(**params["store"])
+    files = [Path(snakemake.input[name]) for name in ("weights", "train", "val")]
+    # What to do beyond the budget does not change the training.
+    identity = fingerprint(replace(recipe, on_degradation=""), files)
+    course = fingerprint(recipe.course(), files)
+    made = [Path(file) for file in snakemake.output]
+    with finished.outputs(made, store, identity, checkpoints, course) as (folder, stored):
+        if stored is None:
+            workers = snakemake.resources.num_workers
+            snapshot, description = train(files[0], recipe, *files[1:], checkpoints, workers)
+            snapshot.save(folder / "weights.pth")
+            ir.export(snapshot, folder, description)
+            store.save(
+                identity,
+                Entry(
+                    target=f"{snakemake.wildcards.run}/nncf/weights.pth",
+                    template=snapshot.template["name"],
+                    f_measure=snapshot.f_measure,
+                    minutes=(time.monotonic() - started) / 60,
+                ),
+                folder,
+            )
+        description = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        budget, f_measure = Budget.described(description["quantization"])
+        budget.enforce(f_measure, recipe.on_degradation, "nncf_optimization")
+    log.info("Exported to %s", made[0].parent)

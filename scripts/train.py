@@ -1,42 +1,61 @@
-"""Train a detector."""
+"""Train a detector, unless the store of finished trainings has it."""
 
-import shutil
+import time
+from dataclasses import replace
 from pathlib import Path
 
 from detmake import logs
-from detmake.artifacts import write_confidence_threshold, write_label_schema, write_text
 from detmake.data.download import verify_digest
 from detmake.model import device
-from detmake.training import lock
+from detmake.store import Entry, Store
+from detmake.training import finished, lock
+from detmake.training.fingerprint import fingerprint
+from detmake.training.recipe import Recipe
 
 checkpoints = Path(snakemake.resources.checkpoints)
 
 with logs.job(snakemake.log[0]), lock.held(checkpoints):
-    device.use(snakemake.resources.device, snakemake.resources.processes)
-
-    import torch
-
-    from detmake.training.recipe import Recipe
-    from detmake.training.train import train
-
-    torch.set_num_threads(snakemake.threads)
-    pretrained = snakemake.input.get("pretrained")
-    if downloaded := snakemake.input.get("downloaded"):
+    started, source = time.monotonic(), snakemake.input
+    if downloaded := source.get("downloaded"):
         verify_digest(Path(downloaded))  # a user may have put the file there by hand
-        pretrained = downloaded
-    result = train(
-        Recipe.from_params(dict(snakemake.params.items())),
-        Path(snakemake.input.train),
-        Path(snakemake.input.val),
-        checkpoints,
-        num_workers=snakemake.resources.num_workers,
-        pretrained=pretrained and Path(pretrained),
-        processes=snakemake.resources.processes,
-    )
-    snapshot, output = result.snapshot, snakemake.output
-    write_label_schema(Path(output.label_schema), snapshot.labels)
-    write_confidence_threshold(Path(output.confidence_threshold), snapshot.confidence_threshold)
-    write_text(Path(output.scalars), result.scalars.to_csv(index=False))
-    write_text(Path(output.per_class), result.evaluation.per_class().to_csv())
-    snapshot.save(Path(output.weights))
-    shutil.rmtree(checkpoints)
+    pretrained = downloaded or source.get("pretrained")
+    files = [Path(file) for file in (source.train, source.val, pretrained) if file]
+    params = dict(snakemake.params.items())
+    recipe, store = Recipe.from_params(params), Store(**params["store"])
+    identity = fingerprint(recipe, files)
+    made = [Path(file) for file in snakemake.output]
+    with finished.outputs(made, store, identity, checkpoints, identity) as (folder, stored):
+        if stored is None:
+            device.use(snakemake.resources.device, snakemake.resources.processes)
+
+            import torch
+
+            from detmake.training.train import train
+
+            torch.set_num_threads(snakemake.threads)
+            result = train(
+                recipe,
+                Path(source.train),
+                Path(source.val),
+                checkpoints,
+                num_workers=snakemake.resources.num_workers,
+                pretrained=pretrained and Path(pretrained),
+                processes=snakemake.resources.processes,
+            )
+            result.write(folder)
+            store.save(
+                identity,
+                Entry(
+                    target=f"{snakemake.wildcards.run}/weights.pth",
+                    template=recipe.name,
+                    f_measure=result.snapshot.f_measure,
+                    minutes=(time.monotonic() - started) / 60,
+                ),
+                folder,
+            )
+        elif stored.template != recipe.name:
+            from detmake.model.snapshot import Snapshot
+
+            snapshot = Snapshot.load(folder / "weights.pth")
+            named = replace(snapshot, template={"id": recipe.id, "name": recipe.name})
+            named.save(folder / "weights.pth")

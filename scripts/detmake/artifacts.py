@@ -1,5 +1,6 @@
-"""Write the build's files atomically: complete or not at all."""
+"""The build's files: written complete or not at all."""
 
+import hashlib
 import json
 import os
 import tempfile
@@ -29,6 +30,26 @@ def staged(folder: Path) -> Iterator[Path]:
         yield Path(scratch)
         for path in sorted(Path(scratch).iterdir()):
             os.replace(path, folder / path.name)
+
+
+@contextmanager
+def staged_files(files: Sequence[Path]) -> Iterator[Path]:
+    """Yield a scratch folder for files of different names; move them to `files` at the end.
+
+    If the block raises, `files` stay as they were.
+    """
+    files[0].parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=files[0].parent, prefix=".staged-") as scratch:
+        yield Path(scratch)
+        for file in files:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(Path(scratch, file.name), file)
+
+
+def sha256(file: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:

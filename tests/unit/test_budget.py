@@ -61,3 +61,8 @@ def test_warn_keeps_the_model_with_a_warning(caplog):
     Budget(0.8, 1.0).enforce(0.4, "warn", "nncf_optimization")
     assert "beyond its budget" in caplog.text
     assert "nncf_optimization.on_degradation" in caplog.text
+
+
+def test_a_budget_from_its_description():
+    budget = Budget(0.8, 1.5)
+    assert Budget.described(budget.describe(0.76)) == (budget, 0.76)

@@ -28,6 +28,7 @@ FILES = (
     "performance.json",
 )
 TARGET = "results/nncf/performance.json"
+RESTORED = "Restored from the store: results/nncf/weights.pth, trained on "
 WIDE = {"stat_subset_size": 4, "num_iters": 3, "maximal_accuracy_degradation": 100}
 NNCF = {"quantize_nncf": 1, "evaluate_ir": 1}
 
@@ -97,6 +98,16 @@ def test_the_ir_is_as_accurate_as_the_quantized_snapshot(quantized):
     assert performance["f-measure"] == pytest.approx(described["f-measure_quantized"], abs=0.07)
 
 
+def test_it_comes_back_from_the_store(quantized, tmp_path):
+    project = quantized.copy(tmp_path / "project")
+    shutil.rmtree(project.folder / "results/nncf")
+    project.snakemake(TARGET)
+    assert RESTORED in (project.folder / "results/logs/nncf.log").read_text()
+    for file in FILES[:-1]:
+        restored, trained = (made.folder / "results/nncf" / file for made in (project, quantized))
+        assert restored.read_bytes() == trained.read_bytes()
+
+
 CONFIGURATION = {
     "nncf learning_rate": ({"nncf_optimization": WIDE | {"learning_rate": 0.001}}, NNCF),
     "nncf on_degradation": ({"nncf_optimization": WIDE | {"on_degradation": "warn"}}, NNCF),
@@ -159,7 +170,12 @@ def test_a_model_beyond_its_budget_is_refused_unless_on_degradation_is_warn(coar
     project.configure(nncf_optimization=budget | {"on_degradation": "warn"})
     project.snakemake(TARGET)
     assert project.json(TARGET)["quantization"]["within_budget"] is False
-    assert "It is kept" in (project.folder / "results/logs/nncf.log").read_text()
+    log = (project.folder / "results/logs/nncf.log").read_text()
+    assert RESTORED in log
+    assert "It is kept" in log
+
+    project.configure(nncf_optimization=budget)
+    assert "beyond its budget" in project.snakemake(TARGET, fails=True)
 
 
 def spoil_neck(weights: dict) -> None:

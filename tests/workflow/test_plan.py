@@ -242,6 +242,6 @@ def test_lint_finds_only_what_is_intended(project):
     lints = re.findall(r"^    \* (.*?):$", output, re.MULTILINE)
     assert sorted(lints) == [
         *["Mixed rules and functions in same snakefile."] * 5,
-        *["No log directive defined"] * 3,
-        *["Specify a conda environment or container for each rule."] * 2,
+        *["No log directive defined"] * 6,
+        *["Specify a conda environment or container for each rule."] * 5,
     ], output

@@ -1,8 +1,9 @@
 """Accuracy budget: how far the F-measure of a quantized model may drop."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from detmake.errors import InputError
 
@@ -64,6 +65,12 @@ class Budget:
             "maximal_accuracy_degradation": self.points,
             "within_budget": self.allows(f_measure),
         }
+
+    @classmethod
+    def described(cls, description: Mapping[str, Any]) -> tuple[Self, float]:
+        """Return the budget, and the F-measure of the quantized model, that were described."""
+        budget = cls(description["f-measure_original"], description["maximal_accuracy_degradation"])
+        return budget, description["f-measure_quantized"]
 
     def enforce(self, f_measure: float, on_degradation: str, key: str) -> None:
         """Refuse a model that exceeds the budget, or warn about it.

@@ -85,12 +85,11 @@ def train(
         train_file, val_file, checkpoints, num_workers: as for `detmake.training.train.train`.
 
     Returns:
-        The quantized snapshot with the highest F-measure, which may be the one before fine-tuning;
-        and a description of how it was made, for `config.json`.
+        The quantized snapshot with the highest F-measure, which may be the one before fine-tuning
+        and may be beyond the budget; and a description of how it was made, for `config.json`.
 
     Raises:
-        InputError: the snapshot finds nothing; training diverged; or the budget is exceeded, and
-            `on_degradation` is `fail`.
+        InputError: the snapshot finds nothing, or training diverged.
     """
     train_coco, val_coco = subsets.read(train_file), subsets.read(val_file)
     resume.discard_foreign_checkpoints(checkpoints, recipe, [weights_file, train_file, val_file])
@@ -141,7 +140,6 @@ def train(
         "f-measure_initialized": initialized.f_measure,
         **budget.describe(best.f_measure),
     }
-    budget.enforce(best.f_measure, recipe.on_degradation, "nncf_optimization")
     return best, description
 
 

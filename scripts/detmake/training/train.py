@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from detmake.artifacts import write_confidence_threshold, write_label_schema, write_text
 from detmake.data import subsets
 from detmake.evaluation.metrics import Evaluation
 from detmake.model import checkpoint
@@ -36,6 +37,15 @@ class TrainingResult:
     snapshot: Snapshot
     evaluation: Evaluation
     scalars: pd.DataFrame
+
+    def write(self, folder: Path) -> None:
+        """Write the snapshot and the files beside it: classes, threshold and tables."""
+        snapshot = self.snapshot
+        write_label_schema(folder / "label_schema.json", snapshot.labels)
+        write_confidence_threshold(folder / "confidence_threshold", snapshot.confidence_threshold)
+        write_text(folder / "scalars.csv", self.scalars.to_csv(index=False))
+        write_text(folder / "per_class.csv", self.evaluation.per_class().to_csv())
+        snapshot.save(folder / "weights.pth")
 
 
 def train(

@@ -1,0 +1,12 @@
+"""Verify: whether figures speak of the models beside them."""
+
+
+# Without outputs, logs and environments, as in plan.smk.
+rule verify:
+    localrule: True
+    params:
+        folder=SETTINGS[""]["verify"] or RESULTS,
+    message:
+        "Checking which models the figures in {params.folder} speak of; nothing is built"
+    script:
+        "../scripts/verify.py"

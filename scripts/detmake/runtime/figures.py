@@ -1,0 +1,89 @@
+"""What figures speak of: the model, the annotations, and the machine that measured."""
+
+import json
+import platform
+import re
+import sys
+from collections.abc import Iterable
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+from typing import Any
+
+from detmake.artifacts import sha256
+
+#: Modules whose versions may change figures.
+_MODULES = ("cv2", "mmcv", "mmdet", "nncf", "numpy", "openvino", "pycocotools", "torch")
+#: Flags in /proc/cpuinfo of instructions for int8: VNNI and AMX of x86, and Arm's.
+_INT8 = {"amx_int8", "avx512_vnni", "avx_vnni", "avx_vnni_int8", "asimddp", "i8mm"}
+
+
+def subject(model: Iterable[Path], subset: Path, device: str) -> dict[str, Any]:
+    """Return the entries of `performance.json` on what its figures speak of.
+
+    Args:
+        model: the files of the model.
+        subset: the prepared subset that it was measured on.
+        device: the device that ran it, `cpu` or `cuda`.
+
+    Returns:
+        `sha256`: of each file of the model and of the subset, by name. `measured_with`: the device,
+        `cpu`, and the version of each imported package that figures depend on.
+    """
+    distributions = packages_distributions()
+    names = {distributions[name][0] for name in _MODULES if name in sys.modules}
+    return {
+        "sha256": {
+            "model": {file.name: sha256(file) for file in model},
+            "subset": {subset.name: sha256(subset)},
+        },
+        "measured_with": {
+            "device": device,
+            **cpu(),
+            "versions": {name: version(name) for name in sorted(names)},
+        },
+    }
+
+
+def cpu(info: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
+    """Describe this machine's CPU.
+
+    Args:
+        info: Linux's description of the CPU.
+
+    Returns:
+        `cpu`: its name. `int8_instructions`: those that multiply 8-bit integers, by the names that
+        Linux gives them. Each is None where it is not known.
+    """
+    try:
+        text = info.read_text(encoding="utf-8")
+    except OSError:  # another system
+        return {"cpu": platform.processor() or None, "int8_instructions": None}
+    name = re.search(r"^model name\s*: (.+)", text, re.MULTILINE)
+    flags = re.search(r"^(?:flags|Features)\s*: (.+)", text, re.MULTILINE)
+    return {
+        "cpu": name[1].strip() if name else platform.processor() or None,
+        "int8_instructions": sorted(_INT8.intersection(flags[1].split())) if flags else None,
+    }
+
+
+def misfit(performance: Path) -> str | None:
+    """Compare a `performance.json` with the model beside it and the annotations of its run.
+
+    Returns:
+        None if the figures speak of both, or else what does not fit.
+    """
+    try:
+        recorded = json.loads(performance.read_text(encoding="utf-8")).get("sha256")
+    except ValueError as error:
+        return f"cannot be read as JSON: {error}"
+    if not recorded:
+        return "does not say which model it speaks of"
+    folder = performance.parent
+    run = folder if "weights.pth" in recorded["model"] else folder.parent
+    for what, place in (("model", folder), ("subset", run / "dataset")):
+        for name, digest in recorded[what].items():
+            if not (place / name).exists():
+                return f"{what} missing: {place / name}"
+            if sha256(place / name) != digest:
+                return f"speaks of another {what} than {place / name}"
+    return None

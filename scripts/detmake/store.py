@@ -1,0 +1,191 @@
+"""The store of finished trainings: their files, by the digest of all that they were made from."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from detmake.artifacts import sha256, write_json, write_text
+
+#: Seconds for which a used entry is not removed: its job may still be writing its outputs.
+_GRACE = 600
+
+_ENTRY, _IDENTITY = "entry.json", "identity.json"
+
+log = logging.getLogger("detmake")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A finished training.
+
+    Attributes:
+        target: the snapshot that it was made for, such as `results/weights.pth`.
+        template: display name of the template.
+        f_measure: on the validation subset, in [0, 1].
+        minutes: how long it took; if it resumed, since then.
+        finished: when, local time to the minute.
+        files: SHA-256 of each file, by name.
+    """
+
+    target: str
+    template: str
+    f_measure: float
+    minutes: float
+    finished: str = field(default_factory=lambda: f"{datetime.now():%Y-%m-%d %H:%M}")
+    files: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Store:
+    """Copies of what trainings made.
+
+    Each entry is a folder of its own, named after the SHA-256 of the training's identity: a text
+    that two trainings share only if their results are the same. An entry is complete or absent.
+    Processes may share the store, and it may be deleted at any time.
+
+    Attributes:
+        enabled: whether to use it. If not, it restores and saves nothing.
+        limit_gb: its largest size in 10⁹ bytes. Beyond it, the entries that were not used for the
+            longest time are removed, except those used in the last ten minutes.
+        folder: the folder.
+    """
+
+    enabled: bool
+    limit_gb: float
+    folder: Path = Path(".detmake/store")
+
+    def restore(self, identity: str, names: Collection[str], folder: Path) -> Entry | None:
+        """Copy the files of a training.
+
+        An entry with a damaged or missing file is removed, with a warning.
+
+        Args:
+            identity: what identifies the training.
+            names: names of the files.
+            folder: receives the files. If there is no whole entry, the files in it are worthless.
+
+        Returns:
+            The entry, or None if there is no whole one.
+        """
+        source = self._folder_of(identity)
+        if not self.enabled or not source.is_dir():
+            return None
+        try:
+            entry = _read(source)
+            if entry.files.keys() != set(names):
+                raise ValueError(f"it holds {', '.join(entry.files)}")
+            for name, digest in entry.files.items():
+                shutil.copyfile(source / name, folder / name)
+                if sha256(folder / name) != digest:
+                    raise ValueError(f"{name} has another SHA-256 than when it was stored")
+        except (FileNotFoundError, ValueError, TypeError) as error:
+            log.warning("%s: removed from the store, since it is damaged: %s", source, error)
+            self._remove(source)
+            return None
+        with suppress(OSError):  # it may be another user's
+            os.utime(source / _ENTRY)
+        log.info(
+            "Restored from the store: %s, trained on %s in %.1f minutes (%s)",
+            *(entry.target, entry.finished, entry.minutes, source),
+        )
+        return entry
+
+    def save(self, identity: str, entry: Entry, folder: Path) -> None:
+        """Store the files of a training, and remove old entries if the store is full.
+
+        A failure is only a warning.
+
+        Args:
+            identity: what identifies the training.
+            entry: the training, without its files.
+            folder: the files, all of which are stored.
+        """
+        target = self._folder_of(identity)
+        if not self.enabled:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self.folder, prefix=".new-") as scratch:
+                new = Path(scratch, target.name)
+                new.mkdir()
+                for file in folder.iterdir():
+                    shutil.copyfile(file, new / file.name)
+                files = {file.name: sha256(file) for file in sorted(new.iterdir())}
+                write_text(new / _IDENTITY, identity)
+                write_json(new / _ENTRY, {**asdict(entry), "files": files})
+                if not target.is_dir():  # another job may have had the same training
+                    new.rename(target)
+            self._keep_limit()
+        except OSError as error:
+            log.warning("%s, the store of finished trainings: %s", self.folder, error)
+
+    def entries(self) -> dict[Path, Entry]:
+        """Return the whole entries by their folders, last used first."""
+        found = {}
+        for folder in reversed(self._folders()):
+            with suppress(FileNotFoundError, ValueError, TypeError):
+                found[folder] = _read(folder)
+        return found
+
+    def clear(self) -> None:
+        """Remove all entries."""
+        for folder in self._folders():
+            self._remove(folder)
+
+    def _folder_of(self, identity: str) -> Path:
+        return self.folder / hashlib.sha256(identity.encode()).hexdigest()
+
+    def _folders(self) -> list[Path]:
+        """Entries and what killed jobs left of some; those come first that were used long ago."""
+        return sorted(self.folder.glob("*/"), key=_last_used)
+
+    def _keep_limit(self) -> None:
+        sizes = {folder: size(folder) for folder in self._folders()}
+        excess = sum(sizes.values()) - self.limit_gb * 1e9
+        for folder, freed in sizes.items():
+            if excess <= 0 or time.time() - _last_used(folder) < _GRACE:
+                return
+            log.info("%s: removed, since the store has more than %g GB", folder, self.limit_gb)
+            self._remove(folder)
+            excess -= freed
+
+    def _remove(self, folder: Path) -> None:
+        """Remove a folder at once: a process that is killed meanwhile leaves no half of it."""
+        with (
+            suppress(FileNotFoundError),  # another process removes it
+            tempfile.TemporaryDirectory(
+                dir=self.folder, prefix=".old-", ignore_cleanup_errors=True
+            ) as scratch,
+        ):
+            folder.rename(Path(scratch, folder.name))
+
+
+def size(folder: Path) -> int:
+    """Return the size of all files in a folder in bytes."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _read(folder: Path) -> Entry:
+    """Read an entry.
+
+    Raises:
+        FileNotFoundError, ValueError, TypeError: it is damaged.
+    """
+    return Entry(**json.loads((folder / _ENTRY).read_text(encoding="utf-8")))
+
+
+def _last_used(folder: Path) -> float:
+    """Return when an entry was last used, or when a folder without an entry was last changed."""
+    for path in (folder / _ENTRY, folder):
+        with suppress(FileNotFoundError):
+            return path.stat().st_mtime
+    return 0.0  # it was removed meanwhile

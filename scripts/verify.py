@@ -1,0 +1,19 @@
+"""Check that the figures of a results folder speak of the models and annotations in it."""
+
+import sys
+from pathlib import Path
+
+from detmake.runtime.figures import misfit
+
+folder = Path(snakemake.params.folder)
+# Those of the base run, of its models, and of the same in each other run.
+found = sorted(
+    file for depth in ("", "*/", "*/*/") for file in folder.glob(f"{depth}performance.json")
+)
+problems = {file: misfit(file) for file in found}
+for file, problem in problems.items():
+    print(f"{file}: {problem or 'ok'}")
+if not found:
+    sys.exit(f"{folder}: found no performance.json, expected a results folder")
+if wrong := [file for file, problem in problems.items() if problem]:
+    sys.exit(f"{len(wrong)} of {len(found)} do not fit. To measure again: snakemake {wrong[0]}")

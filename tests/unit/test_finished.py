@@ -1,0 +1,77 @@
+"""The order of things at the end of a training: the store, the outputs, the checkpoints."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from detmake.store import Entry, Store
+from detmake.training import finished
+
+
+@pytest.fixture
+def training(tmp_path):
+    """A training that may be finished: its outputs, store, identity and checkpoints."""
+    checkpoints = tmp_path / "checkpoints"
+    checkpoints.mkdir()
+    (checkpoints / "fingerprint.json").write_text("course")
+    outputs = [tmp_path / "results/weights.pth", tmp_path / "results/logs/scalars.csv"]
+    return outputs, Store(True, 10, tmp_path / "store"), "identity", checkpoints, "course"
+
+
+def train(folder):
+    (folder / "weights.pth").write_text("weights")
+    (folder / "scalars.csv").write_text("loss")
+
+
+def test_outputs_and_checkpoints(training):
+    outputs, _, _, checkpoints, _ = training
+    with finished.outputs(*training) as (folder, stored):
+        assert stored is None
+        train(folder)
+        assert not any(file.exists() for file in outputs)
+    assert [file.read_text() for file in outputs] == ["weights", "loss"]
+    assert not checkpoints.exists()
+
+
+def test_a_failure_keeps_the_checkpoints(training):
+    outputs, _, _, checkpoints, _ = training
+    with pytest.raises(ValueError), finished.outputs(*training) as (folder, _):
+        train(folder)
+        raise ValueError
+    assert not any(file.exists() for file in outputs)
+    assert checkpoints.exists()
+
+
+def test_after_a_failure_behind_the_save_the_store_has_it(training):
+    outputs, store, identity, checkpoints, _ = training
+    with pytest.raises(ValueError), finished.outputs(*training) as (folder, _):
+        train(folder)
+        store.save(identity, Entry("results/weights.pth", "ATSS", 0.8, 1.0), folder)
+        raise ValueError
+    with finished.outputs(*training) as (_, stored):
+        assert stored.template == "ATSS"
+    assert [file.read_text() for file in outputs] == ["weights", "loss"]
+    assert not checkpoints.exists()
+
+
+def test_checkpoints_of_another_training_stay(training):
+    """One that was interrupted may go on later."""
+    _, store, identity, checkpoints, _ = training
+    with finished.outputs(*training) as (folder, _):
+        train(folder)
+        store.save(identity, Entry("results/weights.pth", "ATSS", 0.8, 1.0), folder)
+    checkpoints.mkdir()
+    (checkpoints / "fingerprint.json").write_text("another course")
+    with finished.outputs(*training) as (_, stored):
+        assert stored
+    assert checkpoints.exists()
+
+
+def test_checkpoints_that_cannot_be_removed_are_a_warning(training, monkeypatch, caplog):
+    def fail(folder):
+        raise OSError("Directory not empty")
+
+    monkeypatch.setattr(finished, "shutil", SimpleNamespace(rmtree=fail))
+    with finished.outputs(*training) as (folder, _):
+        train(folder)
+    assert f"{training[3]}: cannot be removed (Directory not empty)" in caplog.text

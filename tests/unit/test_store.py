@@ -1,0 +1,182 @@
+"""The store of finished trainings: entries are whole or absent, and the oldest go first."""
+
+import os
+import shutil
+
+import pytest
+
+from detmake import store as store_module
+from detmake.store import Entry, Store
+
+LONG_AGO = 1_000_000_000  # seconds since 1970
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(True, 10, tmp_path / "store")
+
+
+@pytest.fixture
+def made(tmp_path):
+    folder = tmp_path / "made"
+    folder.mkdir()
+    (folder / "weights.pth").write_bytes(1000 * b"w")
+    (folder / "scalars.csv").write_text("loss\n0.5\n")
+    return folder
+
+
+def entry(target="results/weights.pth"):
+    return Entry(target, "ATSS", f_measure=0.8, minutes=12.34, finished="2026-11-25 03:40")
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def restore(store, identity, tmp_path):
+    target = tmp_path / "restored"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    return store.restore(identity, ["weights.pth", "scalars.csv"], target)
+
+
+def folder_of(store, target):
+    (folder,) = [folder for folder, found in store.entries().items() if found.target == target]
+    return folder
+
+
+def test_what_is_saved_is_restored(store, made, tmp_path, caplog):
+    store.save("identity", entry(), made)
+    found = restore(store, "identity", tmp_path)
+    assert (found.target, found.f_measure) == ("results/weights.pth", 0.8)
+    for name in names(made):
+        assert (tmp_path / "restored" / name).read_bytes() == (made / name).read_bytes()
+    assert restore(store, "another", tmp_path) is None
+    (folder,) = store.entries()
+    assert (folder / "identity.json").read_text() == "identity"
+    assert names(store.folder) == [folder.name]
+
+
+def test_it_says_what_it_restores(store, made, tmp_path, caplog):
+    caplog.set_level("INFO", "detmake")
+    store.save("identity", entry(), made)
+    restore(store, "identity", tmp_path)
+    line = "results/weights.pth, trained on 2026-11-25 03:40 in 12.3 minutes"
+    assert f"Restored from the store: {line}" in caplog.text
+
+
+def test_copies_share_nothing_with_the_store(store, made, tmp_path):
+    store.save("identity", entry(), made)
+    for folder in (made, tmp_path / "restored"):
+        restore(store, "identity", tmp_path)
+        with (folder / "weights.pth").open("r+b") as file:
+            file.write(b"changed in place")
+    restore(store, "identity", tmp_path)
+    assert (tmp_path / "restored/weights.pth").read_bytes() == 1000 * b"w"
+
+
+def test_others_can_read_an_entry_if_the_folder_is_shared(store, made, tmp_path):
+    """The files come from a scratch folder, which only its owner can read."""
+    made.chmod(0o700)
+    store.save("identity", entry(), made)
+    (folder,) = store.entries()
+    (tmp_path / "any").mkdir()
+    assert folder.stat().st_mode == (tmp_path / "any").stat().st_mode
+
+
+DAMAGE = {
+    "a changed byte": lambda folder: (folder / "weights.pth").write_bytes(999 * b"w" + b"v"),
+    "a file cut short": lambda folder: os.truncate(folder / "weights.pth", 500),
+    "a missing file": lambda folder: (folder / "scalars.csv").unlink(),
+    "no list of files": lambda folder: (folder / "entry.json").unlink(),
+    "half a list": lambda folder: os.truncate(folder / "entry.json", 40),
+    "another list": lambda folder: (folder / "entry.json").write_text("[]"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+def test_a_damaged_entry_is_removed_with_a_warning(store, made, tmp_path, caplog, damage):
+    store.save("identity", entry(), made)
+    (folder,) = store.entries()
+    damage(folder)
+    assert restore(store, "identity", tmp_path) is None
+    assert f"{folder}: removed from the store, since it is damaged" in caplog.text
+    assert names(store.folder) == []
+    store.save("identity", entry(), made)
+    assert restore(store, "identity", tmp_path)
+
+
+def test_an_entry_with_other_files_does_not_count(store, made, tmp_path):
+    (made / "weights.pth").unlink()
+    store.save("identity", entry(), made)
+    assert restore(store, "identity", tmp_path) is None
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_an_interrupted_save_leaves_nothing(store, made, monkeypatch, caplog, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(store_module, "write_json", fail)
+    if isinstance(error, OSError):  # the training itself has succeeded
+        store.save("identity", entry(), made)
+        assert "disk full" in caplog.text
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            store.save("identity", entry(), made)
+    assert names(store.folder) == []
+
+
+def test_two_jobs_save_the_same(store, made, caplog):
+    store.save("identity", entry(), made)
+    store.save("identity", entry("results/slow/weights.pth"), made)
+    assert [found.target for found in store.entries().values()] == ["results/weights.pth"]
+    assert not caplog.records
+
+
+def test_the_entry_that_was_not_used_for_longest_goes_first(store, made, tmp_path):
+    for age, target in ((300, "a"), (200, "b"), (100, "c")):
+        store.save(target, entry(target), made)
+        os.utime(folder_of(store, target) / "entry.json", 2 * (LONG_AGO - age,))
+    restore(store, "a", tmp_path)
+    small = Store(True, 2.5 * store_module.size(folder_of(store, "a")) / 1e9, store.folder)
+    small.save("d", entry("d"), made)
+    assert {found.target for found in store.entries().values()} == {"a", "d"}
+
+
+def test_the_new_entry_and_those_in_use_stay(store, made, tmp_path):
+    tiny = Store(True, 1e-9, store.folder)
+    store.save("in use by another job", entry("other"), made)
+    tiny.save("identity", entry("own"), made)
+    assert {found.target for found in store.entries().values()} == {"own", "other"}
+
+
+def test_what_a_killed_job_left_goes_as_well(store, made):
+    left = store.folder / ".new-killed" / "entry"
+    left.mkdir(parents=True)
+    (left / "weights.pth").write_bytes(b"half")
+    os.utime(left.parent, 2 * (LONG_AGO,))
+    assert store.entries() == {}
+    Store(True, 1e-9, store.folder).save("identity", entry(), made)
+    assert not left.exists()
+    assert len(names(store.folder)) == 1
+
+
+def test_a_store_that_is_off(store, made, tmp_path):
+    store.save("identity", entry(), made)
+    off = Store(False, 10, store.folder)
+    assert restore(off, "identity", tmp_path) is None
+    off.save("another", entry(), made)
+    assert len(store.entries()) == 1
+
+
+def test_the_last_used_is_listed_first_and_clear_removes_all(store, made, tmp_path):
+    for age, target in ((300, "a"), (200, "b")):
+        store.save(target, entry(target), made)
+        os.utime(folder_of(store, target) / "entry.json", 2 * (LONG_AGO - age,))
+    assert [found.target for found in store.entries().values()] == ["b", "a"]
+    restore(store, "a", tmp_path)
+    assert [found.target for found in store.entries().values()] == ["a", "b"]
+    store.clear()
+    assert names(store.folder) == []
+    store.clear()

@@ -1,0 +1,46 @@
+"""Results without `.snakemake/`, such as copied ones: a change is seen all the same."""
+
+import shutil
+
+from conftest import CONFIG
+from test_staleness import EVALUATE, TRAIN
+
+SLOWER = {"learning_parameters": CONFIG["learning_parameters"] | {"learning_rate": 0.001}}
+
+
+def test_results_without_records(built):
+    shutil.rmtree(built.folder / ".snakemake")
+    assert built.stale() == {}
+    shutil.rmtree(built.folder / ".snakemake")
+    built.configure(**SLOWER)
+    assert built.stale() == TRAIN
+    assert "learning_parameters.learning_rate: 0.001" in built.snakemake("--dry-run")
+
+
+def test_results_copied_without_times(template_project, built_project, tmp_path):
+    """To a folder of another name, in another project."""
+    project = template_project.copy(tmp_path / "project")
+    copied = project.folder / "copied"
+    shutil.copytree(built_project.folder / "results", copied, copy_function=shutil.copyfile)
+    # The newest files are those that the others were made from.
+    for file in ("weights.pth", "dataset/train.json"):
+        (copied / file).write_bytes((copied / file).read_bytes())
+    project.configure(results="copied")
+    assert project.stale() == {}
+    project.configure(results="copied", postprocessing={"confidence_threshold": 0.9})
+    assert project.stale() == EVALUATE
+
+
+def test_a_replaced_result_is_taken_as_it_is(built):
+    shutil.rmtree(built.folder / ".snakemake")
+    with (built.folder / "results/pot/openvino.bin").open("ab") as file:
+        file.write(b"other weights")
+    built.configure(pot_parameters=CONFIG["pot_parameters"] | {"preset": "mixed"})
+    assert built.stale("results/pot/openvino.bin") == {}
+
+
+def test_a_damaged_record(built):
+    (built.folder / "results/provenance.json").write_text("{")
+    output = built.snakemake(fails=True)
+    assert "results/provenance.json: expected what the results were made from" in output
+    assert "Traceback" not in output

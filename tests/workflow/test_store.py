@@ -1,0 +1,146 @@
+"""The store of finished trainings: what was trained comes back in seconds."""
+
+import os
+import re
+import shutil
+
+import pytest
+import torch
+from conftest import CONFIG
+
+OUTPUTS = (
+    "weights.pth",
+    "label_schema.json",
+    "confidence_threshold",
+    "logs/scalars.csv",
+    "logs/per_class.csv",
+)
+TARGET = "results/weights.pth"
+RESTORED = "Restored from the store: results/weights.pth, trained on "
+
+
+def epochs(number):
+    return {"learning_parameters": CONFIG["learning_parameters"] | {"num_iters": number}}
+
+
+def outputs(project):
+    return {file: (project.folder / "results" / file).read_bytes() for file in OUTPUTS}
+
+
+def log(project):
+    return (project.folder / "results/logs/train.log").read_text()
+
+
+def entries(project):
+    return sorted(path.name for path in (project.folder / ".detmake/store").iterdir())
+
+
+def test_a_failed_attempt_and_back(built):
+    """An attempt removes the outputs that it was to replace."""
+    before = outputs(built)
+    (built.folder / "broken.pth").write_text("not a checkpoint")
+    built.configure(pretrained="broken.pth")
+    built.snakemake(TARGET, fails=True)
+    assert not (built.folder / TARGET).exists()
+    built.configure()
+    built.snakemake(TARGET)
+    assert RESTORED in log(built)
+    assert "Learning parameters" not in log(built)
+    assert outputs(built) == before
+    assert built.stale(TARGET) == {}
+
+
+@pytest.mark.slow
+def test_an_annotation_file_broken_and_restored(built):
+    before = outputs(built)
+    path = built.folder / "data/valid/_annotations.coco.json"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1])
+    built.snakemake(TARGET, fails=True)
+    path.write_bytes(content)
+    built.snakemake(TARGET)
+    assert RESTORED in log(built)
+    assert outputs(built) == before
+
+
+@pytest.mark.slow
+def test_removed_results_of_a_renamed_template(built):
+    """Everything comes back but the template's name, which is today's."""
+    before = outputs(built)
+    shutil.rmtree(built.folder / "results")
+    built.snakemake(TARGET)
+    assert outputs(built) == before
+    template = built.folder / "templates/atss_mobilenetv2.yaml"
+    template.write_text(template.read_text().replace("name: ATSS-MobileNetV2", "name: Mine"))
+    (built.folder / TARGET).unlink()
+    built.snakemake(TARGET)
+    assert RESTORED in log(built)
+    snapshot = torch.load(built.folder / TARGET, weights_only=True)
+    assert snapshot["template"]["name"] == "Mine"
+
+
+def test_the_list_and_its_end(built):
+    (name,) = entries(built)
+    output = built.snakemake("store")
+    row = rf"results/weights.pth +ATSS-MobileNetV2 .* {TARGET} +{name[:12]}"
+    assert re.search(row, output), output
+    assert "Finished trainings in .detmake/store: 1, " in output
+    assert "of at most 10 GB" in output
+    assert "Removed " in built.snakemake("clear_store")
+    assert entries(built) == []
+
+
+@pytest.mark.slow
+def test_a_damaged_entry_trains_again(built):
+    built.configure(**epochs(1))
+    built.snakemake(TARGET)
+    folder = max((built.folder / ".detmake/store").iterdir(), key=os.path.getmtime)
+    with (folder / "weights.pth").open("r+b") as file:
+        file.write(b"damaged")
+    (built.folder / TARGET).unlink()
+    built.snakemake(TARGET)
+    assert f"{folder.name}: removed from the store, since it is damaged" in log(built)
+    assert "Learning parameters" in log(built)
+    assert len(entries(built)) == 2
+
+
+@pytest.mark.slow
+def test_a_full_store_forgets_the_oldest(built):
+    (oldest,) = (built.folder / ".detmake/store").iterdir()
+    os.utime(oldest / "entry.json", (0, 0))
+    built.configure(**epochs(1), store={"limit_gb": 0.001})
+    built.snakemake(TARGET)
+    (new,) = entries(built)
+    assert new != oldest.name
+
+
+@pytest.mark.slow
+def test_a_store_that_is_off(built):
+    (built.folder / TARGET).unlink()
+    built.configure(**epochs(1), store={"enabled": False})
+    built.snakemake(TARGET)
+    assert len(entries(built)) == 1
+    assert not (built.folder / "results/checkpoints").exists()
+    (built.folder / TARGET).unlink()
+    built.snakemake(TARGET)
+    assert "Learning parameters" in log(built)
+
+
+@pytest.mark.slow
+def test_killed_after_the_training_is_stored(project):
+    """The next call restores it, and removes the checkpoints."""
+    script = project.folder / "scripts/train.py"
+    save = re.search(r"^( +)store\.save\(.*?^\1\)\n", script.read_text(), re.DOTALL | re.MULTILINE)
+    kill = f'{save[1]}if Path("kill").exists():\n{save[1]}    import os; os.kill(os.getpid(), 9)\n'
+    script.write_text(script.read_text().replace(save[0], save[0] + kill))
+    (project.folder / "kill").touch()
+    project.configure(**epochs(1))
+    project.snakemake(TARGET, fails=True)
+    assert not (project.folder / TARGET).exists()
+    assert (project.folder / "results/checkpoints").exists()
+    assert len(entries(project)) == 1
+    (project.folder / "kill").unlink()
+    project.snakemake(TARGET)
+    assert RESTORED in log(project)
+    assert not (project.folder / "results/checkpoints").exists()
+    assert project.stale(TARGET) == {}
