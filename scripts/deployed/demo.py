@@ -26,10 +26,18 @@ def main() -> int:
         "of a camera",
     )
     parser.add_argument("--model", type=Path, default=here / "model", help="a model folder")
-    parser.add_argument("--output", type=Path, default=Path("demo"), help="a folder (demo)")
-    parser.add_argument("--threshold", type=float, help="lowest score to draw (the model's own)")
-    parser.add_argument("--threads", type=int, help="CPU threads (OpenVINO's choice)")
-    parser.add_argument("--seconds", type=float, help="how long to read a camera (until Ctrl-C)")
+    parser.add_argument(
+        "--output", type=Path, default=Path("demo"), help="a folder (default: demo)"
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        help="lowest score to draw, 0 to 1 (default: the model's confidence threshold)",
+    )
+    parser.add_argument("--threads", type=int, help="CPU threads (default: OpenVINO decides)")
+    parser.add_argument(
+        "--seconds", type=float, help="how long to read a camera (default: until Ctrl-C)"
+    )
     parser.add_argument("--show", action="store_true", help="show the pictures in a window")
     options = parser.parse_args()
     stop = Event()

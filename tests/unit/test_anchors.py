@@ -25,7 +25,7 @@ def mean_best_iou(boxes, anchors):
 
 
 @pytest.mark.parametrize("counts", [[6], [3, 3], [2, 2, 2], [1, 4, 1], [5, 1]])
-def test_levels_get_the_clusters_by_ascending_size(counts):
+def test_finer_levels_get_the_smaller_clusters(counts):
     """CLUSTERS are sorted by ascending area."""
     levels = fit(clustered(), counts)
     assert [len(level) for level in levels] == counts
@@ -33,7 +33,7 @@ def test_levels_get_the_clusters_by_ascending_size(counts):
 
 
 def test_an_anchor_is_the_geometric_mean_of_its_boxes():
-    """Because the logarithms of sizes are clustered."""
+    """The logarithms of sizes are clustered."""
     boxes = np.array([[10, 40], [14, 45], [100, 20], [130, 26]], float)
     (anchors,) = fit(boxes, [2])
     expected = [[(10 * 14) ** 0.5, (40 * 45) ** 0.5], [(100 * 130) ** 0.5, (20 * 26) ** 0.5]]
@@ -41,7 +41,7 @@ def test_an_anchor_is_the_geometric_mean_of_its_boxes():
 
 
 def test_clusters_are_separated_by_ratio_not_by_difference():
-    """10 and 20 are as far apart as 200 and 400; by difference, 200 and 230 are farther apart."""
+    """By ratio, 10 and 20 are farther apart than 200 and 230; by difference, they are closer."""
     boxes = np.array([[10, 10], [20, 20], [200, 200], [230, 230]], float)
     (anchors,) = fit(boxes, [3])
     np.testing.assert_allclose(anchors[:2], [[10, 10], [20, 20]])
@@ -51,10 +51,10 @@ def test_anchors_cover_boxes_better_than_fixed_ones():
     rng = np.random.default_rng(1)
     boxes = np.exp(rng.normal([3.6, 3.9], [0.6, 0.5], (400, 2)))
     fitted = np.concatenate(fit(boxes, [5, 5]))
-    # The box sizes at ten quantiles of the area.
+    # The sizes of the boxes at ten quantiles of the area.
     by_area = boxes[boxes.prod(axis=1).argsort()]
     quantiles = by_area[np.linspace(0, len(boxes) - 1, 12).astype(int)[1:-1]]
-    # The twelve of the first two levels of MMDetection's SSDLite.
+    # The twelve anchors of the first two levels of MMDetection's SSDLite.
     ssdlite = []
     for low, high in ((48, 100), (100, 150)):
         ssdlite += [[low, low], [(low * high) ** 0.5, (low * high) ** 0.5]]
@@ -79,7 +79,7 @@ def test_anchors_are_plain_numbers():
     assert type(levels) is type(levels[0]) is type(levels[0][0]) is list
 
 
-def test_one_size_per_anchor_is_enough():
+def test_as_many_sizes_as_anchors_are_enough():
     np.testing.assert_allclose(np.concatenate(fit(CLUSTERS, [4, 2])), CLUSTERS)
 
 

@@ -1,4 +1,4 @@
-"""Tests of reading archives: whole, altered and damaged ones."""
+"""Reading archives: complete, altered and damaged ones."""
 
 import hashlib
 import io
@@ -22,7 +22,7 @@ def zipped(members: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def test_reads_only_the_named_members(tmp_path: Path) -> None:
+def test_only_the_named_members_are_read(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     path.write_bytes(zipped({**MEMBERS, "../../escaped": b"x", "BCCD/other": b"y"}))
     assert read_members(path, DIGESTS) == MEMBERS
@@ -33,7 +33,7 @@ def test_altered_and_missing_members_are_named_and_counted(tmp_path: Path) -> No
     flipped = bytearray(MEMBERS["BCCD/x/1.txt"])
     flipped[7] ^= 1
     path = tmp_path / "a.zip"
-    # The zip's own CRC fits the altered content: the digest alone can tell.
+    # The zip's own CRC fits the altered content: only the digest can tell.
     path.write_bytes(
         zipped({"BCCD/x/0.txt": MEMBERS["BCCD/x/0.txt"], "BCCD/x/1.txt": bytes(flipped)})
     )
@@ -50,7 +50,7 @@ def test_altered_and_missing_members_are_named_and_counted(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.5, 0.99])
-def test_truncated_archive(tmp_path: Path, keep: float) -> None:
+def test_a_truncated_archive_is_refused(tmp_path: Path, keep: float) -> None:
     raw = zipped(MEMBERS)
     path = tmp_path / "a.zip"
     path.write_bytes(raw[: int(keep * len(raw))])
@@ -58,14 +58,14 @@ def test_truncated_archive(tmp_path: Path, keep: float) -> None:
         read_members(path, DIGESTS)
 
 
-def test_absent_archive(tmp_path: Path) -> None:
+def test_a_missing_archive_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         read_members(tmp_path / "a.zip", DIGESTS)
 
 
 @pytest.mark.parametrize("mask", [0x01, 0xFF])
-def test_any_damaged_byte_is_an_input_error_or_harmless(tmp_path: Path, mask: int) -> None:
-    raw = zipped({**MEMBERS, "µ": b""})  # a name in UTF-8 can become one that is not
+def test_a_damaged_byte_is_harmless_or_the_archive_is_refused(tmp_path: Path, mask: int) -> None:
+    raw = zipped({**MEMBERS, "µ": b""})  # damage can make this name invalid UTF-8
     path = tmp_path / "a.zip"
     refused = 0
     for position in range(len(raw)):

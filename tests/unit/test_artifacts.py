@@ -16,7 +16,7 @@ def visible(folder):
     return [name for name in names(folder) if not name.startswith(".")]
 
 
-def test_files_appear_at_the_end(tmp_path):
+def test_files_appear_when_the_block_ends(tmp_path):
     folder = tmp_path / "run" / "model"
     with artifacts.staged(folder) as scratch:
         (scratch / "model.xml").write_text("graph")
@@ -43,7 +43,7 @@ def test_nothing_appears_when_the_block_raises(tmp_path, error):
     assert names(tmp_path / "model") == []
 
 
-def test_existing_files_are_replaced_at_the_end_only(tmp_path):
+def test_existing_files_are_replaced_when_the_block_ends(tmp_path):
     (tmp_path / "model.xml").write_text("old")
     (tmp_path / "other").write_text("other")
     with artifacts.staged(tmp_path) as scratch:
@@ -62,7 +62,7 @@ def test_existing_files_are_kept_when_the_block_raises(tmp_path):
     assert names(tmp_path) == ["model.xml"]
 
 
-def test_json_is_readable_and_whole(tmp_path):
+def test_json_is_readable_and_written_whole(tmp_path):
     path = tmp_path / "run" / "performance.json"
     artifacts.write_json(path, {"name": "Größe ×", "values": [1, 2.5, None]})
     text = path.read_text(encoding="utf-8")
@@ -83,7 +83,7 @@ def test_numbers_that_json_lacks_are_refused(tmp_path, value):
     assert names(tmp_path) == []
 
 
-def test_label_schema_and_confidence_threshold(tmp_path):
+def test_label_schema_and_confidence_threshold_are_written(tmp_path):
     artifacts.write_label_schema(tmp_path / "label_schema.json", ["red", "white"])
     assert json.loads((tmp_path / "label_schema.json").read_text()) == {
         "labels": [{"id": 0, "name": "red"}, {"id": 1, "name": "white"}]

@@ -1,4 +1,4 @@
-"""Tests of the BCCD subsets made from an archive."""
+"""BCCD: its archive is verified, and each subset is written in COCO format."""
 
 import csv
 import hashlib
@@ -57,7 +57,7 @@ def small(tmp_path: Path) -> tuple[Path, Path]:
     return archive, manifest
 
 
-def test_subset_has_its_images_and_the_classes_of_all_subsets(
+def test_a_subset_has_its_own_images_and_the_classes_of_all_subsets(
     small: tuple[Path, Path], tmp_path: Path
 ) -> None:
     folder = tmp_path / "data" / "train"
@@ -75,7 +75,9 @@ def test_subset_has_its_images_and_the_classes_of_all_subsets(
     assert [p.name for p in folder.parent.iterdir()] == ["train"]
 
 
-def test_altered_image_writes_nothing(small: tuple[Path, Path], tmp_path: Path) -> None:
+def test_an_altered_image_is_refused_and_nothing_is_written(
+    small: tuple[Path, Path], tmp_path: Path
+) -> None:
     archive, manifest = small
     archive.write_bytes(archive.read_bytes().replace(b"image a", b"image A"))
     with pytest.raises(InputError, match=r"BCCD/JPEGImages/a\.jpg"):
@@ -83,7 +85,7 @@ def test_altered_image_writes_nothing(small: tuple[Path, Path], tmp_path: Path) 
     assert not (tmp_path / "data").exists()
 
 
-def test_full_disk_leaves_the_folder_as_it_was(
+def test_a_full_disk_leaves_the_folder_unchanged(
     small: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "data" / "train"
@@ -91,41 +93,43 @@ def test_full_disk_leaves_the_folder_as_it_was(
     (folder / ANNOTATION_FILE).write_text("{}")
     write_bytes = Path.write_bytes
 
-    def fail_at_second(self: Path, data: bytes) -> int:
+    def fail_at_second_image(self: Path, data: bytes) -> int:
         if self.name == "a.jpg":
             raise OSError(28, "No space left on device")
         return write_bytes(self, data)
 
-    monkeypatch.setattr(Path, "write_bytes", fail_at_second)
+    monkeypatch.setattr(Path, "write_bytes", fail_at_second_image)
     with pytest.raises(OSError, match="No space left"):
         write_subset(*small, "train", folder)
     assert {p.name: p.read_text() for p in folder.iterdir()} == {ANNOTATION_FILE: "{}"}
     assert list(folder.parent.iterdir()) == [folder]
 
 
-def test_interrupted_move_leaves_no_annotations(
+def test_an_interrupted_move_leaves_no_annotation_file(
     small: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "data" / "train"
     write_subset(*small, "train", folder)
 
-    def fail_at_second(source: Path, target: Path) -> None:
+    def fail_at_second_image(source: Path, target: Path) -> None:
         if target.name == "a.jpg":
             raise OSError(5, "Input/output error")
         source.rename(target)
 
-    monkeypatch.setattr(os, "replace", fail_at_second)
+    monkeypatch.setattr(os, "replace", fail_at_second_image)
     with pytest.raises(OSError, match="Input/output"):
         write_subset(*small, "train", folder)
     assert not (folder / ANNOTATION_FILE).exists()
 
 
-def test_unknown_subset_is_refused(small: tuple[Path, Path], tmp_path: Path) -> None:
+def test_an_unknown_subset_is_refused(small: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no subset 'val'; found: test, train"):
         write_subset(*small, "val", tmp_path / "val")
 
 
-def test_manifest_without_its_columns(small: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_manifest_with_missing_columns_is_refused(
+    small: tuple[Path, Path], tmp_path: Path
+) -> None:
     manifest = tmp_path / "m.csv"
     manifest.write_text("subset,name\ntrain,a\n")
     with pytest.raises(InputError, match="image_sha256") as raised:
@@ -134,7 +138,9 @@ def test_manifest_without_its_columns(small: tuple[Path, Path], tmp_path: Path) 
 
 
 @pytest.mark.parametrize("content", [b"image b", VOC["b"]])
-def test_verify_refuses_any_altered_file(small: tuple[Path, Path], content: bytes) -> None:
+def test_an_altered_image_or_annotation_is_refused(
+    small: tuple[Path, Path], content: bytes
+) -> None:
     archive, manifest = small
     verify(archive, manifest)
     raw = archive.read_bytes()
@@ -144,7 +150,7 @@ def test_verify_refuses_any_altered_file(small: tuple[Path, Path], content: byte
         verify(archive, manifest)
 
 
-def test_manifest_of_bccd_is_the_split_of_the_tutorial() -> None:
+def test_the_manifest_has_the_split_of_the_tutorial() -> None:
     with MANIFEST.open(newline="") as file:
         subsets = {row["name"]: row["subset"] for row in csv.DictReader(file)}
     assert Counter(subsets.values()) == SIZES
@@ -155,7 +161,7 @@ def test_manifest_of_bccd_is_the_split_of_the_tutorial() -> None:
 def bccd() -> Path:
     folder = os.environ.get("DETMAKE_BCCD")
     if not folder:
-        pytest.skip("DETMAKE_BCCD is unset: it names a folder that holds BCCD in COCO")
+        pytest.skip("DETMAKE_BCCD is not set; it names a folder with BCCD in COCO format")
     if not (Path(folder).parent / "bccd-voc-archive.zip").exists():
         pytest.skip("no bccd-voc-archive.zip beside the folder DETMAKE_BCCD")
     return Path(folder)
@@ -180,7 +186,7 @@ def bccd_archive(bccd: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("subset", SIZES)
-def test_bccd_equals_its_coco_version(
+def test_a_converted_subset_equals_the_one_of_the_tutorial(
     subset: str,
     bccd: Path,
     bccd_archive: Path,
@@ -189,8 +195,8 @@ def test_bccd_equals_its_coco_version(
 ) -> None:
     verify(bccd_archive, MANIFEST)
     write_subset(bccd_archive, MANIFEST, subset, tmp_path / subset)
-    ours = json.loads((tmp_path / subset / ANNOTATION_FILE).read_text())
-    theirs = json.loads((bccd / subset / ANNOTATION_FILE).read_text())
+    converted = json.loads((tmp_path / subset / ANNOTATION_FILE).read_text())
+    published = json.loads((bccd / subset / ANNOTATION_FILE).read_text())
 
     def boxes(coco: dict) -> list[tuple]:
         names = {image["id"]: image["file_name"] for image in coco["images"]}
@@ -202,11 +208,11 @@ def test_bccd_equals_its_coco_version(
     def sizes(coco: dict) -> list[tuple]:
         return [(image["file_name"], image["width"], image["height"]) for image in coco["images"]]
 
-    assert ours["categories"] == theirs["categories"]
-    assert sizes(ours) == sizes(theirs)
-    with_area = [box for box in boxes(theirs) if box[4] > 0 and box[5] > 0]
-    assert boxes(ours) == with_area
+    assert converted["categories"] == published["categories"]
+    assert sizes(converted) == sizes(published)
+    with_area = [box for box in boxes(published) if box[4] > 0 and box[5] > 0]
+    assert boxes(converted) == with_area
     assert len(with_area) == {"train": 3448, "valid": 967, "test": 471}[subset]
     assert ("2 of 3450 boxes have no area" in caplog.text) == (subset == "train")
-    for name, _, _ in sizes(ours):
+    for name, _, _ in sizes(converted):
         assert (tmp_path / subset / name).read_bytes() == (bccd / subset / name).read_bytes()

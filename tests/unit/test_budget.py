@@ -15,7 +15,7 @@ SCHEMA = Path(__file__).parents[2] / "rules/schema.yaml"
 @pytest.mark.parametrize(
     "original, points, measured, allowed",
     [
-        (0.83, 1.0, 0.82, True),  # exactly at the border, whatever floating point makes of it
+        (0.83, 1.0, 0.82, True),  # exactly at the budget, despite rounding errors
         (0.83, 1.0, 0.8199, False),
         (0.83, 1.0, 0.84, True),
         (0.83, 0.0, 0.83, True),
@@ -24,7 +24,7 @@ SCHEMA = Path(__file__).parents[2] / "rules/schema.yaml"
         (0.0, 1.0, 0.0, True),
     ],
 )
-def test_what_is_allowed(original, points, measured, allowed):
+def test_a_drop_up_to_the_budget_is_allowed(original, points, measured, allowed):
     budget = Budget(original, points)
     assert budget.allows(measured) == allowed
     assert budget.describe(measured)["within_budget"] == allowed
@@ -35,7 +35,7 @@ def test_what_is_allowed(original, points, measured, allowed):
             budget.enforce(measured, "fail", "pot_parameters")
 
 
-def test_a_report_has_absolute_and_relative_drop():
+def test_a_report_has_the_absolute_and_the_relative_drop():
     # 0.80 to 0.76: 4 points of F-measure, a twentieth of it.
     report = Budget(0.8, 1.5).report(0.76)
     assert report.startswith("F-measure 0.7600, original 0.8000")
@@ -54,7 +54,7 @@ def test_the_message_names_only_keys_that_exist(section):
     assert ("num_iters" in named) == (section == "nncf_optimization")
 
 
-def test_warning_instead_of_failure(caplog):
+def test_warn_keeps_the_model_with_a_warning(caplog):
     Budget(0.8, 1.0).enforce(0.4, "warn", "nncf_optimization")
     assert "beyond its budget" in caplog.text
     assert "nncf_optimization.on_degradation" in caplog.text

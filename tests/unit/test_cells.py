@@ -14,7 +14,7 @@ import pytest
 
 from detmake.data import cells
 
-IMAGES = 16  # of each subset; enough for every test here
+IMAGES = 16  # of each subset
 
 Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -33,7 +33,7 @@ def load_annotations(folder: Path) -> dict:
     return json.loads((folder / "_annotations.coco.json").read_text())
 
 
-def test_same_bytes_with_other_processor_instructions(root: Path, tmp_path: Path) -> None:
+def test_another_processor_draws_the_same_bytes(root: Path, tmp_path: Path) -> None:
     # NumPy and OpenCV select code for the processor. Disabling vector extensions stands in for
     # another machine. Names that the processor lacks are ignored.
     environment = {
@@ -58,14 +58,14 @@ def test_same_bytes_with_other_processor_instructions(root: Path, tmp_path: Path
         assert (tmp_path / name).read_bytes() == (root / "valid" / name).read_bytes(), name
 
 
-def test_subsets_differ(root: Path) -> None:
-    first = {(root / subset / "smear_000.png").read_bytes() for subset in cells.SUBSETS}
+def test_subsets_have_different_images(root: Path) -> None:
+    first = {(root / subset / "cells_000.png").read_bytes() for subset in cells.SUBSETS}
     assert len(first) == len(cells.SUBSETS)
 
 
 @pytest.mark.parametrize("subset", ["valid", "test"])
-def test_files_are_the_declared_ones(root: Path, subset: str) -> None:
-    names = [f"smear_{index:03d}.png" for index in range(cells.SUBSETS[subset])]
+def test_the_folder_holds_the_images_that_the_annotations_list(root: Path, subset: str) -> None:
+    names = [f"cells_{index:03d}.png" for index in range(cells.SUBSETS[subset])]
     written = {path.name for path in (root / subset).iterdir()}
     assert written == {*names, "_annotations.coco.json"}
     for record in load_annotations(root / subset)["images"]:
@@ -74,7 +74,7 @@ def test_files_are_the_declared_ones(root: Path, subset: str) -> None:
 
 
 @pytest.mark.parametrize("subset", ["valid", "test"])
-def test_annotations(root: Path, subset: str) -> None:
+def test_annotations_are_valid(root: Path, subset: str) -> None:
     document = load_annotations(root / subset)
     names = {category["id"]: category["name"] for category in document["categories"]}
     assert names == {0: "cells", 1: "Platelets", 2: "RBC", 3: "WBC"}
@@ -100,7 +100,7 @@ def test_annotations(root: Path, subset: str) -> None:
 
 
 @pytest.mark.parametrize("subset", ["valid", "test"])
-def test_boxes_lie_on_what_is_drawn(root: Path, subset: str) -> None:
+def test_boxes_enclose_the_drawn_cells(root: Path, subset: str) -> None:
     document = load_annotations(root / subset)
     contrast = []
     for record in document["images"]:
@@ -128,8 +128,8 @@ EROSIONS = (1, 5, 9, 17, 25)  # diameters in pixels
 def sample(image: np.ndarray, annotations: list[dict]) -> Sample:
     """Return each pixel's colour bin (0..4095, BGR), the boxes (n, 4) xywh and their classes (n,).
 
-    The light of the empty background is divided out first, so that neither lamp nor white balance
-    hides the colours.
+    The image is divided by the colour of its empty background first, so that colours do not depend
+    on illumination and white balance.
     """
     background = cv2.dilate(cv2.medianBlur(image, 5), np.ones((61, 61)))
     background = cv2.blur(background, (61, 61)).astype(np.float32)
@@ -151,7 +151,7 @@ def load_samples(folder: Path) -> list[Sample]:
 
 
 def learn_colours(samples: list[Sample]) -> np.ndarray:
-    """Return each colour bin's most likely class (0: background) if all were equally frequent."""
+    """Return the likeliest class of each colour bin (0: background), all equally frequent."""
     counts = np.ones((4096, 4), int)
     for bins, boxes, classes in samples:
         truth = np.zeros(bins.shape, np.uint8)
@@ -165,7 +165,7 @@ def learn_colours(samples: list[Sample]) -> np.ndarray:
 
 
 def find_cells(mask: np.ndarray, erosion: int) -> np.ndarray:
-    """Return boxes (n, 4) xywh of blobs, holes filled; touching blobs are separated by erosion."""
+    """Return boxes (n, 4) xywh of blobs. Fill holes; separate touching blobs by erosion."""
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     mask = cv2.drawContours(np.zeros_like(mask), contours, -1, 255, cv2.FILLED)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (erosion, erosion))
@@ -175,7 +175,7 @@ def find_cells(mask: np.ndarray, erosion: int) -> np.ndarray:
 
 
 def count_matches(found: np.ndarray, true: np.ndarray) -> int:
-    """Return the number of one-to-one pairs, the best first, of boxes with IoU >= 0.5."""
+    """Return how many boxes match one-to-one at IoU >= 0.5, the best pairs first."""
     low = np.maximum(found[:, None, :2], true[None, :, :2])
     high = np.minimum(
         (found[:, :2] + found[:, 2:])[:, None],
@@ -222,7 +222,7 @@ def score(fitting: list[Sample], samples: list[Sample]) -> float:
 
 
 def discs(rng: np.random.Generator) -> Sample:
-    """Return three kinds of discs, each of its own colour, that do not touch: the easy case."""
+    """Return an easy case: discs of three classes, each of its own colour, that do not touch."""
     image = np.full((240, 320, 3), 230, np.uint8)
     kinds = {
         cells.PLATELET: (8, (190, 90, 150)),
@@ -247,5 +247,5 @@ def test_colours_alone_find_separate_discs() -> None:
 
 @pytest.mark.parametrize("subset", ["valid", "test"])
 def test_colours_alone_do_not_find_the_cells(root: Path, subset: str) -> None:
-    # The lower bound shows that the baseline works to some degree.
+    # The lower bound shows that the baseline does find some cells.
     assert 0.25 < score(load_samples(root / "train"), load_samples(root / subset)) < 0.5

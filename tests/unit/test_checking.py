@@ -1,4 +1,4 @@
-"""What the check of a user's dataset accepts, repairs and refuses."""
+"""The check of a user's dataset: what it accepts, repairs and refuses."""
 
 import hashlib
 import io
@@ -33,7 +33,7 @@ def annotation(number=1, bbox=(10, 5, 20, 10), **more):
 
 @pytest.fixture
 def prepare(tmp_path):
-    """Prepare a dataset from its parts; missing images are created."""
+    """Prepare a subset from its parts; missing images are created."""
 
     def call(images=None, annotations=None, categories=None, classes=None, make=True):
         images = [image(1)] if images is None else images
@@ -178,7 +178,7 @@ def test_classes_missing_from_train_are_refused(refused):
     assert "'Blast' (2 boxes)" in message and "'RBC', 'WBC'" in message
 
 
-def test_categories_with_boxes_must_not_share_a_name(refused):
+def test_categories_with_boxes_that_share_a_name_are_refused(refused):
     message = refused(
         annotations=[annotation(), annotation(2, category_id=2)],
         categories=[{"id": 1, "name": "cell"}, {"id": 2, "name": "cell"}],
@@ -336,7 +336,7 @@ def test_a_missing_image_root_is_refused(tmp_path):
         checking.prepare(tmp_path / "coco.json", tmp_path / "none")
 
 
-def test_declared_sizes_are_optional_but_must_match_the_image(prepare, refused):
+def test_declared_sizes_are_optional_but_must_match_the_images(prepare, refused):
     bare = {"id": 1, "file_name": "1.jpg"}
     for entry in (bare, bare | {"width": None, "height": None}, bare | {"width": 0, "height": 0}):
         coco = prepare(images=[entry])
@@ -416,7 +416,7 @@ def save_rotated(path, orientation, size=(WIDTH, HEIGHT), box=(10, 4, 20, 8)):
 def white_box(path):
     """Return the xywh box of the white rectangle in the upright, decoded image."""
     decoded = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    with Image.open(path) as opened:  # another decoder agrees which way is up
+    with Image.open(path) as opened:  # another decoder turns it the same way
         assert np.abs(np.asarray(ImageOps.exif_transpose(opened)) - decoded.astype(int)).max() < 9
     rows, columns = np.nonzero(decoded > 127)
     x, y = columns.min(), rows.min()
@@ -442,7 +442,7 @@ def test_turned_boxes_are_clipped_to_the_upright_image(prepare, tmp_path):
 
 
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
-def test_boxes_of_images_declared_upright_are_not_turned(prepare, tmp_path, orientation):
+def test_boxes_of_images_that_are_declared_upright_are_not_turned(prepare, tmp_path, orientation):
     save_rotated(tmp_path / "1.jpg", orientation)
     box = white_box(tmp_path / "1.jpg")
     entry = image(1, width=HEIGHT, height=WIDTH)
@@ -455,7 +455,9 @@ def test_boxes_of_images_declared_upright_are_not_turned(prepare, tmp_path, orie
     ("orientation", "size"),
     [(2, (WIDTH, HEIGHT)), (3, (WIDTH, HEIGHT)), (4, (WIDTH, HEIGHT)), (6, (50, 50))],
 )
-def test_boxes_are_assumed_upright_if_sizes_cannot_tell(prepare, tmp_path, orientation, size):
+def test_boxes_are_assumed_upright_if_the_declared_size_fits_both_ways(
+    prepare, tmp_path, orientation, size
+):
     save_rotated(tmp_path / "1.jpg", orientation, size)
     box = np.array(white_box(tmp_path / "1.jpg")).tolist()
     coco = prepare([image(1, width=size[0], height=size[1])], [annotation(bbox=box)])
@@ -478,7 +480,7 @@ def test_boxes_are_assumed_upright_if_sizes_cannot_tell(prepare, tmp_path, orien
         ('{"images": [1], "annotations": [], "categories": []}', "'images' is not a list"),
     ],
 )
-def test_other_files_are_refused(tmp_path, content, said):
+def test_files_that_are_not_coco_are_refused(tmp_path, content, said):
     path = tmp_path / "coco.json"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InputError) as error:
@@ -504,8 +506,10 @@ def test_a_byte_order_mark_is_accepted(prepare, tmp_path):
 BCCD = os.environ.get("DETMAKE_BCCD")
 
 
-@pytest.mark.skipif(not BCCD, reason="DETMAKE_BCCD does not name the folder of BCCD")
-def test_bccd():
+@pytest.mark.skipif(
+    not BCCD, reason="DETMAKE_BCCD is not set; it names a folder with BCCD in COCO format"
+)
+def test_bccd_is_accepted_and_its_two_boxes_without_area_are_dropped():
     located = sources.locate(BCCD)
     train = checking.prepare(*located["train"])
     assert subsets.class_names(train) == ["Platelets", "RBC", "WBC"]

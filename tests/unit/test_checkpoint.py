@@ -1,4 +1,4 @@
-"""Checkpoints of others: read without running code, and loaded as far as they fit a detector."""
+"""Foreign checkpoints: they are read without running code, and weights that fit are loaded."""
 
 import argparse
 import contextlib
@@ -40,7 +40,7 @@ def atss(num_classes=3, **preprocessor):
 
 @pytest.fixture(scope="module")
 def source():
-    """The detector whose weights the files hold: 80 classes, and no weight is a round number."""
+    """The detector whose weights the files hold: 80 classes, all weights random."""
     torch.manual_seed(1)
     detector = atss(80)
     for value in detector.state_dict().values():
@@ -93,7 +93,7 @@ WEIGHTS = {
     ],
     ids=["dict", "ordered", "mmengine", "averaged", "model", "snapshot", "parallel"],
 )
-def test_weights_are_found_in_either_format(content, legacy, tmp_path):
+def test_weights_are_found_in_both_file_formats(content, legacy, tmp_path):
     assert_same(read(save(content, tmp_path / "a.pth", legacy)), WEIGHTS)
 
 
@@ -105,7 +105,7 @@ def test_parameters_become_tensors_without_gradient(tmp_path):
     assert torch.equal(found["weight"], network.weight)
 
 
-def test_prefix_module_is_removed_only_if_all_names_have_it(tmp_path):
+def test_the_prefix_module_is_removed_only_if_all_names_have_it(tmp_path):
     weights = {"module.a": torch.zeros(1), "b": torch.ones(1)}
     assert_same(read(save(weights, tmp_path / "a.pth")), weights)
 
@@ -124,7 +124,7 @@ class Toy(BaseModel):
         }
 
 
-class Remember(Hook):
+class ObjectsHook(Hook):
     """Adds the kinds of objects that MMDetection's hooks add to a checkpoint."""
 
     def after_train_epoch(self, runner):
@@ -135,7 +135,7 @@ class Remember(Hook):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A checkpoint that MMEngine's Runner wrote, and the averaged weights in its memory."""
+    """A checkpoint that MMEngine's Runner wrote, and the averaged weights of this Runner."""
     folder = tmp_path_factory.mktemp("runner")
     data = list(torch.randn(4, 3, 8, 8))
     runner = Runner(
@@ -148,7 +148,7 @@ def trained(tmp_path_factory):
         },
         train_cfg={"by_epoch": True, "max_epochs": 2},
         optim_wrapper={"optimizer": {"type": "SGD", "lr": 0.5, "momentum": 0.9}},
-        custom_hooks=[{"type": "EMAHook", "momentum": 0.3}, Remember()],
+        custom_hooks=[{"type": "EMAHook", "momentum": 0.3}, ObjectsHook()],
         default_scope="mmdet",
         log_level="ERROR",
     )
@@ -225,7 +225,7 @@ class Call:
         return self.call
 
     def __call__(self):
-        """Return the call that unpickling makes."""
+        """Do nothing: pickle only checks that it could call the object."""
 
 
 def make_file(path):
@@ -263,7 +263,7 @@ def test_no_function_named_in_the_file_is_called(kind, legacy, tmp_path):
         read(save(evil, tmp_path / "alone.pth", legacy))
     assert not marker.exists()
 
-    torch.load(tmp_path / "0.pth", weights_only=False)  # the files are harmful indeed
+    torch.load(tmp_path / "0.pth", weights_only=False)  # these files really are harmful
     assert marker.exists()
 
 
@@ -285,7 +285,7 @@ def test_no_module_named_in_the_file_is_imported(tmp_path, monkeypatch):
 
 
 def legacy_file(path, **parts):
-    """A legacy file of consecutive pickles without storages, some of them replaced."""
+    """Write a legacy file: consecutive pickles, some of them replaced, and no storages."""
     plain = {
         "magic": torch.serialization.MAGIC_NUMBER,
         "version": torch.serialization.PROTOCOL_VERSION,
@@ -302,13 +302,13 @@ def pickles(objects):
 
 
 @pytest.mark.parametrize("part", ["magic", "version", "system", "storages"])
-def test_no_function_is_called_outside_the_content(part, tmp_path):
+def test_no_function_is_called_in_other_parts_of_the_file(part, tmp_path):
     marker = tmp_path / "marker"
     path = legacy_file(tmp_path / "a.pth", **pickles({part: harm(marker)["system"]}))
     with pytest.raises(InputError):
         read(path)
     assert not marker.exists()
-    with contextlib.suppress(Exception):  # the file is harmful, and broken as well
+    with contextlib.suppress(Exception):  # this file is harmful and also broken
         torch.load(path, weights_only=False)
     assert marker.exists()
 
@@ -349,7 +349,7 @@ def test_a_tar_archive_is_refused_without_being_opened(tmp_path, monkeypatch):
 # Files that are no checkpoints
 
 
-def cut(path, content, share, legacy):
+def write_truncated(path, content, share, legacy):
     save(content, path, legacy)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
 
@@ -361,9 +361,9 @@ def cut(path, content, share, legacy):
         (lambda path: path.mkdir(), "Is a directory", "correct the path"),
         (lambda path: path.write_text("<html>Not found</html>"), "cannot be read", "delete it"),
         (lambda path: path.write_bytes(b""), "EOFError", "delete it"),
-        (lambda path: cut(path, WEIGHTS, 0.6, False), "cannot be read", "delete it"),
-        (lambda path: cut(path, WEIGHTS, 0.6, True), "cannot be read", "delete it"),
-        (lambda path: cut(path, WEIGHTS, 0.995, True), "cannot be read", "delete it"),
+        (lambda path: write_truncated(path, WEIGHTS, 0.6, False), "cannot be read", "delete it"),
+        (lambda path: write_truncated(path, WEIGHTS, 0.6, True), "cannot be read", "delete it"),
+        (lambda path: write_truncated(path, WEIGHTS, 0.995, True), "cannot be read", "delete it"),
         (lambda path: save(nn.Conv2d(3, 2, 1), path, True), "cannot be read", "name another"),
         (lambda path: torch.save([1, 2], path), "found an object", "state_dict()"),
         (lambda path: torch.save(nn.Linear(2, 2), path), "found an object", "state_dict()"),
@@ -380,15 +380,15 @@ def cut(path, content, share, legacy):
         "folder",
         "text",
         "empty",
-        "zip cut",
-        "legacy cut",
-        "legacy cut at its end",
+        "truncated zip",
+        "truncated legacy file",
+        "legacy file truncated at its end",
         "legacy network",
         "list",
         "network",
         "empty dict",
         "other keys",
-        "numbers",
+        "numbers as names",
     ],
 )
 def test_a_file_that_is_not_a_checkpoint_is_refused(write, found, fix, tmp_path):
@@ -403,7 +403,7 @@ def test_a_file_that_is_not_a_checkpoint_is_refused(write, found, fix, tmp_path)
     assert len(message.splitlines()) <= 3
 
 
-# Weights to start from
+# Pretrained weights
 
 
 @pytest.fixture
@@ -417,7 +417,9 @@ def counted(weights, prefix=""):
     return sum(n.startswith(prefix) and not n.endswith("num_batches_tracked") for n in weights)
 
 
-def test_a_detector_of_other_classes_gives_all_but_class_weights(source, own, messages, tmp_path):
+def test_a_detector_of_other_classes_provides_all_but_the_class_weights(
+    source, own, messages, tmp_path
+):
     path = save({"meta": {}, "state_dict": source.state_dict()}, tmp_path / "a.pth")
     detector = deepcopy(own)
     load_pretrained(detector, path, None)
@@ -440,7 +442,7 @@ def test_a_detector_of_other_classes_gives_all_but_class_weights(source, own, me
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 def test_a_backbone_without_prefix_is_loaded(source, own, messages, tmp_path, legacy):
     classifier = {"classifier.weight": torch.zeros(10, 4), "classifier.bias": torch.zeros(10)}
-    classifier["classifier.num_batches_tracked"] = torch.tensor(1)  # worth no mention
+    classifier["classifier.num_batches_tracked"] = torch.tensor(1)  # not reported
     weights = {**source.backbone.state_dict(), **classifier}
     path = save(weights, tmp_path / "a.pth", legacy)
     detector = deepcopy(own)
@@ -457,8 +459,8 @@ def test_a_backbone_without_prefix_is_loaded(source, own, messages, tmp_path, le
     assert "backbone.classifier (weight [10, 4], not here; bias [10], not here)" in left
 
 
-def test_a_classifier_gives_its_backbone(source, own, tmp_path):
-    """MMPretrain's names have the backbone's prefix and another head."""
+def test_a_classifier_provides_its_backbone(source, own, tmp_path):
+    """In MMPretrain, names of the backbone have a prefix, and the head is another one."""
     weights = {f"backbone.{name}": value for name, value in source.backbone.state_dict().items()}
     path = save(
         {"state_dict": {**weights, "head.fc.weight": torch.zeros(9, 4)}}, tmp_path / "a.pth"
@@ -491,10 +493,10 @@ def test_a_long_list_of_unused_weights_is_cut(source, own, messages, tmp_path):
     _, left = messages()
     assert len(left.splitlines()) == 5
     assert "head0.conv (0 [1], not here; 1 [1], not here; ... and 3 more)" in left
-    assert left.endswith("... and 6 more")  # of 10 modules, 4 are named
+    assert left.endswith("... and 6 more")  # 4 of 10 modules are named
 
 
-def test_no_weight_of_the_backbone_fits(own, tmp_path):
+def test_a_file_whose_weights_do_not_fit_the_backbone_is_refused(own, tmp_path):
     torchvision = {
         "features.0.0.weight": torch.zeros(32, 3, 3, 3),
         "features.0.1.num_batches_tracked": torch.tensor(1),
@@ -514,7 +516,7 @@ def test_no_weight_of_the_backbone_fits(own, tmp_path):
 
 
 @pytest.mark.parametrize("prefix", ["backbone.", ""])
-def test_a_head_and_counters_alone_do_not_fit_a_backbone(own, prefix, tmp_path):
+def test_a_file_that_fits_the_backbone_only_in_counters_is_refused(own, prefix, tmp_path):
     state = own.state_dict()
     weights = {
         f"{prefix}{name.removeprefix('backbone.')}": value
@@ -544,7 +546,7 @@ class Detector(nn.Module):
         self.backbone = backbone
 
 
-def focus():
+def make_csp_darknet():
     backbone = {"type": "CSPDarknet", "deepen_factor": 0.33, "widen_factor": 0.125}
     return Detector(MODELS.build(backbone)).eval()
 
@@ -560,7 +562,7 @@ def test_channels_are_swapped_if_the_order_differs(source, bgr_to_rgb, channel_o
     path = save(source.backbone.state_dict(), tmp_path / "a.pth")
     detector = atss(3, bgr_to_rgb=bgr_to_rgb).eval()
     load_pretrained(detector, path, channel_order)
-    # In double precision, since the order of sums differs.
+    # Double precision, since sums are in another order.
     source, detector = deepcopy(source).double(), detector.double()
     images = torch.randn(2, 3, 64, 96, dtype=torch.float64)
     swapped = channel_order == ("bgr" if bgr_to_rgb else "rgb")
@@ -569,9 +571,9 @@ def test_channels_are_swapped_if_the_order_differs(source, bgr_to_rgb, channel_o
         torch.testing.assert_close(found, wanted)
 
 
-def test_channels_of_a_stem_that_stacks_pixels_are_swapped(tmp_path):
+def test_channels_are_swapped_in_a_first_layer_that_stacks_pixels(tmp_path):
     torch.manual_seed(0)
-    source, detector = focus(), focus()
+    source, detector = make_csp_darknet(), make_csp_darknet()
     path = save(source.state_dict(), tmp_path / "a.pth")
     load_pretrained(detector, path, "rgb")
     images = torch.randn(2, 3, 64, 96)
@@ -581,7 +583,7 @@ def test_channels_of_a_stem_that_stacks_pixels_are_swapped(tmp_path):
         assert wanted.std() > 0
 
 
-def test_a_stem_missing_from_the_file_is_not_swapped(source, own, tmp_path):
+def test_the_first_layer_is_not_swapped_if_the_file_lacks_it(source, own, tmp_path):
     weights = source.backbone.state_dict()
     del weights["conv1.conv.weight"]
     detector = deepcopy(own)
@@ -590,7 +592,7 @@ def test_a_stem_missing_from_the_file_is_not_swapped(source, own, tmp_path):
     assert torch.equal(detector.state_dict()[stem], own.state_dict()[stem])
 
 
-def test_swapping_channels_needs_a_convolution_of_images(tmp_path):
+def test_a_backbone_whose_channels_cannot_be_swapped_is_refused(tmp_path):
     detector = Detector(nn.Sequential(nn.PixelUnshuffle(8), nn.Conv2d(192, 4, 1)))
     path = save(detector.state_dict(), tmp_path / "a.pth")
     load_pretrained(detector, path, "bgr")
@@ -600,7 +602,7 @@ def test_swapping_channels_needs_a_convolution_of_images(tmp_path):
         assert part in str(error.value)
 
 
-# Weights instead of training
+# Finished weights
 
 
 def test_the_weights_of_the_same_network_fit(own, tmp_path):
@@ -644,7 +646,7 @@ def test_a_single_difference_of_any_kind_is_refused(own, kind, tmp_path):
 
 def test_a_long_list_of_differences_is_cut(own, tmp_path):
     with pytest.raises(InputError) as error:
-        require_fit(own, focus().state_dict(), tmp_path / "a.pth")
+        require_fit(own, make_csp_darknet().state_dict(), tmp_path / "a.pth")
     message = str(error.value)
     assert f"{counted(own.state_dict())} missing: backbone.conv1.conv.weight, " in message
     assert f"... and {counted(own.state_dict()) - 3} more" in message

@@ -1,4 +1,4 @@
-"""Decoders give the boxes and scores of MMDetection's own decoding."""
+"""Decoders return the boxes and scores that MMDetection decodes."""
 
 import math
 
@@ -24,7 +24,7 @@ WHOLE_NUMBERS = {"target_means": [0, 0, 0, 0], "target_stds": [1, 1, 1, 1]}
 # Arguments of RTMDetSepBNHead that RTMDetHead does not know.
 SEPARATE = ("share_conv", "norm_cfg", "pred_kernel_size", "exp_on_reg")
 
-#: Heads: the template, and what is different from it.
+#: By name: a template, and changes to its head.
 HEADS = {
     "ATSS": ("atss_mobilenetv2", {}),
     "ATSS, other coder": ("atss_mobilenetv2", {"bbox_coder": CODER}),
@@ -91,7 +91,7 @@ def head(request):
 def random_maps(head, size):
     """Raw maps of a batch on all levels, with the value range of a trained head.
 
-    Many boxes leave the image. Some deltas from anchors are so large that growth is limited.
+    Many boxes leave the image. Some deltas are so large that decoders limit the size of the box.
     """
     generator = torch.Generator().manual_seed(0)
     family = type(head).__name__
@@ -123,7 +123,7 @@ def random_maps(head, size):
 def decode_with_mmdetection(head, size, maps):
     """Boxes (N, A, 4) in pixels and scores (N, C, A) of all priors, by `predict_by_feat`.
 
-    As from a decoder: level by level, the first priors of all cells before the second ones.
+    In the order of a decoder: level by level, the first prior of each cell, then the second.
     """
     everything = head.test_cfg.copy()
     everything.update(nms_pre=10**6, score_thr=-1, min_bbox_size=-1)
@@ -165,7 +165,7 @@ def by_descending_score(head, result, cls_scores, image):
         assert torch.equal(level_boxes[:, 0], level_boxes[:, -1])
         level_scores = torch.empty(len(logits), CLASSES)
         level_scores[prior, label] = result.scores[rows]
-        # MMDetection has the priors of a cell together.
+        # MMDetection keeps the priors of a cell together.
         for values, level_values in ((boxes, level_boxes[:, 0]), (scores, level_scores)):
             values.append(level_values.unflatten(0, (-1, count)).transpose(0, 1).flatten(0, 1))
     assert first == len(result.scores)
@@ -174,7 +174,7 @@ def by_descending_score(head, result, cls_scores, image):
 
 @pytest.mark.parametrize("size", SIZES)
 @torch.inference_mode()
-def test_random_maps(head, size):
+def test_random_maps_are_decoded_as_by_mmdetection(head, size):
     maps = random_maps(head, size)
     boxes, scores = build_decoder(head, size)(*maps)
     expected_boxes, expected_scores = decode_with_mmdetection(head, size, maps)
@@ -189,7 +189,7 @@ def test_random_maps(head, size):
     torch.testing.assert_close(pixels, expected_boxes, rtol=1e-5, atol=0.02)
     torch.testing.assert_close(scores, expected_scores, rtol=1e-5, atol=1e-7)
 
-    # What the case is to cover: boxes in the image, and boxes that leave it.
+    # The case covers boxes inside the image and boxes that leave it.
     inside = (expected_boxes > 0) & (expected_boxes < torch.tensor([*size, *size]))
     assert 0.02 < inside.all(dim=2).float().mean() < 0.98
     assert expected_scores.max() - expected_scores.min() > 0.8
@@ -197,7 +197,7 @@ def test_random_maps(head, size):
 
 @pytest.mark.parametrize("size", SIZES)
 @torch.inference_mode()
-def test_maps_of_the_network_for_an_image(template_name, size):
+def test_maps_of_the_network_are_decoded_as_by_mmdetection(template_name, size):
     """The decoder's priors match the network's in number and order for any size."""
     detector = build(template_name)
     images = torch.randn(1, 3, *size[::-1], generator=torch.Generator().manual_seed(0))
@@ -209,8 +209,8 @@ def test_maps_of_the_network_for_an_image(template_name, size):
     torch.testing.assert_close(scores, expected_scores, rtol=1e-5, atol=1e-7)
 
 
-def test_an_anchor_by_hand():
-    """Moves and grows the anchor in the second row and third column of stride 32."""
+def test_an_anchor_is_decoded_as_by_hand():
+    """The anchor in the second row and third column of stride 32 moves and grows."""
     width, height = 416, 320
     maps = [
         [
@@ -231,7 +231,7 @@ def test_an_anchor_by_hand():
     assert scores[0, :, number].tolist() == pytest.approx([0.25, 0.375, 0.25])
 
 
-def test_only_the_best_class_of_a_point_counts_in_yolox():
+def test_yolox_scores_only_the_best_class_of_a_point():
     """MMDetection keeps a point's best class only, so a second one cannot suppress boxes in NMS."""
     size = (64, 32)
     head = build("yolox_tiny").bbox_head

@@ -1,4 +1,4 @@
-"""Demos: what is read, what is written, and what happens to what cannot be read."""
+"""The demo: it reads images and videos, skips what is unreadable, and writes pictures."""
 
 import json
 from pathlib import Path
@@ -24,13 +24,13 @@ def detector(tmp_path_factory):
 
 
 def image(value: int) -> np.ndarray:
-    """Scores of its detections: value / 255, 0.2 and 0.8."""
+    """An image whose detections have the scores value / 255, 0.2 and 0.8."""
     return np.full((SIZE[1], SIZE[0], 3), [value, 51, 204], np.uint8)
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Three images, one of which is none, and a file of another kind."""
+    """Two images, a text file that is named like an image, and a text file."""
     folder = tmp_path / "images"
     folder.mkdir()
     for name, value in {"a.png": 10, "c.png": 250}.items():
@@ -55,7 +55,7 @@ def count_frames(path: Path) -> int:
 # Sources
 
 
-def test_a_folder(folder):
+def test_a_folder_is_read_and_unreadable_images_are_skipped(folder):
     source = media.open_source(str(folder))
     assert [file.name for file in source.files] == ["a.png", "b.jpg", "c.png"]
     assert [position for position, _ in source] == [0, 2]
@@ -63,39 +63,39 @@ def test_a_folder(folder):
     assert "b.jpg: expected an image file" in skipped
 
 
-def test_a_pattern(folder):
+def test_a_pattern_finds_files_in_all_folders(folder):
     source = media.open_source(f"{folder.parent}/**/*.png")
     assert [file.name for file in source.files] == ["a.png", "c.png"]
 
 
-def test_a_file_whose_name_looks_like_a_pattern(folder):
+def test_a_file_whose_name_looks_like_a_pattern_is_read(folder):
     (folder / "a.png").rename(folder / "a[1].png")
     source = media.open_source(str(folder / "a[1].png"))
     assert [file.name for file in source.files] == ["a[1].png"]
 
 
 @pytest.mark.parametrize("name", ["missing.png", "nothing/*.png", "missing.mp4"])
-def test_nothing_of_that_name(tmp_path, name):
+def test_a_source_that_does_not_exist_is_refused(tmp_path, name):
     with pytest.raises(InputError, match=f"{name[:7]}.*: expected .* found none"):
         media.open_source(str(tmp_path / name))
 
 
-def test_a_folder_without_images(tmp_path):
+def test_a_folder_without_images_is_refused(tmp_path):
     with pytest.raises(InputError, match="expected an image in it"):
         media.open_source(str(tmp_path))
 
 
-def test_a_file_that_is_no_video(folder):
+def test_a_file_that_is_no_video_is_refused(folder):
     with pytest.raises(InputError, match=r"notes.txt: expected a video: OpenCV cannot open it"):
         media.open_source(str(folder / "notes.txt"))
 
 
-def test_no_camera():
+def test_a_missing_camera_is_refused():
     with pytest.raises(InputError, match=r"camera 63: OpenCV cannot open it. Is it connected"):
         media.open_source("63")
 
 
-def test_a_video(tmp_path):
+def test_a_video_gives_all_its_frames(tmp_path):
     source = media.open_source(str(make_video(tmp_path / "in.mp4", 12)))
     assert len(source) == 12
     assert source.rate == 10
@@ -105,8 +105,8 @@ def test_a_video(tmp_path):
     assert source.skipped == []
 
 
-def test_a_video_that_is_cut_off(tmp_path):
-    """AVI has its index at the end and its frames one after the other."""
+def test_missing_frames_of_a_truncated_video_are_reported(tmp_path):
+    """An AVI file has its index at the end, so that it can be read up to the cut."""
     path = tmp_path / "in.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, SIZE)
     noise = np.random.default_rng(0)
@@ -125,7 +125,7 @@ def test_a_video_that_is_cut_off(tmp_path):
 # Output
 
 
-def test_images(detector, folder, tmp_path):
+def test_images_are_drawn_and_predictions_written_in_coco_format(detector, folder, tmp_path):
     out = tmp_path / "out"
     source = media.open_source(str(folder))
     outcome = demo.run(detector, source, out, 0.5)
@@ -150,7 +150,7 @@ def test_images(detector, folder, tmp_path):
     np.testing.assert_allclose([entry["score"] for entry in found], [10 / 255, 0.2, 0.8], 1e-6)
 
 
-def test_ids_of_a_dataset(detector, folder, tmp_path):
+def test_predictions_keep_the_image_ids_of_a_dataset(detector, folder, tmp_path):
     source = media.Images([folder / "a.png", folder / "c.png"])
     ids = dict(zip(source.files, [70, 8], strict=True))
     demo.run(detector, source, tmp_path / "out", 0.5, ids)
@@ -158,7 +158,7 @@ def test_ids_of_a_dataset(detector, folder, tmp_path):
     assert [entry["image_id"] for entry in predictions] == [70, 70, 70, 8, 8, 8]
 
 
-def test_files_of_one_name(detector, folder, tmp_path):
+def test_images_of_the_same_name_get_different_pictures(detector, folder, tmp_path):
     other = tmp_path / "images/sub"
     other.mkdir()
     cv2.imwrite(str(other / "a.png"), image(0))
@@ -167,7 +167,7 @@ def test_files_of_one_name(detector, folder, tmp_path):
 
 
 def test_only_confident_detections_are_drawn(detector, folder, tmp_path):
-    """Box 2, the whole image, has the score 0.8 in both; box 0, its left half, 0.04 and 0.98."""
+    """Box 0, the left half of the image, has the scores 0.04 and 0.98."""
     shown = []
     source = media.Images([folder / "a.png", folder / "c.png"])
     demo.run(detector, source, tmp_path / "out", 0.5, show=shown.append)
@@ -180,7 +180,7 @@ def test_only_confident_detections_are_drawn(detector, folder, tmp_path):
     assert differs == [False, True]
 
 
-def test_a_video_is_annotated_whole(detector, tmp_path):
+def test_every_frame_of_a_video_is_drawn(detector, tmp_path):
     source = media.open_source(str(make_video(tmp_path / "in.mp4", 20)))
     outcome = demo.run(detector, source, tmp_path / "out", 0.5)
     assert outcome.frames == 20
@@ -192,7 +192,7 @@ def test_a_video_is_annotated_whole(detector, tmp_path):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["video.mp4"]
 
 
-def test_stopping_keeps_a_playable_video(detector, tmp_path):
+def test_stopping_leaves_a_playable_video(detector, tmp_path):
     source = media.open_source(str(make_video(tmp_path / "in.mp4", 60)))
     shown, stop = [], Event()
 

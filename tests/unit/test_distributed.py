@@ -1,4 +1,4 @@
-"""Training in several processes: equal gradients, one writer, and a common end."""
+"""Training in several processes: gradients are shared, one process writes, all end together."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def environment(monkeypatch):
 
 @pytest.fixture(scope="module")
 def shared_gradients(tmp_path_factory):
-    """Gradients of one step of each template, from processes that share the batch."""
+    """Gradients of one training step of each template, in processes that share the batch."""
     folder = tmp_path_factory.mktemp("gradients")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(HERE))
@@ -49,7 +49,9 @@ def shared_gradients(tmp_path_factory):
 
 
 @pytest.mark.parametrize("template", template_files.NAMES)
-def test_gradients_equal_those_of_one_process_with_the_whole_batch(shared_gradients, template):
+def test_shared_gradients_equal_those_of_one_process_with_the_whole_batch(
+    shared_gradients, template
+):
     shared = torch.load(shared_gradients / f"{template}.pth")
     alone = training_step.gradients(template, range(training_step.IMAGES))
     assert alone.keys() == shared.keys()
@@ -103,7 +105,7 @@ def write_subset(folder: Path, name: str, images: int) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Folder and result of two epochs in two processes, with the files that each one wrote."""
+    """Train two epochs in two processes: the folder, with a list of what each wrote; the result."""
     folder = tmp_path_factory.mktemp("trained")
     observer = folder / "observer"
     observer.mkdir()
@@ -137,7 +139,7 @@ def trained(tmp_path_factory):
 def test_each_epoch_sees_every_image_once(trained):
     _, result = trained
     scalars = result.scalars.query("kind == 'train'")
-    assert scalars.step.tolist() == [3, 6]  # ten images, in batches of four shared by two
+    assert scalars.step.tolist() == [3, 6]  # ten images in batches of four
     assert len(result.evaluation.per_class()) > 0
     assert np.isfinite(scalars.loss).all()
 
@@ -158,7 +160,7 @@ def test_only_the_first_process_writes_files(trained):
     assert names == ["epoch_1.pth", "epoch_2.pth"]
 
 
-# Ends
+# The end of a training
 
 
 def is_alive(pid: int) -> bool:
@@ -176,7 +178,7 @@ def wait_until(condition, seconds=60):
         time.sleep(0.1)
 
 
-def test_killing_one_process_ends_the_other(tmp_path):
+def test_the_other_process_ends_if_one_is_killed(tmp_path):
     code = (
         "import os, signal, sys, time\n"
         "from pathlib import Path\n"

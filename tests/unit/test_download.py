@@ -1,4 +1,4 @@
-"""Tests of downloading over a faulty connection, and of digests in names."""
+"""Downloads over a faulty connection, and digests in file names."""
 
 import hashlib
 import logging
@@ -46,7 +46,7 @@ def half(handler: BaseHTTPRequestHandler) -> None:
 
 
 def half_in_chunks(handler: BaseHTTPRequestHandler) -> None:
-    """Send whole chunks, but not the empty one that ends a body."""
+    """Send complete chunks, but not the empty one that ends the body."""
     handler.send_response(200)
     handler.send_header("Transfer-Encoding", "chunked")
     handler.end_headers()
@@ -69,7 +69,7 @@ def status(code: int) -> Answer:
 
 
 class Server(ThreadingHTTPServer):
-    """Answers each request with the next of ``answers``, the last one again and again."""
+    """Answers each request with the next of `answers`, then repeats the last one."""
 
     answers: list[Answer]
     requests: int = 0
@@ -102,7 +102,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("answer", [whole, whole_in_chunks])
-def test_download_replaces_the_target(server: Server, tmp_path: Path, answer: Answer) -> None:
+def test_a_download_replaces_the_target(server: Server, tmp_path: Path, answer: Answer) -> None:
     server.answers = [answer]
     target = tmp_path / "new" / "a.zip"
     download(server.url, target, REMEDY)
@@ -113,7 +113,9 @@ def test_download_replaces_the_target(server: Server, tmp_path: Path, answer: An
 
 
 @pytest.mark.parametrize("fault", [half, half_in_chunks, status(503), status(429)])
-def test_transient_fault_is_tried_again(server: Server, tmp_path: Path, fault: Answer) -> None:
+def test_a_download_is_retried_after_a_transient_fault(
+    server: Server, tmp_path: Path, fault: Answer
+) -> None:
     server.answers = [fault, fault, whole]
     download(server.url, tmp_path / "a.zip", REMEDY)
     assert (tmp_path / "a.zip").read_bytes() == BODY
@@ -121,7 +123,7 @@ def test_transient_fault_is_tried_again(server: Server, tmp_path: Path, fault: A
 
 
 @pytest.mark.parametrize("fault", [half, half_in_chunks, status(503)])
-def test_lasting_fault_leaves_nothing_and_a_later_call_succeeds(
+def test_a_lasting_fault_leaves_no_file_and_a_later_call_succeeds(
     server: Server, tmp_path: Path, fault: Answer
 ) -> None:
     server.answers = [fault] * download_module.ATTEMPTS + [whole]
@@ -135,7 +137,7 @@ def test_lasting_fault_leaves_nothing_and_a_later_call_succeeds(
     assert target.read_bytes() == BODY
 
 
-def test_failure_leaves_an_earlier_file(server: Server, tmp_path: Path) -> None:
+def test_a_failed_download_keeps_the_earlier_file(server: Server, tmp_path: Path) -> None:
     server.answers = [half]
     (tmp_path / "a.zip").write_bytes(b"an older file")
     with pytest.raises(InputError):
@@ -144,7 +146,7 @@ def test_failure_leaves_an_earlier_file(server: Server, tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_not_found_is_final(server: Server, tmp_path: Path) -> None:
+def test_not_found_is_not_retried(server: Server, tmp_path: Path) -> None:
     server.answers = [status(404), whole]
     with pytest.raises(InputError, match="404"):
         download(server.url, tmp_path / "a.zip", REMEDY)
@@ -152,7 +154,7 @@ def test_not_found_is_final(server: Server, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_stalled_server_times_out(
+def test_a_stalled_download_times_out_and_is_retried(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download_module, "TIMEOUT_S", (1.0, 0.2))
@@ -162,10 +164,12 @@ def test_stalled_server_times_out(
     assert server.requests == 2
 
 
-def test_connection_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_connection_is_an_input_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(download_module, "WAIT_S", 0.0)
-    with socket.socket() as bound:  # bound and not listening: connections are refused
+    with socket.socket() as bound:  # bound but not listening, so it refuses
         bound.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{bound.getsockname()[1]}/a.zip"
         with pytest.raises(InputError, match="refused") as raised:
@@ -174,10 +178,10 @@ def test_connection_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-# Digests in names. SHA-256 of "abc": FIPS 180-4, example B.1.
+# Digests in file names. The SHA-256 of "abc" is from FIPS 180-4, example B.1.
 
 
-def test_the_digest_in_the_name_is_that_of_the_file(tmp_path: Path) -> None:
+def test_a_file_must_match_the_digest_in_its_name(tmp_path: Path) -> None:
     path = tmp_path / "net_3x-coco_20200101-ba7816bf.pth"
     path.write_bytes(b"abc")
     verify_digest(path)
@@ -193,7 +197,7 @@ def test_the_digest_in_the_name_is_that_of_the_file(tmp_path: Path) -> None:
     "name",
     ["net.pth", "net-ba7816b.pth", "net-ba7816bf8.pth", "net_ba7816bf.pth", "net-ba7816bf.zip"],
 )
-def test_a_name_without_a_digest(tmp_path: Path, name: str) -> None:
+def test_a_name_without_a_digest_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"abc")
     with pytest.raises(InputError, match="no digest in the name") as raised:
         verify_digest(tmp_path / name)
@@ -201,8 +205,8 @@ def test_a_name_without_a_digest(tmp_path: Path, name: str) -> None:
 
 
 @pytest.fixture
-def logger() -> Iterator[None]:
-    """Undoes what a script does to the logger."""
+def restored_logger() -> Iterator[None]:
+    """Restore the logger, which a script sets up."""
     logger = logging.getLogger("detmake")
     state = logger.handlers, logger.level, logger.propagate
     yield
@@ -210,7 +214,7 @@ def logger() -> Iterator[None]:
 
 
 def run_script(url: str, target: Path) -> str:
-    """Run the script as Snakemake does; returns its log."""
+    """Run the script as Snakemake does; return its log if it fails, else an empty string."""
     log = target.with_suffix(".log")
     snakemake = SimpleNamespace(
         output=[str(target)], params=SimpleNamespace(url=url), log=[str(log)]
@@ -223,8 +227,8 @@ def run_script(url: str, target: Path) -> str:
     return ""
 
 
-@pytest.mark.usefixtures("logger")
-def test_a_checkpoint_is_downloaded_and_verified(server: Server, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("restored_logger")
+def test_the_script_downloads_and_verifies_a_checkpoint(server: Server, tmp_path: Path) -> None:
     server.answers = [whole]
     target = tmp_path / f"net-{hashlib.sha256(BODY).hexdigest()[:8]}.pth"
     assert run_script(server.url, target) == ""
@@ -232,8 +236,8 @@ def test_a_checkpoint_is_downloaded_and_verified(server: Server, tmp_path: Path)
     assert "expected 00000000" in run_script(server.url, tmp_path / "net-00000000.pth")
 
 
-@pytest.mark.usefixtures("logger")
-def test_a_checkpoint_that_cannot_be_had(server: Server, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("restored_logger")
+def test_the_script_says_what_to_do_if_a_download_fails(server: Server, tmp_path: Path) -> None:
     server.answers = [status(404)]
     target = tmp_path / "net-00000000.pth"
     message = run_script(server.url, target)

@@ -1,4 +1,4 @@
-"""Drawing: what a reader of the picture has to see."""
+"""Drawings show every box, its class and its score legibly."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def test_small_images_are_enlarged(size, factor):
 
 
 @pytest.mark.parametrize("size", [(640, 480), (2000, 1500), (6000, 4000)])
-def test_labels_grow_with_the_image(size):
+def test_labels_scale_with_the_image(size):
     width, height = size
     box = [0.3 * width, 0.5 * height, 0.9 * width, 0.9 * height]
     above = changed(picture_of(size, [box]))[: int(0.49 * height)]
@@ -40,7 +40,7 @@ def test_labels_grow_with_the_image(size):
     assert 0.01 * width < len(rows) < 0.04 * width
 
 
-def test_the_box_is_where_it_was_found():
+def test_a_box_is_drawn_at_its_coordinates():
     picture = picture_of((640, 480), [[100, 200, 300, 400]])
     colour = drawing.class_colours(2)[0]
     for x, y in [(100, 300), (300, 300), (200, 400)]:
@@ -56,7 +56,7 @@ def test_labels_stay_in_the_image(corner):
     assert beside > 0.6 * alone
 
 
-def test_colours_differ():
+def test_classes_have_different_colours():
     colours = np.array(drawing.class_colours(20))
     distances = np.abs(colours[:, None] - colours[None]).sum(axis=2)
     np.fill_diagonal(distances, 999)
@@ -64,12 +64,12 @@ def test_colours_differ():
     assert distances[:5, :5].min() > 60
 
 
-def test_the_best_detection_is_on_top():
+def test_the_best_detection_is_drawn_on_top():
     picture = picture_of((640, 480), [[100, 200, 300, 400]] * 2, (0.9, 0.5), (1, 0))
     assert tuple(picture[300, 100]) == drawing.class_colours(2)[1]
 
 
 @pytest.mark.parametrize("count, shape", [(1, (324, 400)), (4, (324, 1600)), (5, (648, 1600))])
-def test_contact_sheet(count, shape):
+def test_a_contact_sheet_has_four_pictures_in_a_row(count, shape):
     tiles = [drawing.tile(np.zeros((30, 60, 3), np.uint8), "a.png") for _ in range(count)]
     assert drawing.contact_sheet(tiles).shape == (*shape, 3)

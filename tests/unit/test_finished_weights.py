@@ -1,4 +1,4 @@
-"""Finished weights used instead of training: which are adopted and which are refused."""
+"""Finished weights: which are used instead of training, and which are refused."""
 
 import logging
 from copy import deepcopy
@@ -25,7 +25,7 @@ NAMES = ["atss_mobilenetv2", "ssd_mobilenetv2"]
 
 @pytest.fixture(params=NAMES)
 def settings(request):
-    """A template, as a configuration resolves it."""
+    """The settings of a run with a template."""
     return template_files.load(request.param)
 
 
@@ -39,14 +39,14 @@ def ssd():
     return template_files.load(NAMES[1])
 
 
-def of(settings):
-    """Arguments of `adopt` for a template."""
+def adopt_arguments(settings):
+    """The arguments of `adopt` that a template decides."""
     template = {"id": settings["id"], "name": settings["name"]}
     return settings["model"], settings["input_size"], template
 
 
 def train_coco(classes=CLASSES, seed=0):
-    """A prepared train subset of forty boxes."""
+    """A prepared train subset with forty boxes."""
     rng = np.random.default_rng(seed)
     return {
         "info": {"image_root": "images", "annotation_file": "train.json"},
@@ -64,8 +64,8 @@ def train_coco(classes=CLASSES, seed=0):
     }
 
 
-def given_anchors(settings):
-    """The template with anchor sizes, if it has anchors to fit."""
+def with_anchors(settings):
+    """Set anchor sizes if the template fits its anchors."""
     settings = deepcopy(settings)
     generator = settings["model"]["bbox_head"].get("anchor_generator", {})
     if "base_sizes" in generator:
@@ -75,8 +75,8 @@ def given_anchors(settings):
 
 def random_detector(settings, classes=CLASSES):
     torch.manual_seed(3)
-    detector = build_detector(model_config(given_anchors(settings)["model"], len(classes)))
-    for value in detector.state_dict().values():  # no weight is a round number
+    detector = build_detector(model_config(with_anchors(settings)["model"], len(classes)))
+    for value in detector.state_dict().values():  # all weights are random
         if value.is_floating_point():
             value.add_(0.1 * torch.rand(value.shape))
     return detector
@@ -84,7 +84,7 @@ def random_detector(settings, classes=CLASSES):
 
 def random_snapshot(settings, classes=CLASSES, input_size=(320, 256)):
     return Snapshot(
-        model=model_config(given_anchors(settings)["model"], len(classes)),
+        model=model_config(with_anchors(settings)["model"], len(classes)),
         labels=list(classes),
         input_size=list(input_size),
         confidence_threshold=0.35,
@@ -104,15 +104,15 @@ def assert_same_weights(found, expected):
         assert torch.equal(found[name], value), name
 
 
-def refusal(path, *args):
-    """The error message, which must start with the file."""
+def refused(path, *args):
+    """Return the message of a refusal, which must start with the path of the file."""
     with pytest.raises(InputError) as error:
         adopt(path, *args)
     assert str(error.value).startswith(f"{path}: ")
     return str(error.value)
 
 
-# Snapshots of the project
+# Snapshots of detmake
 
 
 def test_a_snapshot_is_adopted_unchanged(settings, path, caplog):
@@ -120,7 +120,7 @@ def test_a_snapshot_is_adopted_unchanged(settings, path, caplog):
     caplog.set_level(logging.INFO, "detmake")
     snapshot = random_snapshot(settings)
     snapshot.save(path)
-    adopted = adopt(path, *of(settings), train_coco())
+    adopted = adopt(path, *adopt_arguments(settings), train_coco())
     assert adopted.model == snapshot.model
     assert adopted.labels == CLASSES
     assert adopted.input_size == [320, 256] != settings["input_size"]
@@ -131,10 +131,10 @@ def test_a_snapshot_is_adopted_unchanged(settings, path, caplog):
 
 
 def test_a_snapshot_of_ssd_keeps_the_anchors_it_was_trained_with(ssd, path):
-    """The boxes of this train subset do not matter."""
+    """Its anchors are not fitted to the boxes of this train subset."""
     random_snapshot(ssd).save(path)
     for seed in (1, 2):
-        adopted = adopt(path, *of(ssd), train_coco(seed=seed))
+        adopted = adopt(path, *adopt_arguments(ssd), train_coco(seed=seed))
         assert adopted.model["bbox_head"]["anchor_generator"]["base_sizes"] == ANCHORS
         generator = adopted.detector().bbox_head.prior_generator
         sizes = [level[:, 2:] - level[:, :2] for level in generator.base_anchors]
@@ -153,14 +153,14 @@ def test_a_snapshot_of_ssd_keeps_the_anchors_it_was_trained_with(ssd, path):
 )
 def test_a_snapshot_of_other_classes_is_refused(atss, path, classes):
     random_snapshot(atss, classes).save(path)
-    message = refusal(path, *of(atss), train_coco())
+    message = refused(path, *adopt_arguments(atss), train_coco())
     assert f"classes {', '.join(classes)}, expected" in message
     assert f"train subset: {', '.join(CLASSES)}." in message
 
 
 def test_a_snapshot_of_another_template_is_refused(atss, ssd, path):
     random_snapshot(atss).save(path)
-    message = refusal(path, *of(ssd), train_coco())
+    message = refused(path, *adopt_arguments(ssd), train_coco())
     assert "missing: bbox_head.cls_convs.0.0.conv.weight, " in message
     assert "unexpected: neck.lateral_convs.0.conv.weight, " in message
 
@@ -169,7 +169,7 @@ def test_a_snapshot_of_another_backbone_is_refused(atss, path):
     other = deepcopy(atss)
     other["model"]["backbone"]["widen_factor"] = 0.5
     random_snapshot(other).save(path)
-    message = refusal(path, *of(atss), train_coco())
+    message = refused(path, *adopt_arguments(atss), train_coco())
     assert "backbone.conv1.conv.weight [16, 3, 3, 3] instead of [32, 3, 3, 3]" in message
 
 
@@ -198,10 +198,10 @@ def save_as_runner(detector, path):
 
 @pytest.mark.parametrize("save", [save_plain, save_as_runner])
 def test_a_checkpoint_is_adopted(settings, path, save):
-    settings = given_anchors(settings)
+    settings = with_anchors(settings)
     detector = random_detector(settings)
     save(detector, path)
-    adopted = adopt(path, *of(settings), train_coco())
+    adopted = adopt(path, *adopt_arguments(settings), train_coco())
     assert_same_weights(adopted.state_dict, detector.state_dict())
     assert adopted.model == model_config(settings["model"], 3)
     assert adopted.labels == CLASSES
@@ -210,12 +210,12 @@ def test_a_checkpoint_is_adopted(settings, path, save):
     assert adopted.template == {"id": settings["id"], "name": settings["name"]}
 
 
-def test_an_adopted_checkpoint_is_a_snapshot_that_can_be_adopted(atss, path):
+def test_an_adopted_checkpoint_can_be_saved_and_adopted_again(atss, path):
     detector = random_detector(atss)
     save_as_runner(detector, path)
     again = path.with_name("snapshot.pth")
-    adopt(path, *of(atss), train_coco()).save(again)
-    adopted = adopt(again, *of(atss), train_coco())
+    adopt(path, *adopt_arguments(atss), train_coco()).save(again)
+    adopted = adopt(again, *adopt_arguments(atss), train_coco())
     assert_same_weights(adopted.state_dict, detector.state_dict())
     images = torch.randn(1, 3, 64, 96)
     with torch.inference_mode():
@@ -225,45 +225,45 @@ def test_an_adopted_checkpoint_is_a_snapshot_that_can_be_adopted(atss, path):
         torch.testing.assert_close(kind, expected_kind)
 
 
-def test_an_old_checkpoint_without_counters_is_adopted(atss, path):
+def test_an_old_checkpoint_without_batch_counters_is_adopted(atss, path):
     weights = {
         name: value
         for name, value in random_detector(atss).state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
     torch.save({"meta": {}, "state_dict": weights}, path)
-    adopted = adopt(path, *of(atss), train_coco())
+    adopted = adopt(path, *adopt_arguments(atss), train_coco())
     for name, value in weights.items():
         assert torch.equal(adopted.state_dict[name], value), name
     assert len(adopted.state_dict) > len(weights)
     adopted.save(path)
-    assert not Snapshot.load(path).detector().training  # it loads, with nothing missing
+    assert not Snapshot.load(path).detector().training  # it loads: nothing is missing
 
 
 def test_a_checkpoint_of_another_number_of_classes_is_refused(atss, path):
     save_plain(random_detector(atss, ["a", "b"]), path)
-    message = refusal(path, *of(atss), train_coco())
+    message = refused(path, *adopt_arguments(atss), train_coco())
     assert "bbox_head.atss_cls.weight [2, 64, 3, 3] instead of [3, 64, 3, 3]" in message
     assert "bbox_head.atss_cls.bias [2] instead of [3]" in message
 
 
 def test_a_checkpoint_of_another_template_is_refused(atss, ssd, path):
     save_plain(random_detector(ssd), path)
-    message = refusal(path, *of(atss), train_coco())
+    message = refused(path, *adopt_arguments(atss), train_coco())
     assert "missing: neck.lateral_convs.0.conv.weight, " in message
     assert "unexpected: bbox_head.cls_convs.0.0.conv.weight, " in message
 
 
 def test_a_checkpoint_of_a_backbone_only_is_refused(atss, path):
     torch.save(random_detector(atss).backbone.state_dict(), path)
-    assert "unexpected: conv1.conv.weight, " in refusal(path, *of(atss), train_coco())
+    assert "unexpected: conv1.conv.weight, " in refused(path, *adopt_arguments(atss), train_coco())
 
 
 def test_a_checkpoint_of_ssd_needs_the_anchors_it_was_trained_with(ssd, path):
-    """A checkpoint has no anchors, and fitted ones would differ."""
+    """A checkpoint does not hold its anchors, and fitted ones would differ."""
     save_plain(random_detector(ssd), path)
     with pytest.raises(InputError) as error:
-        adopt(path, *of(ssd), train_coco())
+        adopt(path, *adopt_arguments(ssd), train_coco())
     for part in ("model.bbox_head.anchor_generator.base_sizes", "[5, 5]", "[width, height]"):
         assert part in str(error.value)
 
@@ -271,16 +271,18 @@ def test_a_checkpoint_of_ssd_needs_the_anchors_it_was_trained_with(ssd, path):
 # Other files
 
 
-def test_a_file_of_something_else_is_refused(settings, path):
+def test_a_file_without_weights_is_refused(settings, path):
     path.write_text("Weights are elsewhere.\n")
-    assert "cannot be read as a checkpoint" in refusal(path, *of(settings), train_coco())
+    assert "cannot be read as a checkpoint" in refused(
+        path, *adopt_arguments(settings), train_coco()
+    )
 
 
 def test_a_missing_file_is_refused(settings, path):
-    assert "No such file" in refusal(path, *of(settings), train_coco())
+    assert "No such file" in refused(path, *adopt_arguments(settings), train_coco())
 
 
-def test_a_snapshot_cut_short_is_refused(atss, path):
+def test_a_truncated_snapshot_is_refused(atss, path):
     random_snapshot(atss).save(path)
     path.write_bytes(path.read_bytes()[:100_000])
-    assert "cannot be read as a checkpoint" in refusal(path, *of(atss), train_coco())
+    assert "cannot be read as a checkpoint" in refused(path, *adopt_arguments(atss), train_coco())

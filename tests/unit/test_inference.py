@@ -1,4 +1,4 @@
-"""A detector's stream of results, against its results one by one."""
+"""A detector finds the same in a stream of images as in single images."""
 
 import gc
 import os
@@ -20,17 +20,17 @@ def folder(tmp_path_factory):
 
 
 def plain(value, width=40, height=20):
-    """An image of one colour; its detections are known."""
+    """An image of one colour, whose detections are known."""
     return np.full((height, width, 3), [value, value // 2, 255 - value], dtype=np.uint8)
 
 
 def first_scores(stream):
-    """The values of plain images, back from their detections."""
+    """The values of plain images, computed from their detections."""
     return [round(float(found.scores[0]) * 255) for found in stream]
 
 
-class Drawn:
-    """Plain images 0, 1, 2 … without end, and how many of them were drawn and still exist."""
+class PlainImages:
+    """Plain images 0, 1, 2 … without end; it knows how many were taken and how many still exist."""
 
     def __init__(self):
         self.references = []
@@ -47,7 +47,7 @@ class Drawn:
 
 
 @HINTS
-def test_a_plain_image_by_hand(folder, hint):
+def test_detections_of_a_plain_image_equal_those_by_hand(folder, hint):
     detector = OpenvinoDetector(folder, performance_hint=hint)
     image = plain(102, width=40, height=20)
     for found in [detector(image), *detector.stream([image])]:
@@ -60,8 +60,8 @@ def test_a_plain_image_by_hand(folder, hint):
 
 @HINTS
 @pytest.mark.parametrize("threads", [1, 2, None])
-def test_a_stream_finds_what_calls_find_in_the_order_of_the_images(folder, hint, threads):
-    """Images of all sizes: a large one takes longer than those after it."""
+def test_a_stream_yields_in_order_what_single_calls_return(folder, hint, threads):
+    """A large image takes longer than the small ones after it."""
     rng = np.random.default_rng(0)
     sizes = [(1500, 2000), (8, 8), (30, 7), (9, 50)] * 6
     images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
@@ -75,7 +75,7 @@ def test_a_stream_finds_what_calls_find_in_the_order_of_the_images(folder, hint,
 
 
 @HINTS
-def test_fewer_images_than_are_worked_on_at_a_time(folder, hint):
+def test_a_stream_may_be_empty_or_short(folder, hint):
     detector = OpenvinoDetector(folder, performance_hint=hint)
     assert list(detector.stream([])) == []
     assert first_scores(detector.stream([plain(7)])) == [7]
@@ -83,10 +83,10 @@ def test_fewer_images_than_are_worked_on_at_a_time(folder, hint):
 
 @HINTS
 def test_an_endless_stream_holds_few_images(folder, hint):
-    images = Drawn()
+    images = PlainImages()
     stream = OpenvinoDetector(folder, 2, hint).stream(images)
     assert first_scores(islice(stream, 1)) == [0]
-    assert len(images.references) > 1  # the next is in work while the caller uses the result
+    assert len(images.references) > 1  # the next is processed while the caller uses the result
     assert first_scores(islice(stream, 199)) == list(range(1, 200))
     assert len(images.references) < 220
     assert images.alive() <= 2
@@ -94,17 +94,17 @@ def test_an_endless_stream_holds_few_images(folder, hint):
     assert images.alive() == 0
 
 
-@pytest.mark.skipif(os.cpu_count() < 2, reason="one CPU works on one image at a time")
-def test_throughput_works_on_more_images_at_a_time_than_latency(folder):
-    drawn = {}
+@pytest.mark.skipif(os.cpu_count() < 2, reason="one CPU processes one image at a time")
+def test_throughput_processes_more_images_at_a_time_than_latency(folder):
+    taken = {}
     for hint in ("LATENCY", "THROUGHPUT"):
-        images = Drawn()
+        images = PlainImages()
         assert first_scores(islice(OpenvinoDetector(folder, 2, hint).stream(images), 1)) == [0]
-        drawn[hint] = len(images.references)
-    assert drawn["THROUGHPUT"] > drawn["LATENCY"]
+        taken[hint] = len(images.references)
+    assert taken["THROUGHPUT"] > taken["LATENCY"]
 
 
-def test_an_array_may_be_filled_anew_with_the_next_image(folder):
+def test_images_may_share_one_array(folder):
     def frames():
         frame = plain(0, 1500, 1000)
         for value in range(20):
@@ -118,7 +118,7 @@ def test_an_array_may_be_filled_anew_with_the_next_image(folder):
 
 @HINTS
 @pytest.mark.parametrize("after", ["read-only", "mirrored", "stream"])
-def test_an_image_is_left_as_it_is_by_the_one_after_it(folder, hint, after):
+def test_the_next_image_does_not_overwrite_an_image(folder, hint, after):
     detector = OpenvinoDetector(folder, 1, hint)
     image, other = plain(1), plain(2)
     assert first_scores([detector(image)]) == [1]
@@ -131,14 +131,14 @@ def test_an_image_is_left_as_it_is_by_the_one_after_it(folder, hint, after):
     np.testing.assert_array_equal(image, plain(1))
 
 
-def test_results_stay_as_they_were_yielded(folder):
+def test_later_results_do_not_overwrite_earlier_ones(folder):
     stream = OpenvinoDetector(folder, 2, "THROUGHPUT").stream(plain(value) for value in range(50))
     assert first_scores(list(stream)) == list(range(50))
 
 
 @HINTS
 @pytest.mark.parametrize("good", [0, 1, 30])
-def test_an_exception_of_the_images_passes_through(folder, hint, good):
+def test_an_exception_of_the_image_source_is_raised(folder, hint, good):
     def images():
         for value in range(good):
             yield plain(value)

@@ -1,4 +1,4 @@
-"""The exported model against MMDetection's own predictions, and as OpenVINO Model API reads it."""
+"""The exported model finds what MMDetection finds, and OpenVINO Model API reads it."""
 
 import functools
 import re
@@ -31,7 +31,8 @@ LABELS = ["red cell", "platelet", "white cell"]
 INPUT_SIZE = [224, 160]
 IMAGE_SIZES = [(224, 160), (320, 240), (90, 200)]
 
-# Mean and deviation of maps, by the name of the convolution: few priors have an object.
+# Mean and standard deviation that maps are given, by the name of their convolution. They make
+# objects rare, as in a trained network.
 MAPS = {
     "atss_cls": (-4.5, 1.8),
     "cls_convs": ([0.0, 0.0, 0.0, 8.0], 2.0),  # SSD: background is the last class
@@ -42,7 +43,7 @@ MAPS = {
 
 
 def make_images() -> list[np.ndarray]:
-    """Images of several sizes with different content, but alike as a whole."""
+    """Images of several sizes with different content but the same distribution of colours."""
     pattern = np.random.default_rng(0).integers(0, 255, (15, 21, 3), dtype=np.uint8)
     patterns = (pattern, pattern[::-1], pattern[:, ::-1])
     return [cv2.resize(pattern, size) for pattern, size in zip(patterns, IMAGE_SIZES, strict=True)]
@@ -50,21 +51,21 @@ def make_images() -> list[np.ndarray]:
 
 @torch.no_grad()
 def let_maps_vary(detector) -> None:
-    """Scale random weights so that maps vary with the place, as those of a trained network do.
+    """Scale random weights so that maps vary from place to place, as in a trained network.
 
-    With initial weights, signals fade from layer to layer: all priors have nearly the same score.
+    With initial weights, signals fade from layer to layer, so all priors have nearly equal scores.
     """
     images = [cv2.resize(image, INPUT_SIZE) for image in make_images()]
     images = [torch.from_numpy(image).permute(2, 0, 1) for image in images]
     batch = detector.data_preprocessor({"inputs": images, "data_samples": None})["inputs"]
     scaled = set()
 
-    def keep_magnitude(norm, inputs):
+    def normalize_inputs(norm, inputs):
         if norm not in scaled:
             scaled.add(norm)
             norm.running_var.fill_(inputs[0].square().mean())
 
-    def to_mean_and_deviation(mean, deviation, conv, inputs, maps):
+    def rescale_maps(mean, deviation, conv, inputs, maps):
         if conv in scaled:
             return None
         scaled.add(conv)
@@ -74,17 +75,17 @@ def let_maps_vary(detector) -> None:
         return conv(*inputs)
 
     hooks = [
-        module.register_forward_pre_hook(keep_magnitude)
+        module.register_forward_pre_hook(normalize_inputs)
         for module in detector.modules()
         if isinstance(module, nn.BatchNorm2d)
     ]
     for name, module in detector.bbox_head.named_modules():
-        if isinstance(module, nn.Conv2d) and module.bias is not None:  # it gives a map
+        if isinstance(module, nn.Conv2d) and module.bias is not None:  # its output is a map
             nn.init.normal_(module.weight)
             nn.init.zeros_(module.bias)
             mean, deviation = MAPS.get(name.partition(".")[0], (0.0, 1.0))
             mean = torch.tensor(mean).repeat(module.out_channels // np.size(mean))
-            scale = functools.partial(to_mean_and_deviation, mean, deviation)
+            scale = functools.partial(rescale_maps, mean, deviation)
             hooks.append(module.register_forward_hook(scale))
     Core(detector.eval())(batch)
     for hook in hooks:
@@ -92,7 +93,7 @@ def let_maps_vary(detector) -> None:
 
 
 def make_snapshot(name: str, input_size=INPUT_SIZE, initial: bool = False) -> Snapshot:
-    """A snapshot with random weights; with initial ones, or with such that maps vary."""
+    """A snapshot with random weights: the initial ones, or weights that let maps vary."""
     template = template_files.load(name)
     template_files.fit_anchors(template["model"])
     config = model_config(template["model"], len(LABELS))
@@ -118,7 +119,7 @@ def template_name(request):
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """A random snapshot of a template, its model before export, and the model folder."""
+    """By template: a snapshot with random weights, its model before export, its model folder."""
 
     @functools.cache
     def call(name: str) -> tuple[Snapshot, ov.Model, Path]:
@@ -126,7 +127,7 @@ def exported(tmp_path_factory):
         model = ir.convert(original)
         folder = tmp_path_factory.mktemp(name)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(ir, "convert", lambda _: model)  # which takes seconds
+            patch.setattr(ir, "convert", lambda _: model)  # converting again takes seconds
             ir.export(original, folder)
         return original, model, folder
 
@@ -149,13 +150,13 @@ def images(tmp_path_factory) -> list[Path]:
 
 
 def in_float32(model: ov.Model | Path):
-    """The model without the plugin's choice of bfloat16, to compare numbers."""
+    """Compile a model for float32, since the bfloat16 that OpenVINO may choose is too coarse."""
     return ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
 
 @pytest.fixture(scope="module")
 def compiled(exported):
-    """The exported model of a template, or the one before export."""
+    """By template: the compiled model, before or after export."""
 
     @functools.cache
     def call(name: str, after_export: bool):
@@ -166,15 +167,15 @@ def compiled(exported):
 
 
 def detect(model, image: np.ndarray, size: tuple[int, int]) -> Detections:
-    """What a compiled model finds in an image, in pixels of an image of another size."""
+    """Run a compiled model on an image; return boxes in pixels of an image of the given size."""
     found = model(image[None])
     return Detections(found["bboxes"][0] * [*size, *size], found["scores"][0], found["labels"][0])
 
 
 def share_missing(these: Detections, those: Detections, pixels: float, score: float) -> float:
-    """Share of confident detections for which there is none of that class, place and score."""
+    """Share of confident detections in `these` that have no match in `those`."""
     confident = these.scores > 0.1
-    assert 10 < confident.sum() < 100  # no more than a model gives
+    assert 10 < confident.sum() < 100  # fewer than a model returns at most
     distance = np.abs(these.boxes[confident][:, None] - those.boxes).max(axis=2)
     same = (
         (distance < pixels)
@@ -184,21 +185,21 @@ def share_missing(these: Detections, those: Detections, pixels: float, score: fl
     return 1 - same.any(axis=1).mean()
 
 
-# Before export in float32; then weights are in half precision, and with random weights, non-maximum
-# suppression decides a few boxes otherwise.
+# Before export, numbers are float32. Export rounds weights to half precision; with random weights,
+# this changes what non-maximum suppression decides for a few boxes.
 @pytest.mark.parametrize(
     "after_export, pixels, score, missing", [(False, 0.05, 1e-3, 0.0), (True, 2.0, 0.02, 0.1)]
 )
-def test_finds_what_mmdetection_finds(
+def test_the_model_finds_what_mmdetection_finds(
     exported, compiled, template_name, images, after_export, pixels, score, missing
 ):
-    """Box by box, and nothing else."""
+    """It finds the same boxes and no others."""
     original, model = exported(template_name)[0], compiled(template_name, after_export)
     expected = SnapshotDetector(original)
     for path in images:
         image = read_image(path)
         reference = expected(image)
-        # As OpenCV does it, which rounds to whole grey levels.
+        # Resized by OpenCV, which rounds to whole grey levels, as in MMDetection.
         found = detect(model, cv2.resize(image, original.input_size), image.shape[1::-1])
         assert share_missing(reference, found, pixels, score) <= missing
         assert share_missing(found, reference, pixels, score) <= missing
@@ -206,8 +207,8 @@ def test_finds_what_mmdetection_finds(
 
 
 @torch.inference_mode()
-def test_images_are_resized_in_the_graph(exported, compiled, template_name, images):
-    """As PyTorch does it: bilinear, without antialiasing, and without rounding to grey levels."""
+def test_the_model_resizes_images_as_pytorch_does(exported, compiled, template_name, images):
+    """Resizing is bilinear, without antialiasing and without rounding to grey levels."""
     model = compiled(template_name, after_export=False)
     detector = exported(template_name)[0].detector()
     for path in images:
@@ -235,8 +236,8 @@ def test_images_are_resized_in_the_graph(exported, compiled, template_name, imag
         assert share_missing(found, reference, 0.1, 2e-3) == 0
 
 
-def test_boxes_without_area_are_not_found(exported, images):
-    """MMDetection drops boxes outside of the image, and those whose sides are interchanged."""
+def test_boxes_without_area_are_dropped(exported, images):
+    """MMDetection drops boxes outside the image and boxes with a negative width or height."""
     original = exported("rtmdet_tiny")[0]
     weights = {  # distances to the sides vary more, and many are negative
         name: value * 5 if re.fullmatch(r"bbox_head\.rtm_reg\.\d\.weight", name) else value
@@ -252,7 +253,7 @@ def test_boxes_without_area_are_not_found(exported, images):
     assert share_missing(reference, found, 0.05, 1e-3) == 0
     assert share_missing(found, reference, 0.05, 1e-3) == 0
 
-    # The case is what it should be.
+    # The network does predict such boxes.
     test_cfg = {**original.model["test_cfg"], "min_bbox_size": -1}
     all_boxes = replace(original, model={**original.model, "test_cfg": test_cfg})
     everything = SnapshotDetector(all_boxes)(image)
@@ -262,7 +263,7 @@ def test_boxes_without_area_are_not_found(exported, images):
     assert (sizes < 0).any()
 
 
-# A process of its own, since this one would die.
+# Run in a process of its own, since a crash would end this one.
 DETECT_10_TIMES = """
 import sys
 import numpy as np
@@ -276,8 +277,8 @@ for _ in range(10):
 """
 
 
-def test_scores_that_are_nearly_the_same_do_no_harm(tmp_path):
-    """As those of a network with its initial weights are."""
+def test_nearly_equal_scores_do_not_crash_the_process(tmp_path):
+    """A network with its initial weights gives such scores."""
     original = make_snapshot("ssd_mobilenetv2", input_size=[320, 256], initial=True)
     ir.export(original, tmp_path)
     process = subprocess.run(
@@ -294,7 +295,7 @@ def test_model_api_finds_the_same_boxes_to_the_pixel(folder, images):
         create_core(),
         str(folder / "openvino.xml"),
         device="CPU",
-        plugin_config={"EXECUTION_MODE_HINT": "ACCURACY"},  # as `inference` asks for it
+        plugin_config={"EXECUTION_MODE_HINT": "ACCURACY"},  # as in `inference`
     )
     wrapped = Model.create_model(adapter)
     assert wrapped.params.labels == ["red_cell", "platelet", "white_cell"]
@@ -337,7 +338,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
         inference.OpenvinoDetector(tmp_path)
 
 
-def test_an_unreadable_image_is_named(tmp_path):
+def test_an_unreadable_image_is_refused_with_its_name(tmp_path):
     (tmp_path / "no.png").write_bytes(b"no image")
     with pytest.raises(inference.InputError, match=r"no\.png"):
         read_image(tmp_path / "no.png")

@@ -10,7 +10,7 @@ from detmake.errors import InputError
 
 @pytest.fixture(autouse=True)
 def restored_logger():
-    """Other tests listen to the library's logger in their own way."""
+    """Restore the library's logger, which other tests read in their own way."""
     logger = logging.getLogger("detmake")
     state = logger.handlers, logger.level, logger.propagate
     yield
@@ -38,7 +38,7 @@ def test_messages_go_to_the_file_and_to_the_terminal(log_file, capsys):
     assert "| WARNING |" in log_file.read_text(encoding="utf-8")
 
 
-def test_a_mistake_in_the_input_ends_the_process_with_its_message_alone(log_file, capsys):
+def test_an_input_error_ends_the_process_and_shows_only_its_message(log_file, capsys):
     with pytest.raises(SystemExit) as end, logs.job(log_file):
         raise InputError("data.yaml: found 3 classes.\nExpected are 2.")
     assert end.value.code == 1
@@ -48,7 +48,7 @@ def test_a_mistake_in_the_input_ends_the_process_with_its_message_alone(log_file
         assert "InputError" not in text
 
 
-def test_another_exception_leaves_its_traceback_and_goes_on(log_file):
+def test_any_other_exception_is_logged_with_its_traceback_and_raised(log_file):
     error = ZeroDivisionError("of all things")
     with pytest.raises(ZeroDivisionError) as raised, logs.job(log_file):
         raise error
@@ -58,7 +58,7 @@ def test_another_exception_leaves_its_traceback_and_goes_on(log_file):
     assert "ZeroDivisionError: of all things" in text
 
 
-def test_a_job_starts_its_log_anew(log_file):
+def test_a_job_overwrites_its_log(log_file):
     for message in ("first", "second"):
         with logs.job(log_file) as log:
             log.info(message)
@@ -80,4 +80,4 @@ def test_a_message_is_logged_once_after_several_jobs(tmp_path, capsys, caplog):
             log.info("in %s", name)
     assert capsys.readouterr().err.count("in b") == 1
     assert "in b" not in (tmp_path / "a.log").read_text()
-    assert caplog.records == [], "the root logger's handlers would say it again"
+    assert caplog.records == [], "the root logger's handlers would repeat the message"

@@ -1,4 +1,4 @@
-"""Metrics by hand, by an independent matcher, and by pycocotools run on its own."""
+"""Metrics equal those found by hand, by an independent matcher and by pycocotools."""
 
 import copy
 import itertools
@@ -17,7 +17,7 @@ RED, WHITE = 0, 1
 
 
 def subset(truths, classes=("red", "white")):
-    """A prepared subset; truths: for each image id a list of (label, xyxy) or (label, xyxy, 1)."""
+    """A prepared subset; truths: by image id, a list of (label, xyxy) or (label, xyxy, iscrowd)."""
     annotations = [
         {
             "id": 0,
@@ -63,7 +63,7 @@ def two_classes():
     found = {
         7: detections(
             (RED, (30, 20, 40, 60), 0.9),
-            (RED, (30, 22, 40, 62), 0.8),  # the same one again
+            (RED, (30, 22, 40, 62), 0.8),  # the same object again
             (WHITE, (100, 50, 135, 60), 0.7),  # IoU 0.875
             (RED, (100, 50, 140, 60), 0.6),  # another class
         ),
@@ -72,7 +72,7 @@ def two_classes():
     return Evaluation(subset(truths), found)
 
 
-def test_counts_of_all_classes(two_classes):
+def test_all_classes_are_counted_together(two_classes):
     assert two_classes.counts(0.0) == Counts(2, 5, 4)
     assert two_classes.counts(0.55) == Counts(2, 4, 4)
     assert two_classes.counts(0.65) == Counts(2, 3, 4)
@@ -80,13 +80,13 @@ def test_counts_of_all_classes(two_classes):
     assert two_classes.counts(0.95) == Counts(0, 0, 4)
 
 
-def test_counts_of_one_class(two_classes):
+def test_one_class_is_counted_alone(two_classes):
     assert two_classes.counts(0.0, RED) == Counts(1, 4, 2)
     assert two_classes.counts(0.0, WHITE) == Counts(1, 1, 2)
     assert two_classes.counts(0.85, WHITE) == Counts(0, 0, 2)
 
 
-def test_the_threshold_itself_is_enough():
+def test_a_score_equal_to_the_threshold_counts():
     evaluation = Evaluation(
         subset({1: [(RED, (0, 0, 10, 10))]}), {1: detections((RED, (0, 0, 10, 10), 0.5))}
     )
@@ -94,7 +94,7 @@ def test_the_threshold_itself_is_enough():
     assert evaluation.counts(0.501) == Counts(0, 0, 1)
 
 
-def test_figures_of_counts():
+def test_counts_give_precision_recall_and_f_measure():
     counts = Counts(true_positives=3, detections=4, ground_truths=6)
     assert counts.as_dict() == pytest.approx(
         {"precision": 3 / 4, "recall": 3 / 6, "f-measure": 2 * 0.75 * 0.5 / 1.25}
@@ -104,15 +104,15 @@ def test_figures_of_counts():
     assert Counts(0, 5, 0).as_dict() == {"precision": 0, "recall": 0, "f-measure": 0}
 
 
-def test_half_an_overlap_is_enough():
+def test_an_iou_of_one_half_is_a_match():
     truths = subset({1: [(RED, (50, 10, 70, 30))]})
     for x2, hits in ((60, 1), (59.9, 0)):
         evaluation = Evaluation(truths, {1: detections((RED, (50, 10, x2, 30), 0.9))})
         assert evaluation.counts(0) == Counts(hits, 1, 1)
 
 
-def test_a_taken_ground_truth_leaves_the_next_best():
-    # IoU of the two ground truths is 80 / 120; three times the first one is found.
+def test_a_detection_matches_the_next_best_ground_truth_if_the_best_is_taken():
+    # The two ground truths have an IoU of 80 / 120. The first is detected three times.
     truths = subset({1: [(RED, (0, 0, 10, 10)), (RED, (0, 2, 10, 12))]})
     box = (0, 0, 10, 10)
     evaluation = Evaluation(
@@ -123,7 +123,7 @@ def test_a_taken_ground_truth_leaves_the_next_best():
     assert evaluation.counts(0.65) == Counts(2, 3, 2)
 
 
-def test_a_higher_score_chooses_first_whatever_is_left_for_others():
+def test_the_detection_with_the_highest_score_is_matched_first():
     truths = subset({1: [(RED, (0, 0, 10, 10)), (RED, (4, 0, 14, 10))]})
     evaluation = Evaluation(
         truths,
@@ -137,7 +137,7 @@ def test_a_higher_score_chooses_first_whatever_is_left_for_others():
     assert evaluation.counts(0) == Counts(1, 2, 2)
 
 
-def test_crowds_and_what_is_found_in_them_count_for_nothing():
+def test_crowds_and_detections_in_them_are_not_counted():
     truths = subset({1: [(RED, (0, 0, 10, 10)), (RED, (100, 0, 200, 100), 1)]})
     evaluation = Evaluation(
         truths,
@@ -157,7 +157,7 @@ def test_crowds_and_what_is_found_in_them_count_for_nothing():
     assert evaluation.per_class()["ground_truths"].to_dict() == {"red": 1, "white": 0}
 
 
-def test_a_crowded_image_counts_to_its_last_object():
+def test_all_objects_of_a_crowded_image_are_counted():
     boxes = [
         (10 * column, 10 * row, 10 * column + 8, 10 * row + 8)
         for row in range(10)
@@ -171,7 +171,7 @@ def test_a_crowded_image_counts_to_its_last_object():
     assert evaluation.average_precision() == pytest.approx(1)
 
 
-def test_no_detections_at_all():
+def test_figures_without_detections_are_zero():
     truths = subset({1: [(RED, (0, 0, 10, 10))], 2: [(WHITE, (0, 0, 10, 10))]})
     for found in ({}, {1: detections(), 2: detections()}):
         evaluation = Evaluation(truths, found)
@@ -183,13 +183,13 @@ def test_no_detections_at_all():
         assert "mAP" in evaluation.table()
 
 
-def test_no_ground_truths_at_all():
+def test_average_precision_without_ground_truths_is_undefined():
     evaluation = Evaluation(subset({1: []}), {1: detections((RED, (0, 0, 10, 10), 0.9))})
     assert evaluation.counts(0) == Counts(0, 1, 0)
     assert np.isnan(evaluation.average_precision())
 
 
-def test_a_class_without_ground_truths_counts_but_has_no_average_precision():
+def test_a_class_without_ground_truths_has_counts_but_no_average_precision():
     truths = subset({1: [(RED, (0, 0, 10, 10))]})
     evaluation = Evaluation(
         truths,
@@ -205,7 +205,7 @@ def test_a_class_without_ground_truths_counts_but_has_no_average_precision():
 # Average precision and confidence threshold
 
 
-def test_average_precision_by_hand():
+def test_average_precision_equals_that_found_by_hand():
     # Right at 0.9 and 0.7, wrong at 0.8: precision 1 up to recall 1/2, then 2/3.
     boxes = [(0, 0, 10, 10), (100, 50, 110, 90)]
     evaluation = Evaluation(
@@ -221,7 +221,7 @@ def test_average_precision_by_hand():
 
 
 def test_average_precision_depends_on_the_iou():
-    # IoU 0.72: right for the thresholds 0.5 … 0.7, five of ten.
+    # The IoU is 0.72: right at the thresholds 0.5 … 0.7, five of ten.
     evaluation = Evaluation(
         subset({1: [(RED, (0, 0, 100, 50))]}), {1: detections((RED, (0, 0, 72, 50), 0.9))}
     )
@@ -241,7 +241,7 @@ def test_the_best_confidence_threshold_is_the_lowest_of_equal_ones(monkeypatch):
         assert evaluation.best_confidence_threshold() == best
 
 
-def test_the_candidates_are_those_of_otx():
+def test_the_candidate_thresholds_are_those_of_otx():
     assert CONFIDENCE_THRESHOLDS.tolist() == pytest.approx(np.arange(0.025, 1, 0.025).tolist())
 
 
@@ -288,7 +288,7 @@ def area(box):
 
 
 def greedy_counts(coco, found, threshold, label):
-    """Match from the beginning what has that confidence: (true positives, detections, truths)."""
+    """Match the detections above a threshold: (true positives, detections, ground truths)."""
     hits = counted = truths = 0
     for image in coco["images"]:
         free, crowds = [], []
@@ -324,10 +324,10 @@ def figures(counts):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_counts_at_every_threshold_are_those_of_a_greedy_matcher(seed):
+def test_counts_equal_those_of_a_greedy_matcher_at_every_threshold(seed):
     coco, found = random_data(seed)
     evaluation = Evaluation(coco, found)
-    # The scores are tenths in single precision, all candidates differ from them by 0.02 or more.
+    # Scores are tenths in single precision. All candidates differ from them by 0.02 or more.
     for threshold in np.arange(0.025, 1, 0.05):
         expected = [greedy_counts(coco, found, threshold, label) for label in range(4)]
         assert [figures(evaluation.counts(threshold, label)) for label in range(4)] == expected
@@ -359,7 +359,7 @@ def test_the_best_confidence_threshold_is_the_first_maximum_of_the_greedy_matche
     assert Evaluation(coco, found).best_confidence_threshold() == pytest.approx(best)
 
 
-def test_counts_only_fall_with_the_threshold():
+def test_counts_do_not_rise_with_the_threshold():
     evaluation = Evaluation(*random_data(0))
     counts = [evaluation.counts(threshold) for threshold in np.linspace(0, 1, 101)]
     for lower, higher in itertools.pairwise(counts):
@@ -370,7 +370,7 @@ def test_counts_only_fall_with_the_threshold():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_average_precision_is_that_of_pycocotools(seed, capsys):
+def test_average_precision_equals_that_of_pycocotools(seed, capsys):
     coco, found = random_data(seed)
     truth = COCO()
     truth.dataset = copy.deepcopy(coco)
@@ -403,7 +403,7 @@ def test_average_precision_is_that_of_pycocotools(seed, capsys):
     assert 0.1 < evaluation.average_precision() < 0.9
 
 
-def test_the_annotations_stay_as_they_are():
+def test_evaluation_does_not_change_the_annotations():
     coco, found = random_data(0)
     before = copy.deepcopy(coco)
     Evaluation(coco, found)
@@ -413,7 +413,7 @@ def test_the_annotations_stay_as_they_are():
 # Tables
 
 
-def test_per_class(two_classes):
+def test_the_figures_of_each_class_equal_those_found_by_hand(two_classes):
     expected = pd.DataFrame(
         {
             "ground_truths": [2, 2],
@@ -428,7 +428,7 @@ def test_per_class(two_classes):
     pd.testing.assert_frame_equal(two_classes.per_class(0.65), expected)
 
 
-def test_table(two_classes):
+def test_the_table_has_a_row_for_each_class(two_classes):
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in two_classes.table().splitlines()

@@ -36,7 +36,7 @@ def py_sigmoid_focal_loss(ops):
 
 
 def run(code, *arguments):
-    """Run code in a new Python process without any imports."""
+    """Run code in a new Python process, in which nothing is imported yet."""
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
         cwd=SCRIPTS,
@@ -47,7 +47,7 @@ def run(code, *arguments):
     assert done.returncode == 0, done.stderr
 
 
-# install
+# Installation
 
 
 def test_mmcv_and_mmdetection_import_with_the_python_operators():
@@ -61,7 +61,7 @@ def test_mmcv_and_mmdetection_import_with_the_python_operators():
         installed = sys.modules["mmcv._ext"]
         assert installed.nms is mmcv_ops.nms
         mmcv_ops.install()
-        assert sys.modules["mmcv._ext"] is installed, "a second time"
+        assert sys.modules["mmcv._ext"] is installed, "the operators were installed again"
 
         import mmcv.ops
         import mmdet.models
@@ -84,19 +84,19 @@ def test_compiled_operators_are_kept(tmp_path):
 
         mmcv.__path__.append(sys.argv[1])
         mmcv_ops.install()
-        assert "mmcv._ext" not in sys.modules, "not imported yet"
+        assert "mmcv._ext" not in sys.modules, "the compiled operators were replaced"
 
         import mmcv._ext
 
         assert mmcv._ext.compiled
-        mmcv_ops.install()  # imported before
+        mmcv_ops.install()  # after they were imported
         assert sys.modules["mmcv._ext"].compiled
         """,
         tmp_path,
     )
 
 
-def test_a_missing_operator_names_itself_when_called(ops):
+def test_a_call_of_a_missing_operator_names_it(ops):
     features, rois = torch.zeros(1, 1, 4, 4), torch.tensor([[0.0, 0.0, 0.0, 2.0, 2.0]])
     with pytest.raises(NotImplementedError, match="'roi_align_forward'"):
         ops.roi_align(features, rois, 2)
@@ -106,7 +106,7 @@ def test_a_missing_operator_names_itself_when_called(ops):
 
 
 def brute_force_nms(boxes, scores, iou_threshold, offset=0):
-    """NMS by definition: compare every box with all kept ones before it, in double precision."""
+    """NMS by definition, in double precision: compare each box with all boxes kept before it."""
     boxes = np.asarray(boxes, dtype=float)
     lower = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
     upper = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
@@ -178,7 +178,7 @@ def test_nms_keeps_what_brute_force_and_openvino_keep(iou_threshold, offset, dev
 
 @pytest.mark.parametrize("offset", [0, 1])
 @pytest.mark.parametrize("iou_threshold", [0.25, 0.5, 0.6])
-def test_nms_with_ties_identical_boxes_and_boxes_without_area(iou_threshold, offset):
+def test_nms_handles_equal_scores_identical_boxes_and_boxes_without_area(iou_threshold, offset):
     rng = np.random.default_rng(0)
     corners = rng.integers(0, 8, (150, 2))
     boxes = np.concatenate([corners, corners + rng.integers(0, 5, (150, 2))], axis=1)
@@ -191,7 +191,7 @@ def test_nms_with_ties_identical_boxes_and_boxes_without_area(iou_threshold, off
     assert found.tolist() == brute_force_nms(boxes, scores, iou_threshold, offset)
 
 
-def test_nms_by_hand():
+def test_nms_keeps_the_boxes_found_by_hand():
     boxes = torch.tensor(
         [
             [0.0, 0.0, 10.0, 10.0],
@@ -205,8 +205,8 @@ def test_nms_by_hand():
     assert mmcv_ops.nms(boxes, scores, 0.5).tolist() == [4, 0, 1]
 
 
-def test_the_offset_counts_the_last_pixel():
-    # 5 of 15 pixels in common; without offset 4 of 14.
+def test_the_offset_includes_the_last_pixel():
+    # With the offset, 5 of 15 pixels are common; without it, the boxes have no area.
     boxes = torch.tensor([[0.0, 0.0, 9.0, 0.0], [5.0, 0.0, 14.0, 0.0]])
     scores = torch.tensor([0.9, 0.8])
     assert mmcv_ops.nms(boxes, scores, 0.3, offset=1).tolist() == [0]
@@ -215,7 +215,7 @@ def test_the_offset_counts_the_last_pixel():
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_nms_of_no_boxes(ops, device):
+def test_nms_accepts_no_boxes(ops, device):
     boxes, scores = torch.zeros(0, 4, device=device), torch.zeros(0, device=device)
     found = mmcv_ops.nms(boxes, scores, 0.5)
     assert found.shape == (0,)
@@ -227,7 +227,7 @@ def test_nms_of_no_boxes(ops, device):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.half])
-def test_nms_of_half_precision_boxes(dtype):
+def test_nms_accepts_half_precision_boxes(dtype):
     boxes, scores = random_boxes(np.random.default_rng(0), 100)
     boxes, scores = torch.from_numpy(boxes).to(dtype), torch.from_numpy(scores).to(dtype)
     expected = brute_force_nms(boxes.double().numpy(), scores.double().numpy(), 0.5)
@@ -235,7 +235,7 @@ def test_nms_of_half_precision_boxes(dtype):
 
 
 @pytest.mark.parametrize("offset", [0, 1])
-def test_nms_of_mmcv_returns_boxes_with_scores(ops, offset):
+def test_mmcv_nms_returns_boxes_with_scores(ops, offset):
     boxes, scores = random_boxes(np.random.default_rng(0), 200)
     expected = brute_force_nms(boxes, scores, 0.4, offset)
     rows = np.column_stack([boxes, scores])[expected]
@@ -251,7 +251,7 @@ def test_nms_of_mmcv_returns_boxes_with_scores(ops, offset):
     np.testing.assert_array_equal(detections.numpy(), rows)
 
 
-def test_nms_of_mmcv_with_limits(ops):
+def test_mmcv_nms_applies_its_limits(ops):
     boxes, scores = random_boxes(np.random.default_rng(0), 200)
     expected = [box for box in brute_force_nms(boxes, scores, 0.4) if scores[box] > 0.5]
     _, indices = ops.nms(boxes, scores, 0.4, score_threshold=0.5)
@@ -261,7 +261,7 @@ def test_nms_of_mmcv_with_limits(ops):
 
 
 @pytest.mark.parametrize("split_thr", [10000, 10])
-def test_batched_nms_of_mmcv_suppresses_within_a_class_only(ops, split_thr):
+def test_mmcv_batched_nms_suppresses_within_a_class_only(ops, split_thr):
     boxes, scores = random_boxes(np.random.default_rng(0), 200)
     labels = np.random.default_rng(1).integers(0, 3, 200)
     by_class = np.where(labels == np.arange(3)[:, None], scores, np.float32(0))  # (C, N)
@@ -298,7 +298,7 @@ def reference_loss(logits, target, gamma, alpha, weight=None):
 
 
 def reference_gradient(logits, *args, step=1e-5):
-    """Central differences; an element of the loss depends on its own logit only."""
+    """Central differences: each element of the loss depends only on its own logit."""
     logits = np.asarray(logits, dtype=float)
     higher, lower = (reference_loss(logits + s, *args) for s in (step, -step))
     return (higher - lower) / (2 * step)
@@ -316,7 +316,9 @@ def random_case(device="cpu", count=60, num_classes=4):
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("alpha", [0.25, 0.8])
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0, 3.5])
-def test_focal_loss_and_gradient(ops, py_sigmoid_focal_loss, gamma, alpha, device):
+def test_focal_loss_and_gradient_equal_the_references(
+    ops, py_sigmoid_focal_loss, gamma, alpha, device
+):
     logits, target = random_case(device)
     factors = torch.rand(logits.shape, generator=torch.Generator().manual_seed(0)).to(device)
 
@@ -340,7 +342,7 @@ def test_focal_loss_and_gradient(ops, py_sigmoid_focal_loss, gamma, alpha, devic
 
 
 @pytest.mark.parametrize(("reduction", "divisor"), [("sum", 1), ("mean", 60)])
-def test_reductions_of_the_focal_loss(ops, reduction, divisor):
+def test_the_focal_loss_is_reduced_as_asked(ops, reduction, divisor):
     logits, target = random_case()
     leaf = logits.clone().requires_grad_()
     loss = ops.sigmoid_focal_loss(leaf, target, 2.0, 0.25, None, reduction)
@@ -351,7 +353,7 @@ def test_reductions_of_the_focal_loss(ops, reduction, divisor):
     np.testing.assert_allclose(leaf.grad, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_class_weights_of_the_focal_loss(ops):
+def test_the_focal_loss_applies_class_weights(ops):
     logits, target = random_case()
     weight = torch.tensor([0.5, 2.0, 0.0, 7.0])
     leaf = logits.clone().requires_grad_()
@@ -364,7 +366,7 @@ def test_class_weights_of_the_focal_loss(ops):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.half])
-def test_focal_loss_of_half_precision_logits(ops, dtype):
+def test_the_focal_loss_accepts_half_precision_logits(ops, dtype):
     logits, target = random_case()
     logits = logits.to(dtype)
     leaf = logits.clone().requires_grad_()
@@ -380,17 +382,17 @@ def test_focal_loss_of_half_precision_logits(ops, dtype):
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
-def test_focal_loss_of_extreme_logits_is_finite(ops, gamma):
+def test_the_focal_loss_of_extreme_logits_is_finite(ops, gamma):
     logits = torch.tensor([[100.0, -100.0], [-100.0, 100.0]], requires_grad=True)
     target = torch.tensor([0, 0])
     loss = ops.sigmoid_focal_loss(logits, target, gamma, 0.25, None, "none")
     loss.sum().backward()
-    # Right in the first row: no loss. Wrong in the second: as the logit, with alpha or 1 - alpha.
+    # The first row is right: no loss. The second is wrong: the logit times alpha or 1 - alpha.
     np.testing.assert_allclose(loss.detach(), [[0, 0], [25, 75]], atol=1e-6)
     np.testing.assert_allclose(logits.grad, [[0, 0], [-0.25, 0.75]], atol=1e-6)
 
 
-def test_focal_loss_without_rows(ops):
+def test_the_focal_loss_accepts_no_rows(ops):
     logits = torch.zeros(0, 3, requires_grad=True)
     loss = ops.sigmoid_focal_loss(logits, torch.zeros(0, dtype=torch.long), 2.0, 0.25, None, "sum")
     loss.backward()

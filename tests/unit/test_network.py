@@ -32,7 +32,7 @@ CHANNELS = {
     "ResNet": {4: 64, 8: 128, 16: 256, 32: 512},
     "PyramidVisionTransformerV2": {4: 32, 8: 64, 16: 160, 32: 256},
 }
-# As if these were the boxes of a dataset, in pixels.
+# Widths and heights of the boxes of a dataset, in pixels.
 BOX_SIZES = np.exp(np.random.default_rng(0).normal(3.5, 0.6, (60, 2)))
 
 
@@ -50,7 +50,7 @@ def model(template_name):
 def strides(template_name):
     """Strides of the head's and of the backbone's maps.
 
-    Those of a template that detmake does not ship are measured on MMDetection's own network.
+    For a template that detmake does not ship, they are measured on MMDetection's own network.
     """
     if template_name in SHIPPED_STRIDES:
         return SHIPPED_STRIDES[template_name]
@@ -61,7 +61,7 @@ def strides(template_name):
     return tuple([256 // level.shape[-1] for level in levels] for levels in maps)
 
 
-def test_the_shipped_templates_are_there():
+def test_the_shipped_templates_exist():
     assert SHIPPED_STRIDES.keys() <= set(template_files.NAMES)
 
 
@@ -73,15 +73,15 @@ def complete(model):
     return model_config(model, CLASSES, BOX_SIZES)
 
 
-def taker(config):
-    """The part that takes the backbone's maps."""
+def next_part(config):
+    """The part that receives the backbone's maps: the neck, or the head if there is no neck."""
     return config.get("neck", config["bbox_head"])
 
 
-# A template's model, completed
+# Completing a template's model
 
 
-def test_the_number_of_classes_is_filled_in(model):
+def test_the_number_of_classes_is_set(model):
     config = complete(model)
     assert config["bbox_head"]["num_classes"] == CLASSES
     maps = Core(build_detector(config).eval())(torch.zeros(1, 3, 64, 96))
@@ -93,13 +93,13 @@ def test_the_number_of_classes_is_filled_in(model):
 
 
 def test_a_template_states_the_channels_of_its_backbone(model):
-    """Templates state the true `in_channels`, although the library fills them in."""
+    """Templates state the right `in_channels`, although the library sets them."""
     config = complete(model)
-    assert taker(config)["in_channels"] == taker(model)["in_channels"]
+    assert next_part(config)["in_channels"] == next_part(model)["in_channels"]
     assert {**config["backbone"], "norm_eval": None} == {**model["backbone"], "norm_eval": None}
 
 
-def test_the_model_that_is_given_is_not_changed(model):
+def test_the_template_is_not_changed(model):
     model = with_backbone(model, RESNET)
     before = deepcopy(model)
     config = complete(model)
@@ -108,14 +108,14 @@ def test_the_model_that_is_given_is_not_changed(model):
     assert model == before
 
 
-def test_a_detector_does_not_change_the_configuration_it_is_built_from(model):
+def test_building_a_detector_does_not_change_its_model_config(model):
     config = complete(model)
     before = deepcopy(config)
     build_detector(config)
     assert config == before
 
 
-def test_a_complete_model_stays_the_same(model):
+def test_completing_a_complete_model_changes_nothing(model):
     config = complete(model)
     assert model_config(config, CLASSES) == config
 
@@ -156,11 +156,11 @@ def loss_on_random_data(detector):
     )
 
 
-def test_the_detector_with_another_backbone_can_be_trained(model, strides, backbone):
+def test_a_detector_with_another_backbone_can_be_trained(model, strides, backbone):
     head_strides, backbone_strides = strides
     config = complete(with_backbone(model, backbone))
     channels = CHANNELS[backbone["type"]]
-    assert taker(config)["in_channels"] == [channels[stride] for stride in backbone_strides]
+    assert next_part(config)["in_channels"] == [channels[stride] for stride in backbone_strides]
 
     torch.manual_seed(0)
     detector = build_detector(config)
@@ -177,14 +177,14 @@ def test_the_detector_with_another_backbone_can_be_trained(model, strides, backb
     assert next(detector.backbone.parameters()).grad.abs().sum() > 0
 
 
-def test_a_backbone_of_other_width():
+def test_the_neck_follows_the_width_of_the_backbone():
     model = template_files.load("atss_mobilenetv2")["model"]
     model["backbone"]["widen_factor"] = 0.5
-    # MobileNetV2 of half the width: 16, 48 and 160 channels instead of 32, 96 and 320.
+    # At half the width, MobileNetV2 has 16, 48 and 160 channels instead of 32, 96 and 320.
     assert complete(model)["neck"]["in_channels"] == [16, 48, 160]
 
 
-def test_levels_set_by_the_template_are_used(model, strides):
+def test_levels_set_in_the_model_are_used(model, strides):
     levels = [[4, 8, 16, 32].index(stride) for stride in strides[1]]
     config = complete(with_backbone(model, RESNET, out_indices=levels))
     assert config["backbone"]["out_indices"] == levels
@@ -199,12 +199,12 @@ def test_levels_of_other_strides_are_refused(model, strides, levels, found):
     assert "out_indices" in str(error.value)
 
 
-def test_an_extra_level_set_by_the_template_is_refused(model):
+def test_an_extra_level_set_in_the_model_is_refused(model):
     with pytest.raises(InputError, match=r"strides \[4, 8, 16, 32\], expected "):
         complete(with_backbone(model, RESNET, out_indices=[0, 1, 2, 3]))
 
 
-def test_a_backbone_without_the_strides_is_refused(model, strides):
+def test_a_backbone_without_the_strides_of_the_head_is_refused(model, strides):
     """Three stages of ResNet give no map of stride 32."""
     backbone = {**RESNET, "num_stages": 3, "strides": [1, 2, 2], "dilations": [1, 1, 1]}
     backbone["out_indices"] = [0, 1, 2]
@@ -214,7 +214,7 @@ def test_a_backbone_without_the_strides_is_refused(model, strides):
 
 
 def hrnet():
-    """It returns all of its maps and has no `out_indices`."""
+    """A backbone that always returns all its maps: it has no `out_indices`."""
     stages = {
         f"stage{number}": {
             "num_modules": 1,
@@ -228,7 +228,7 @@ def hrnet():
     return {"type": "HRNet", "extra": stages}
 
 
-def test_a_backbone_without_a_choice_of_maps_is_refused():
+def test_a_backbone_without_out_indices_is_refused():
     model = template_files.load("atss_mobilenetv2")["model"]
     with pytest.raises(InputError, match=r"HRNet gives maps of strides \[4, 8, 16, 32\]"):
         complete(with_backbone(model, hrnet()))
@@ -254,7 +254,7 @@ def test_unknown_options_of_the_backbone_are_refused(model, options, cause):
     assert "'depth': " in str(error.value)
 
 
-# Normalization that learns
+# Batch normalization
 
 
 @pytest.mark.parametrize(
@@ -266,14 +266,14 @@ def test_unknown_options_of_the_backbone_are_refused(model, options, cause):
     ],
     ids=lambda backbone: backbone["type"],
 )
-def test_normalization_of_a_backbone_learns_in_training(backbone):
-    """ResNet keeps the statistics by default, which only suits pretrained weights."""
+def test_batch_normalization_of_a_backbone_is_trained(backbone):
+    """MMDetection freezes the statistics of ResNet, which only suits pretrained weights."""
     model = template_files.load("atss_mobilenetv2")["model"]
     detector = build_detector(complete(with_backbone(model, backbone))).train()
     assert all(module.training for module in detector.backbone.modules())
 
 
-def test_normalization_keeps_its_statistics_if_the_template_says_so():
+def test_norm_eval_freezes_batch_normalization():
     model = template_files.load("atss_mobilenetv2")["model"]
     detector = build_detector(complete(with_backbone(model, RESNET, norm_eval=True))).train()
     norms = [
@@ -294,7 +294,7 @@ def test_anchors_are_fitted_to_the_boxes():
     assert all(low < side < high for level in fitted for anchor in level for side in anchor)
 
 
-def test_anchors_that_must_be_fitted_need_boxes():
+def test_fitting_anchors_without_boxes_is_refused():
     model = template_files.load("ssd_mobilenetv2")["model"]
     with pytest.raises(InputError) as error:
         model_config(model, CLASSES)
@@ -302,7 +302,7 @@ def test_anchors_that_must_be_fitted_need_boxes():
         assert part in str(error.value)
 
 
-def test_anchors_that_are_given_are_kept():
+def test_given_anchors_are_kept():
     model = template_files.load("ssd_mobilenetv2")["model"]
     sizes = [[[8.5, 9], [20, 10]], [[30, 60], [80, 70.25]]]
     model["bbox_head"]["anchor_generator"]["base_sizes"] = sizes
@@ -319,7 +319,7 @@ def test_anchors_that_are_given_are_kept():
         if not template_files.anchor_counts(template_files.load(name)["model"])
     ],
 )
-def test_other_templates_do_without_boxes(name):
+def test_templates_without_fitted_anchors_need_no_boxes(name):
     model = template_files.load(name)["model"]
     assert model_config(model, CLASSES) == complete(model)
 
@@ -332,7 +332,7 @@ def test_the_core_returns_the_raw_maps_that_mmdetection_decodes(model):
     torch.manual_seed(0)
     detector = build_detector(complete(model)).eval()
     images = torch.randn(2, 3, 64, 96)
-    expected = MODELS.build(complete(model)).eval()  # without what build_detector adds
+    expected = MODELS.build(complete(model)).eval()  # MMDetection's own, not build_detector's
     expected.load_state_dict(detector.state_dict())
     expected = expected(images, mode="tensor")
     found = Core(detector)(images)
@@ -343,6 +343,6 @@ def test_the_core_returns_the_raw_maps_that_mmdetection_decodes(model):
             torch.testing.assert_close(level, expected_level, rtol=1e-4, atol=1e-5)
 
 
-def test_the_core_holds_all_weights_under_their_names(model):
+def test_the_core_keeps_all_weights_and_their_names(model):
     detector = build_detector(complete(model))
     assert list(Core(detector).state_dict()) == list(detector.state_dict())

@@ -1,4 +1,4 @@
-"""The content of `performance.json`, by hand."""
+"""The content of `performance.json`, compared with figures found by hand."""
 
 import json
 
@@ -31,7 +31,7 @@ def truth(number, image_id, category_id, x, y):
 
 @pytest.fixture
 def coco():
-    """Two images, whose ids are not in order, with three ground truths of two classes."""
+    """Two images with ids in no order, and three ground truths of two classes."""
     return {
         "info": {"annotation_file": "data/test/coco.json"},
         "categories": [{"id": 1, "name": "red"}, {"id": 2, "name": "white"}],
@@ -46,7 +46,7 @@ def coco():
 
 @pytest.fixture
 def predictions():
-    """In the order of the images: right at 0.9, 0.8 and 0.4, wrong at 0.6 and 0.2."""
+    """By image, in order: detections right at 0.9, 0.8 and 0.4, wrong at 0.6 and 0.2."""
     return [
         Detections(
             np.float32([box(0, 0), box(50, 50), box(70, 0)]),
@@ -63,7 +63,7 @@ def measured(coco, predictions, postprocessing, validated_threshold):
     return figures(evaluation, coco, postprocessing, validated_threshold)
 
 
-def test_a_given_threshold(coco, predictions):
+def test_a_given_threshold_is_used(coco, predictions):
     performance = measured(coco, predictions, GIVEN, 0.7)
     assert performance["confidence_threshold"] == 0.5
     assert performance["precision"] == pytest.approx(2 / 3)
@@ -72,7 +72,7 @@ def test_a_given_threshold(coco, predictions):
     assert (performance["detections"], performance["ground_truths"]) == (3, 3)
 
 
-def test_a_threshold_from_the_results(coco, predictions):
+def test_a_result_based_threshold_has_the_best_f_measure(coco, predictions):
     performance = measured(coco, predictions, RESULT_BASED, 0.7)
     # F-measure: 6/8 from 0.2 on, 6/7 from 0.225, 4/6 from 0.425, 4/5 from 0.625.
     assert performance["confidence_threshold"] == 0.225
@@ -81,7 +81,7 @@ def test_a_threshold_from_the_results(coco, predictions):
 
 
 @pytest.mark.parametrize("postprocessing", [GIVEN, RESULT_BASED])
-def test_the_validated_threshold_is_reported_whichever_is_used(coco, predictions, postprocessing):
+def test_figures_at_the_validated_threshold_are_always_reported(coco, predictions, postprocessing):
     performance = measured(coco, predictions, postprocessing, 0.7)
     assert performance["at_validated_threshold"] == {
         "confidence_threshold": 0.7,
@@ -91,7 +91,7 @@ def test_the_validated_threshold_is_reported_whichever_is_used(coco, predictions
     }
 
 
-def test_what_is_in_a_performance(coco, predictions):
+def test_a_performance_has_all_figures(coco, predictions):
     performance = measured(coco, predictions, GIVEN, 0.7)
     assert set(performance) == {
         "f-measure",
@@ -109,7 +109,7 @@ def test_what_is_in_a_performance(coco, predictions):
     }
     assert performance["images"] == 2
     assert performance["annotations"] == "data/test/coco.json"
-    # What is wrong has a lower score than all that is right of its class.
+    # In each class, wrong detections score lower than all right ones.
     assert (performance["mAP50"], performance["mAP"]) == pytest.approx((1, 1))
     assert performance["per_class"] == {
         "red": {
@@ -131,12 +131,12 @@ def test_what_is_in_a_performance(coco, predictions):
     }
 
 
-def test_a_performance_is_json(coco, predictions):
+def test_a_performance_can_be_stored_as_json(coco, predictions):
     performance = measured(coco, predictions, RESULT_BASED, 0.7)
     assert json.loads(json.dumps(performance, allow_nan=False)) == performance
 
 
-def test_a_class_without_ground_truths_is_json_too(coco, predictions):
+def test_a_class_without_ground_truths_can_be_stored_as_json(coco, predictions):
     coco["annotations"] = [entry for entry in coco["annotations"] if entry["category_id"] == 1]
     performance = measured(coco, predictions, GIVEN, 0.7)
     stored = json.loads(json.dumps(performance, allow_nan=False))
@@ -144,15 +144,15 @@ def test_a_class_without_ground_truths_is_json_too(coco, predictions):
     assert stored["per_class"]["red"]["ap50"] == pytest.approx(stored["mAP50"])
 
 
-def test_images_without_detections_are_json_too(coco):
+def test_images_without_detections_can_be_stored_as_json(coco):
     nothing = Detections(np.empty((0, 4)), np.empty(0), np.empty(0, dtype=int))
     performance = measured(coco, [nothing, nothing], RESULT_BASED, 0.7)
     stored = json.loads(json.dumps(performance, allow_nan=False))
     assert (stored["f-measure"], stored["mAP"], stored["detections"]) == (0, 0, 0)
 
 
-class Known:
-    """A detector of images whose first value is the position in its list of detections."""
+class KnownDetector:
+    """A detector with known detections; the first value of an image is their place in the list."""
 
     labels = ("red", "white")
     confidence_threshold = 0.7
@@ -168,11 +168,11 @@ class Known:
 def test_a_detector_is_evaluated_on_the_files_of_a_subset(
     coco, predictions, postprocessing, tmp_path
 ):
-    """Each file is read once and its detections belong to its image, whatever the ids."""
+    """Detections are assigned to the image that they were found in, whatever its id."""
     coco["info"]["image_root"] = str(tmp_path)
     for position, image in enumerate(coco["images"]):
         image["file_name"] = f"{position}.png"
         cv2.imwrite(str(tmp_path / f"{position}.png"), np.full((100, 100, 3), position, np.uint8))
-    performance = evaluate(Known(predictions), coco, postprocessing, "test")
+    performance = evaluate(KnownDetector(predictions), coco, postprocessing, "test")
     assert performance.pop("images_per_second") > 0
     assert performance == measured(coco, predictions, postprocessing, 0.7)

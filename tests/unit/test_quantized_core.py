@@ -1,4 +1,4 @@
-"""Snapshots with quantizers: restored bit for bit without a compiler, and exported."""
+"""Quantized snapshots: they are restored bit for bit without a compiler, and exported."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ def images(count, seed):
 
 
 @pytest.fixture(scope="module")
-def plain() -> Snapshot:
+def floating_point() -> Snapshot:
     torch.manual_seed(0)
     model = yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))["model"]
     config = model_config(model, 2, np.arange(2, 42).reshape(20, 2))
@@ -45,9 +45,13 @@ def plain() -> Snapshot:
 
 
 @pytest.fixture(scope="module")
-def quantized(plain) -> Snapshot:
-    core = quantized_core.initialize(plain.core(), images(8, 0), lambda image: image, "mixed")
-    return replace(plain, state_dict=core.state_dict(), quantizers=quantized_core.describe(core))
+def quantized(floating_point) -> Snapshot:
+    core = quantized_core.initialize(
+        floating_point.core(), images(8, 0), lambda image: image, "mixed"
+    )
+    return replace(
+        floating_point, state_dict=core.state_dict(), quantizers=quantized_core.describe(core)
+    )
 
 
 def maps(snapshot, image):
@@ -55,15 +59,15 @@ def maps(snapshot, image):
         return [level for levels in snapshot.core()(image) for level in levels]
 
 
-def test_outputs_are_close_to_floating_point_but_not_equal(plain, quantized):
+def test_quantized_outputs_are_close_to_floating_point_but_not_equal(floating_point, quantized):
     image = images(1, 1)[0]
-    for floating, integer in zip(maps(plain, image), maps(quantized, image), strict=True):
+    for floating, integer in zip(maps(floating_point, image), maps(quantized, image), strict=True):
         assert not torch.equal(floating, integer)
         difference = (floating - integer).abs().mean() / floating.abs().mean()
         assert difference < 0.2
 
 
-def test_a_new_process_restores_it_bit_for_bit_without_a_compiler(quantized, tmp_path):
+def test_a_new_process_restores_a_snapshot_bit_for_bit_without_a_compiler(quantized, tmp_path):
     """The PATH is empty, so NNCF finds no compiler."""
     quantized.save(tmp_path / "weights.pth")
     image = images(1, 1)[0]
@@ -88,8 +92,8 @@ torch.save([level for levels in maps for level in levels], folder / "maps.pth")
         assert torch.equal(here, there)
 
 
-def test_the_quantized_core_learns(quantized):
-    """Gradients reach weights and quantizer ranges, and steps lower the loss."""
+def test_a_quantized_core_can_be_trained(quantized):
+    """Gradients reach weights and quantizer ranges, and training steps lower the loss."""
     core = quantized.core()
     optimizer = torch.optim.SGD(core.parameters(), lr=1e-3)
     image = images(1, 2)[0]

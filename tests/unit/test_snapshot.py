@@ -1,4 +1,4 @@
-"""Snapshots: saved, loaded, and refused when they are no snapshots."""
+"""Snapshots are saved and loaded; other files are refused."""
 
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def test_a_detector_has_the_weights_of_its_snapshot(snapshot):
 
 
 class Harmful:
-    """No plain value: to read it would run code that the file names."""
+    """Not a plain value: reading it would run code that the file names."""
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ class Harmful:
     ],
     ids=["text", "empty", "other keys", "a list", "an object", "missing"],
 )
-def test_what_is_no_snapshot_is_refused_by_name(tmp_path, write):
+def test_a_file_that_is_no_snapshot_is_refused_with_its_path(tmp_path, write):
     path = tmp_path / "weights.pth"
     write(path)
     with pytest.raises(InputError) as error:
@@ -72,7 +72,7 @@ def test_what_is_no_snapshot_is_refused_by_name(tmp_path, write):
     assert str(error.value).startswith(f"{path}: ")
 
 
-def test_a_snapshot_cut_short_is_refused(snapshot, tmp_path):
+def test_a_truncated_snapshot_is_refused(snapshot, tmp_path):
     path = tmp_path / "weights.pth"
     snapshot.save(path)
     path.write_bytes(path.read_bytes()[:100_000])

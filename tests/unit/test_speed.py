@@ -1,4 +1,4 @@
-"""Speed, with a clock that only the measured models move."""
+"""Measuring speed, with a clock that only the measured models advance."""
 
 import subprocess
 import sys
@@ -30,8 +30,8 @@ def clock(monkeypatch):
     return clock
 
 
-class Fake:
-    """A detector that takes given times, in ms, and remembers what it was asked for."""
+class TimedDetector:
+    """A detector that takes the given times, in ms, and records the images it was called with."""
 
     def __init__(self, clock, called, streamed=None):
         self.clock, self.called_ms = clock, called
@@ -50,8 +50,8 @@ class Fake:
             yield image
 
 
-class Calling:
-    """A detector of a function, whose stream is its calls."""
+class FunctionDetector:
+    """A detector that calls a function for each image; `stream` replaces its stream."""
 
     def __init__(self, call, stream=None):
         self.call = call
@@ -61,13 +61,16 @@ class Calling:
         return self.call(image)
 
 
-def twice(detector):
-    """One detector for latency and throughput."""
+def for_both(detector):
+    """Use one detector for both latency and throughput."""
     return detector, detector
 
 
-def test_latency_and_throughput_by_hand(clock):
-    models = {"slow": twice(Fake(clock, 20, 10)), "fast": (Fake(clock, 5, 90), Fake(clock, 90, 4))}
+def test_latency_and_throughput_equal_those_by_hand(clock):
+    models = {
+        "slow": for_both(TimedDetector(clock, 20, 10)),
+        "fast": (TimedDetector(clock, 5, 90), TimedDetector(clock, 90, 4)),
+    }
     pd.testing.assert_frame_equal(
         measure(models, IMAGES),
         pd.DataFrame(
@@ -81,24 +84,24 @@ def test_latency_and_throughput_by_hand(clock):
     )
 
 
-def test_throughput_of_a_stream_of_calls_is_that_of_the_calls(clock):
-    figures = measure({"snapshot": twice(Calling(Fake(clock, 8)))}, IMAGES)
+def test_a_stream_of_calls_has_the_throughput_of_the_calls(clock):
+    figures = measure({"snapshot": for_both(FunctionDetector(TimedDetector(clock, 8)))}, IMAGES)
     assert figures.loc["snapshot", "latency_ms"] == pytest.approx(8)
     assert figures.loc["snapshot", "images_per_second"] == pytest.approx(125)
 
 
-def test_latency_is_the_median_and_throughput_counts_all_the_time(clock):
+def test_latency_is_the_median_and_throughput_counts_all_time(clock):
 
     def call(image):  # 2, 2, 2 and 10 ms: 4 ms on average
         clock.now += 0.010 if image[0, 0, 0] == 3 else 0.002
 
-    figures = measure({"uneven": twice(Calling(call))}, IMAGES)
+    figures = measure({"uneven": for_both(FunctionDetector(call))}, IMAGES)
     assert figures.loc["uneven", "latency_ms"] == pytest.approx(2)
     assert figures.loc["uneven", "images_per_second"] == pytest.approx(250, rel=0.03)
 
 
 def test_throughput_counts_the_time_to_the_last_result(clock, monkeypatch):
-    """A stream that draws 6 images in 0.3 s and gives all of its results 0.9 s later."""
+    """The stream takes 6 images in 0.3 s and yields all its results 0.9 s later."""
     monkeypatch.setattr(speed, "TURN_SECONDS", 0.26)
 
     def stream(images):
@@ -109,7 +112,7 @@ def test_throughput_counts_the_time_to_the_last_result(clock, monkeypatch):
         clock.now += 0.9
         yield from batch
 
-    figures = measure({"late": twice(Calling(Fake(clock, 1), stream))}, IMAGES)
+    figures = measure({"late": for_both(FunctionDetector(TimedDetector(clock, 1), stream))}, IMAGES)
     assert figures.loc["late", "images_per_second"] == pytest.approx(5)
 
 
@@ -121,36 +124,36 @@ def test_models_take_turns(clock):
             clock.now += 0.02
             order.append(name)
 
-        return twice(Calling(call))
+        return for_both(FunctionDetector(call))
 
     measure({name: recorder(name) for name in "abc"}, IMAGES)
     assert [name for name, _ in groupby(order)] == list("abc") * (1 + speed.ROUNDS)
 
 
-def test_every_model_takes_all_images_in_order_again_and_again(clock):
-    fakes = {"slow": Fake(clock, 70), "fast": Fake(clock, 11)}
-    measure({name: twice(fake) for name, fake in fakes.items()}, IMAGES)
-    for fake in fakes.values():
-        assert len(fake.called) > 8
-        assert fake.called == [index % 4 for index in range(len(fake.called))]
+def test_every_model_gets_all_images_in_order_repeatedly(clock):
+    models = {"slow": TimedDetector(clock, 70), "fast": TimedDetector(clock, 11)}
+    measure({name: for_both(timed) for name, timed in models.items()}, IMAGES)
+    for timed in models.values():
+        assert len(timed.called) > 8
+        assert timed.called == [index % 4 for index in range(len(timed.called))]
 
 
-def test_a_turn_takes_its_time_whatever_the_model(clock):
+def test_every_turn_takes_the_same_time(clock):
     for milliseconds in (1, 15, 70):
         started = clock.now
-        measure({"model": twice(Fake(clock, milliseconds))}, IMAGES)
+        measure({"model": for_both(TimedDetector(clock, milliseconds))}, IMAGES)
         turns = 2 * (1 + speed.ROUNDS)
         expected = turns * speed.TURN_SECONDS
         assert expected <= clock.now - started <= expected + turns * 0.002 * milliseconds
 
 
 def test_a_model_slower_than_a_turn_is_measured(clock):
-    figures = measure({"huge": twice(Fake(clock, 2000, 1000))}, IMAGES)
+    figures = measure({"huge": for_both(TimedDetector(clock, 2000, 1000))}, IMAGES)
     assert figures.loc["huge", "latency_ms"] == pytest.approx(2000)
     assert figures.loc["huge", "images_per_second"] == pytest.approx(1)
 
 
-def test_first_round_and_first_call_of_a_turn_do_not_count(clock, monkeypatch):
+def test_the_first_round_and_the_first_call_of_a_turn_do_not_count(clock, monkeypatch):
     monkeypatch.setattr(speed, "ROUNDS", 1)
     monkeypatch.setattr(speed, "TURN_SECONDS", 0.005)  # one call of 6 ms
     milliseconds = iter([90, 80, 70, 6])
@@ -158,28 +161,30 @@ def test_first_round_and_first_call_of_a_turn_do_not_count(clock, monkeypatch):
     def call(image):
         clock.now += next(milliseconds) / 1000
 
-    figures = measure({"model": (Calling(call), Fake(clock, 6))}, IMAGES)
+    figures = measure({"model": (FunctionDetector(call), TimedDetector(clock, 6))}, IMAGES)
     assert figures.loc["model", "latency_ms"] == pytest.approx(6)
     assert list(milliseconds) == []
 
 
-def test_disturbed_rounds_leave_the_figures_alone(clock, monkeypatch):
+def test_disturbed_rounds_do_not_change_the_latency(clock, monkeypatch):
     monkeypatch.setattr(speed, "ROUNDS", 5)
-    fake = Fake(clock, 10, 5)
+    timed = TimedDetector(clock, 10, 5)
 
     def call(image):  # the rounds after the first two streams are ten times as slow
-        clock.now += 0.1 if fake.streams in (2, 3) else 0.01
+        clock.now += 0.1 if timed.streams in (2, 3) else 0.01
 
-    figures = measure({"model": (Calling(call), fake)}, IMAGES)
+    figures = measure({"model": (FunctionDetector(call), timed)}, IMAGES)
     assert figures.loc["model", "latency_ms"] == pytest.approx(10)
 
 
-def test_with_the_real_clock(monkeypatch):
+def test_a_real_clock_tells_slow_from_fast(monkeypatch):
     monkeypatch.setattr(speed, "ROUNDS", 2)
     monkeypatch.setattr(speed, "TURN_SECONDS", 0.05)
     models = {
-        "slow": twice(Calling(lambda image: sleep(0.05))),
-        "fast": twice(Calling(lambda image: sleep(0.0005), lambda images: map(np.sum, images))),
+        "slow": for_both(FunctionDetector(lambda image: sleep(0.05))),
+        "fast": for_both(
+            FunctionDetector(lambda image: sleep(0.0005), lambda images: map(np.sum, images))
+        ),
     }
     figures = measure(models, IMAGES)
     assert figures.latency_ms["slow"] >= 50 > figures.latency_ms["fast"]

@@ -1,4 +1,4 @@
-"""Tests of the conversion from Pascal VOC to COCO."""
+"""Conversion from Pascal VOC to COCO."""
 
 import logging
 
@@ -18,7 +18,7 @@ def voc(*objects: tuple[str, int, int, int, int]) -> bytes:
     return f"<annotation><filename>x.jpg</filename>{size}{boxes}</annotation>".encode()
 
 
-def test_coco_by_hand() -> None:
+def test_annotations_are_converted_to_coco() -> None:
     coco = coco_from_voc(
         {"b.jpg": voc(("WBC", 68, 315, 286, 480)), "a.jpg": voc(("RBC", 1, 2, 4, 6))},
         ["RBC", "WBC"],
@@ -83,7 +83,7 @@ def test_boxes_without_area_are_dropped_and_counted(caplog: pytest.LogCaptureFix
         (voc(("cat", 1, 2, 3, 4)), "'cat'"),
     ],
 )
-def test_bad_annotation_is_named(document: bytes, found: str) -> None:
+def test_a_bad_annotation_is_refused_with_its_file_name(document: bytes, found: str) -> None:
     with pytest.raises(InputError, match=found) as raised:
         coco_from_voc({"a.jpg": document}, ["RBC"], "cells")
     assert "a.jpg" in str(raised.value)

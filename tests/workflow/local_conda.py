@@ -1,6 +1,6 @@
-"""The calls of `conda` that Snakemake makes, carried out by rattler with channels in a folder.
+"""A stand-in for `conda`: rattler does what the calls that Snakemake makes ask for.
 
-DETMAKE_CHANNELS is that folder; `info` and `activate` are of the folder that holds `bin/conda`.
+Channels are in the folder DETMAKE_CHANNELS. The base environment is the folder above `bin/conda`.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from rattler.platform import Subdir
 
 
 async def create(file: Path, prefix: Path) -> None:
-    """Make an environment: conda's part by rattler, and pip's by the environment's own pip."""
+    """Make an environment: rattler installs its conda packages, its own pip the pip section."""
     definition = yaml.safe_load(file.read_text(encoding="utf-8"))
     packages = [entry for entry in definition["dependencies"] if isinstance(entry, str)]
     (requirements,) = [
@@ -38,7 +38,7 @@ async def create(file: Path, prefix: Path) -> None:
 def main(arguments: list[str]) -> None:
     match arguments:
         case ["--version"]:
-            print("conda 24.7.1")  # the oldest one that Snakemake takes
+            print("conda 24.7.1")  # the oldest version that Snakemake accepts
         case ["info", "--json"]:
             base = str(Path(sys.argv[0]).parents[1])
             print(json.dumps({"conda_prefix": base, "platform": str(Subdir.current())}))
@@ -53,9 +53,9 @@ def main(arguments: list[str]) -> None:
             given = parser.parse_args(options)
             asyncio.run(create(given.file, given.prefix))
         case ["clean", "-y", "--tarballs"]:
-            pass  # rattler unpacks packages without keeping them
+            pass  # rattler keeps no tarballs
         case _:
-            sys.exit(f"conda {' '.join(arguments)}: no call that Snakemake makes here")
+            sys.exit(f"conda {' '.join(arguments)}: this stand-in does not know the call")
 
 
 if __name__ == "__main__":

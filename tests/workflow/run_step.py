@@ -1,6 +1,6 @@
-"""Run the script of a rule with nothing of Snakemake's on the path.
+"""Run the script of a rule without Snakemake on the path.
 
-python run_step.py JOB     in a project's folder; JOB is a JSON file as test_envs.py records it
+Usage, in a project's folder: `python run_step.py JOB`; test_envs.py records the JSON file JOB.
 """
 
 import json
@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 
 class Items(list):
-    """Values by place, and some by name."""
+    """Values by position, and some by name."""
 
     def __init__(self, values: list, names: dict) -> None:
         super().__init__(values)

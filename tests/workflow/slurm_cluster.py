@@ -13,10 +13,10 @@ from pathlib import Path
 import psutil
 
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "sbatch", "squeue", "scontrol")
-# All processes of a cluster, jobs included, have its folder in this variable of their environment.
+# The environment of every process of a cluster, jobs included, names its folder by this variable.
 _MARK = "DETMAKE_SLURM_CLUSTER"
 
-# The plugin takes SLURM_CONF away from srun, since on most clusters the file is in its usual place.
+# Snakemake's plugin unsets SLURM_CONF for srun. Most clusters have the file in its usual place.
 _SRUN = """\
 #!/bin/sh
 SLURM_CONF={folder}/slurm.conf exec {srun} "$@"
@@ -45,13 +45,13 @@ JobAcctGatherParams=OverMemoryKill
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 MpiDefault=none
-# A node that is back is used again at once.
+# A node that returns is used again at once.
 ReturnToService=2
 SchedulerParameters=bf_interval=2,sched_interval=2
 SlurmdTimeout=10
 KillWait=2
 MinJobAge=7200
-# CPUs and memory are what stands here, not what the machine has.
+# CPUs and memory are those configured here, not those of the machine.
 SlurmdParameters=config_overrides
 GresTypes=gpu
 NodeName=cpu0 NodeHostname=localhost NodeAddr=127.0.0.1 Port={cpu_port} CPUs=8 RealMemory=32000
@@ -63,7 +63,7 @@ PartitionName=gpu Nodes=gpu0 State=UP
 
 
 def obstacle() -> str | None:
-    """Why there can be no cluster on this machine."""
+    """Return why no cluster can run on this machine; None if one can."""
     if os.geteuid():
         return "the daemons of the cluster need root"
     if (missing := _missing_programs()) and not shutil.which("apt-get"):
@@ -86,10 +86,10 @@ def install() -> None:
 
 
 class Cluster:
-    """Partitions `cpu` (node cpu0, the default) and `gpu` (node gpu0, four GPUs, not real ones).
+    """Partitions `cpu` (node cpu0, the default) and `gpu` (node gpu0, with four fake GPUs).
 
-    A context manager: it runs inside the block, and nothing of it afterwards. All files lie in a
-    folder of its own, the ports are free ones.
+    A context manager: all its processes end with the block. Its files are in one folder, and it
+    listens on free ports.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -97,7 +97,7 @@ class Cluster:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes Slurm's programs, and Snakemake with them, work on this cluster."""
+        """The variables that direct Slurm's programs, and with them Snakemake, to this cluster."""
         return {
             "SLURM_CONF": str(self.folder / "slurm.conf"),
             "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
@@ -129,7 +129,7 @@ class Cluster:
         self._kill(self._processes())
 
     def start_node(self, node: str) -> None:
-        """Start a node, and wait until it takes jobs."""
+        """Start a node and wait until it accepts jobs."""
         self._start("slurmd", "-D", "-N", node, SLURMD_NODENAME=node)
         wait_until(lambda: self.node_state(node) == "idle", f"{node} is idle")
 
@@ -138,12 +138,12 @@ class Cluster:
         self._kill(self._processes(SLURMD_NODENAME=node))
 
     def node_state(self, node: str) -> str:
-        """The state as sinfo abbreviates it; empty where the controller does not answer."""
+        """Return a node's state as sinfo abbreviates it; empty if there is no answer."""
         command = ["sinfo", "--noheader", "--nodes", node, "--format", "%t"]
         return self._run(command, check=False)
 
     def jobs(self, folder: Path) -> dict[str, list[dict[str, str]]]:
-        """What Slurm says of the jobs of a project: by rule, in the order of submission."""
+        """Return Slurm's records of a project's jobs by rule, in the order of submission."""
         jobs: dict[str, list[dict[str, str]]] = {}
         for line in self.call("scontrol", "--details", "--oneliner", "show", "job").splitlines():
             job = dict(re.findall(r"(\S+?)=(\S*)", line))
@@ -203,14 +203,15 @@ class Cluster:
             )
 
     def _processes(self, **variables: str) -> list[psutil.Process]:
-        """All processes of the cluster whose environment has these variables as well.
+        """Return the processes of the cluster whose environment has these variables, too.
 
-        The daemons of job steps, which hide theirs and report how a job ended, come first.
+        Daemons of job steps come first, since they report how a job ended. They hide their
+        environment, so they are found by their children.
         """
         wanted = {_MARK: str(self.folder), **variables}.items()
         steps, others = set(), set()
         for process in psutil.process_iter():
-            with suppress(psutil.Error):  # it ended meanwhile, or is another user's
+            with suppress(psutil.Error):  # it has ended, or belongs to another user
                 if wanted <= process.environ().items():
                     others.add(process)
                     parent = process.parent()
@@ -230,7 +231,7 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) ->
     """Wait for a condition.
 
     Raises:
-        TimeoutError: it does not come true.
+        TimeoutError: the condition does not become true in time.
     """
     deadline = time.monotonic() + seconds
     while not condition():
@@ -240,5 +241,5 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) ->
 
 
 def _path(program: str) -> str | None:
-    """The path of a program; the daemons are where only root looks."""
+    """Return the path of a program; the daemons are in folders on the PATH of root only."""
     return shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")

@@ -1,4 +1,4 @@
-"""BCCD: the rule that downloads and converts it, against a local server."""
+"""BCCD: the rules download it from a local server and convert it."""
 
 import http.server
 import os
@@ -13,7 +13,7 @@ BCCD = os.environ.get("DETMAKE_BCCD")
 
 pytestmark = pytest.mark.skipif(
     not BCCD or not (Path(BCCD).parent / "bccd-voc-archive.zip").exists(),
-    reason="DETMAKE_BCCD does not name a folder of BCCD with bccd-voc-archive.zip beside it",
+    reason="DETMAKE_BCCD does not name a folder with BCCD and bccd-voc-archive.zip beside it",
 )
 
 
@@ -33,7 +33,7 @@ def configure(project, **changes):
 
 
 @pytest.mark.slow
-def test_downloads_and_converts(project, url):
+def test_bccd_is_downloaded_and_converted(project, url):
     configure(project, bccd_url=url)
     targets = [f"results/dataset/{split}.json" for split in ("train", "val", "test")]
     project.snakemake(*targets)
@@ -50,7 +50,7 @@ def test_downloads_and_converts(project, url):
     assert project.stale(*targets) == {"prepare_dataset": 1}
 
 
-def test_a_failed_download_leaves_nothing(project, url):
+def test_a_failed_download_leaves_no_files(project, url):
     configure(project, bccd_url=url.replace("bccd-voc", "other"))
     output = project.snakemake("resources/bccd/valid/_annotations.coco.json", fails=True)
     assert "404" in output

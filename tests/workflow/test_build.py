@@ -1,4 +1,4 @@
-"""What a build leaves behind: the files of the contract, and that they agree."""
+"""The files that a build makes, and whether they agree."""
 
 import json
 
@@ -12,7 +12,7 @@ from conftest import CONFIG
 MODELS = ("openvino", "pot")
 
 
-def test_every_target_of_the_contract_is_there(built_project):
+def test_the_default_build_makes_all_its_files(built_project):
     results = built_project.folder / "results"
     for file in ("weights.pth", "performance.json", "logs/train.log"):
         assert (results / file).stat().st_size > 0
@@ -41,7 +41,7 @@ def test_the_snapshot_holds_tensors_and_plain_values_only(built_project):
     assert snapshot["model"]["bbox_head"]["num_classes"] == 2
 
 
-def test_the_logs_tell_the_course_of_the_training(built_project):
+def test_the_logs_show_the_progress_of_training(built_project):
     logs = built_project.folder / "results/logs"
     scalars = pd.read_csv(logs / "scalars.csv")
     epochs = CONFIG["learning_parameters"]["num_iters"]
@@ -57,7 +57,7 @@ def test_the_logs_tell_the_course_of_the_training(built_project):
 
 
 @pytest.mark.parametrize("folder", ["results", *(f"results/{model}" for model in MODELS)])
-def test_performance_is_of_the_test_subset(built_project, folder):
+def test_performance_is_measured_on_the_test_subset(built_project, folder):
     performance = built_project.json(f"{folder}/performance.json")
     subset = built_project.json("results/dataset/test.json")
     assert performance["images"] == len(subset["images"]) == 6
@@ -68,7 +68,7 @@ def test_performance_is_of_the_test_subset(built_project, folder):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_the_ir_stands_alone(built_project, model):
+def test_the_ir_runs_in_openvino_alone(built_project, model):
     """OpenVINO alone turns an image of any size into boxes, scores and labels."""
     folder = built_project.folder / "results" / model
     compiled = ov.Core().compile_model(folder / "openvino.xml", "CPU")
@@ -84,7 +84,7 @@ def test_the_ir_stands_alone(built_project, model):
         assert (scores[0, 1:] <= scores[0, :-1]).all()
 
 
-def test_int8_weights_are_a_fraction_in_size(built_project):
+def test_int8_weights_are_smaller(built_project):
     results = built_project.folder / "results"
     half = (results / "openvino/openvino.bin").stat().st_size
     assert (results / "pot/openvino.bin").stat().st_size < 0.7 * half
@@ -93,8 +93,8 @@ def test_int8_weights_are_a_fraction_in_size(built_project):
 
 
 @pytest.mark.slow
-def test_a_declared_run_builds_beside_the_base_run(built):
-    """Its data is shared, its training is its own, and the base run stays as it is."""
+def test_a_run_is_built_beside_the_base_run(built):
+    """The base run stays up to date."""
     learning = {"num_iters": 2, "batch_size": 8}
     built.configure(
         runs={"short": {"learning_parameters": learning, "pot_parameters": {"preset": "mixed"}}}
@@ -124,7 +124,7 @@ def test_training_stops_early_when_validation_no_longer_improves(project):
     validations = scalars.query("kind == 'validation'")
     assert 4 <= len(validations) < CONFIG["learning_parameters"]["num_iters"]
     rates = scalars.query("kind == 'train'").lr
-    assert rates.iloc[-1] == pytest.approx(rates.max() / 10, rel=0.01)  # lowered once, at least
+    assert rates.iloc[-1] == pytest.approx(rates.max() / 10, rel=0.01)  # lowered at least once
 
 
 @pytest.mark.slow

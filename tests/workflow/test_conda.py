@@ -50,7 +50,7 @@ def write_package(channel: Path, name: str, release: str, root: Path, files: lis
 
 @pytest.fixture(scope="module")
 def channels(tmp_path_factory) -> Path:
-    """A folder with the channel conda-forge, which has this machine's Python, and pip."""
+    """A folder with a channel conda-forge, which holds the Python of this machine and pip."""
     folder = tmp_path_factory.mktemp("channels")
     root = tmp_path_factory.mktemp("python")
     subprocess.run([sys.executable, "-m", "venv", root], check=True)
@@ -68,7 +68,7 @@ def channels(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def conda(channels, tmp_path_factory):
-    """Put a `conda` on the PATH that gets its packages from the local channel."""
+    """Put a stand-in for `conda` on the PATH, which installs from the local channel."""
     folder = tmp_path_factory.mktemp("base")
     (folder / "bin").mkdir()
     (folder / "bin/conda").write_text(f"#!{sys.executable}\n{CONDA.read_text()}")
@@ -82,8 +82,8 @@ def conda(channels, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def deployed(conda, template_project, tmp_path_factory) -> Project:
-    """A project with one dataset prepared in an environment that conda has made."""
+def prepared(conda, template_project, tmp_path_factory) -> Project:
+    """A project with one subset prepared in an environment that conda made."""
     project = template_project.copy(tmp_path_factory.mktemp("conda") / "project")
     with (project.folder / "scripts/prepare_dataset.py").open("a") as script:
         script.write("\nimport cv2, sys\nprint(sys.prefix, cv2.__file__, file=open('ran', 'w'))\n")
@@ -91,9 +91,9 @@ def deployed(conda, template_project, tmp_path_factory) -> Project:
     return project
 
 
-def test_a_step_runs_in_its_environment(deployed):
-    prefix, module = (deployed.folder / "ran").read_text().split()
-    (environment,) = (deployed.folder / ".snakemake/conda").glob("*_")
+def test_a_step_runs_in_its_environment(prepared):
+    prefix, module = (prepared.folder / "ran").read_text().split()
+    (environment,) = (prepared.folder / ".snakemake/conda").glob("*_")
     assert Path(prefix) == environment
     assert Path(module).is_relative_to(environment)
     installed = {path.name.split("-")[0].lower() for path in environment.rglob("*.dist-info")}
@@ -101,23 +101,23 @@ def test_a_step_runs_in_its_environment(deployed):
     assert "snakemake" not in installed
 
 
-def test_an_environment_is_part_of_what_a_result_depends_on(deployed, tmp_path):
+def test_a_result_depends_on_its_environment(prepared, tmp_path):
     conda = ["--sdm", "conda"]
-    assert deployed.stale(TARGET, *conda) == {}
-    assert deployed.stale(TARGET) == {"prepare_dataset": 1}
+    assert prepared.stale(TARGET, *conda) == {}
+    assert prepared.stale(TARGET) == {"prepare_dataset": 1}
     others = ["--rerun-triggers", "mtime", "params", "input", "code"]
-    assert deployed.stale(TARGET, *others) == {}
-    moved = deployed.copy(tmp_path / "project")
+    assert prepared.stale(TARGET, *others) == {}
+    moved = prepared.copy(tmp_path / "project")
     assert moved.stale(TARGET, *conda) == {"prepare_dataset": 1}
     assert moved.stale(TARGET, *conda, *others) == {}
-    file = deployed.folder / "envs/data.yaml"
+    file = prepared.folder / "envs/data.yaml"
     text = file.read_text()
     file.write_text(text.replace("tqdm==", "tqdm>="))
-    assert deployed.stale(TARGET, *conda) == {"prepare_dataset": 1}
+    assert prepared.stale(TARGET, *conda) == {"prepare_dataset": 1}
     file.write_text(text)
 
 
-def test_every_other_rule_has_an_environment_that_is_found(deployed):
-    output = deployed.snakemake("results/nncf/performance.json", "--dry-run", "--sdm", "conda")
+def test_the_environments_of_other_steps_are_found(prepared):
+    output = prepared.snakemake("results/nncf/performance.json", "--dry-run", "--sdm", "conda")
     for name in ("training", "inference", "nncf"):
         assert f"Conda environment envs/{name}.yaml will be created." in output

@@ -1,4 +1,4 @@
-"""What leaves the build: archives that run without it, and the demo."""
+"""The deployed archive, which runs without the build, and the demo."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def deployed(built_project, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory):
-    """A new environment's Python; it has nothing yet."""
+    """The Python of a new virtual environment, in which nothing is installed yet."""
     folder = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     return folder / "bin/python"
@@ -65,7 +65,7 @@ def run_demo(python, folder, *arguments) -> tuple[int, str]:
 
 
 def predictions(folder: Path) -> dict[str, np.ndarray]:
-    """By file name, an array of category, box and score of each detection."""
+    """By file name: an array with category, box and score of each detection."""
     coco = COCO(folder / "images.json")
     results = coco.loadRes(str(folder / "predictions.json"))
     return {
@@ -79,7 +79,7 @@ def predictions(folder: Path) -> dict[str, np.ndarray]:
     }
 
 
-def test_the_archive_is_whole(deployed, unpacked):
+def test_the_archive_is_complete(deployed, unpacked):
     assert unpacked.name == "pot"
     names = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
     assert {"README.md", "LICENSE", "demo.py", "requirements.txt", "model/openvino.bin"} <= names
@@ -92,7 +92,7 @@ def test_the_archive_is_whole(deployed, unpacked):
     assert "$" not in (unpacked / "README.md").read_text()
 
 
-def test_its_environment_has_no_training_library(python, unpacked):
+def test_the_archive_needs_no_training_library(python, unpacked):
     listed = [python, "-m", "pip", "list", "--format", "json"]
     packages = json.loads(subprocess.run(listed, capture_output=True, check=True).stdout)
     assert {package["name"] for package in packages} - {"pip", "setuptools"} == {
@@ -103,7 +103,7 @@ def test_its_environment_has_no_training_library(python, unpacked):
     }
 
 
-def test_it_finds_what_the_build_finds(deployed, python, unpacked, tmp_path):
+def test_the_archive_finds_what_the_build_finds(deployed, python, unpacked, tmp_path):
     images = deployed.folder / "data/test"
     code, _ = run_demo(python, unpacked, images, "--output", tmp_path / "out")
     assert code == 0
@@ -114,8 +114,8 @@ def test_it_finds_what_the_build_finds(deployed, python, unpacked, tmp_path):
     assert sum(map(len, found.values())) > 100
 
 
-def test_the_demo_is_what_was_evaluated(deployed):
-    """By pycocotools, with the annotations of the dataset."""
+def test_predictions_of_the_demo_have_the_map_of_the_evaluation(deployed):
+    """pycocotools compares them with the annotations of the dataset."""
     from pycocotools.cocoeval import COCOeval
 
     truth = COCO(deployed.folder / "results/dataset/test.json")
@@ -130,7 +130,7 @@ def test_the_demo_is_what_was_evaluated(deployed):
     assert {"contact_sheet.jpg", "image 0.jpg"} <= names
 
 
-def test_the_example_of_the_readme(deployed, python, unpacked, tmp_path):
+def test_the_example_in_the_readme_of_the_archive_runs(deployed, python, unpacked, tmp_path):
     text = (unpacked / "README.md").read_text()
     example = text.split("```python\n")[1].split("```")[0]
     image = next((deployed.folder / "data/test").glob("*.png"))
@@ -138,7 +138,7 @@ def test_the_example_of_the_readme(deployed, python, unpacked, tmp_path):
     subprocess.run([python, "-c", code], cwd=unpacked, check=True)
 
 
-def test_an_unreadable_file_shows_in_the_exit_code(deployed, python, unpacked, tmp_path):
+def test_an_unreadable_file_is_skipped_and_the_exit_code_is_1(deployed, python, unpacked, tmp_path):
     folder = tmp_path / "images"
     folder.mkdir()
     (folder / "broken.png").write_text("no image")
@@ -158,7 +158,7 @@ def test_an_unreadable_file_shows_in_the_exit_code(deployed, python, unpacked, t
         (["model", "--show"], "--show: expected a display"),
     ],
 )
-def test_what_cannot_be_done(python, unpacked, arguments, message):
+def test_wrong_arguments_end_with_a_short_message(python, unpacked, arguments, message):
     code, output = run_demo(python, unpacked, *arguments)
     assert code == 2
     assert message in output
@@ -195,7 +195,7 @@ def test_ctrl_c_leaves_a_playable_video(python, unpacked, tmp_path):
 # The rules
 
 
-def test_nothing_is_done_twice(deployed):
+def test_a_second_call_has_nothing_to_do(deployed):
     assert "Nothing to be done" in deployed.snakemake(ARCHIVE, "results/demo")
 
 
@@ -212,7 +212,7 @@ def test_nothing_is_done_twice(deployed):
     ],
     ids=["model", "source", "threshold", "subset"],
 )
-def test_a_changed_key(deployed, tmp_path, changes, stale):
+def test_a_changed_key_makes_only_what_depends_on_it_stale(deployed, tmp_path, changes, stale):
     project = deployed.copy(tmp_path / "project")
     project.configure(**changes)
     assert project.stale(ARCHIVE, "results/demo") == stale
@@ -228,7 +228,7 @@ def test_a_changed_key(deployed, tmp_path, changes, stale):
     ],
 )
 @pytest.mark.slow
-def test_an_edited_file(deployed, tmp_path, edited, stale):
+def test_an_edited_file_makes_only_what_depends_on_it_stale(deployed, tmp_path, edited, stale):
     project = deployed.copy(tmp_path / "project")
     with (project.folder / edited).open("a") as file:
         file.write("\n# Edited.\n")
@@ -236,7 +236,7 @@ def test_an_edited_file(deployed, tmp_path, edited, stale):
 
 
 @pytest.mark.slow
-def test_a_video_of_the_configuration(deployed, tmp_path):
+def test_the_demo_draws_into_a_video_that_the_configuration_names(deployed, tmp_path):
     project = deployed.copy(tmp_path / "project")
     writer = cv2.VideoWriter(
         str(project.folder / "in.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (160, 120)
@@ -250,7 +250,7 @@ def test_a_video_of_the_configuration(deployed, tmp_path):
     assert "15 frames, 0 skipped" in (project.folder / "results/logs/demo.log").read_text()
 
 
-def test_a_source_that_is_missing(deployed, tmp_path):
+def test_a_missing_source_is_refused_and_the_earlier_demo_is_kept(deployed, tmp_path):
     project = deployed.copy(tmp_path / "project")
     project.configure(demo={"source": "nowhere.mp4"})
     output = project.snakemake("results/demo", fails=True)

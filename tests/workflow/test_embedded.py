@@ -1,4 +1,4 @@
-"""The default build: the embedded dataset, from nothing to a measured int8 model."""
+"""The default build, from the embedded cells dataset to a measured int8 model."""
 
 import re
 
@@ -9,10 +9,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
 def test_two_processes_train_as_well_as_one(embedded):
-    """What one process reaches stands in the README, as its first line prints it."""
+    """The README has the figures of one process."""
     table = re.findall(
         r"^\| [^|]+\| `results/(\S*)performance.json` \| ([\d.]+) \|",
-        (ROOT / "README.md").read_text(encoding="utf-8").partition("## The tutorial's data")[0],
+        (ROOT / "README.md").read_text(encoding="utf-8").partition("## Your own data")[0],
         re.MULTILINE,
     )
     assert [folder for folder, _ in table] == ["", "openvino/", "pot/"]
@@ -22,7 +22,7 @@ def test_two_processes_train_as_well_as_one(embedded):
     assert "Training in 2 processes" in (embedded.folder / "results/logs/train.log").read_text()
 
 
-def test_accuracy_is_kept_from_the_snapshot_to_int8(embedded):
+def test_ir_and_int8_ir_are_as_accurate_as_the_snapshot(embedded):
     snapshot, ir, pot = (
         embedded.json(f"results/{folder}performance.json")["f-measure"]
         for folder in ("", "openvino/", "pot/")
@@ -31,11 +31,11 @@ def test_accuracy_is_kept_from_the_snapshot_to_int8(embedded):
     assert pot >= ir - 0.01
 
 
-def test_nothing_is_left_to_do(embedded):
+def test_the_build_is_up_to_date(embedded):
     assert embedded.stale() == {}
 
 
-def test_a_changed_image_of_the_build_s_own_is_seen(embedded):
+def test_a_changed_image_of_the_cells_dataset_makes_training_stale(embedded):
     images = sorted((embedded.folder / "resources/cells/train").glob("*.png"))
     content = images[0].read_bytes()
     images[0].write_bytes(images[1].read_bytes())

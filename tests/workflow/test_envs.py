@@ -1,4 +1,4 @@
-"""The conda environments of the steps: pinned as the lock is, complete, no larger than needed."""
+"""The conda environments of the steps: pinned like the lock, complete, no larger than needed."""
 
 import json
 import os
@@ -27,7 +27,7 @@ SCRIPTS = {
         re.DOTALL,
     )
 }
-# What needs NNCF of what a snapshot imports is for quantized ones, which no other step takes.
+# Only a quantized snapshot needs NNCF, and these steps do not load one.
 OPTIONAL = {"training": {"nncf"}, "reporting": {"nncf"}}
 
 
@@ -40,7 +40,7 @@ def pip_section(name: str) -> list[str]:
 
 
 def imports_of(script: Path) -> set[str]:
-    """The installed modules that a script imports, itself or by the library, functions included."""
+    """The third-party modules that a script and the library modules it uses import anywhere."""
     finder = ModuleFinder(path=[str(ROOT / "scripts")])
     finder.run_script(str(script))
     modules = {name.split(".")[0] for name in finder.badmodules}
@@ -48,7 +48,7 @@ def imports_of(script: Path) -> set[str]:
 
 
 def providers_of(module: str) -> set[str]:
-    """The packages that a module may come from."""
+    """The packages that may provide a module."""
     return {canonicalize_name(name) for name in packages_distributions()[module]}
 
 
@@ -57,20 +57,20 @@ def providers_of(module: str) -> set[str]:
 
 def test_every_script_has_an_environment():
     scripts = {path.name for path in (ROOT / "scripts").glob("*.py")}
-    assert SCRIPTS.keys() == scripts - {"plan.py", "init.py"}  # which run in Snakemake's own
+    assert SCRIPTS.keys() == scripts - {"plan.py", "init.py"}  # these run where Snakemake runs
     assert {path.stem for path in (ROOT / "envs").glob("*.yaml")} == set(SCRIPTS.values())
     assert set(NAMES) == set(SCRIPTS.values())
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_pins_follow_from_the_lock(name):
+def test_an_environment_has_the_pins_of_the_lock(name):
     pins = pip_section(name)
     assert set(pins) <= set((ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines())
     assert (ROOT / f"envs/{name}.yaml").read_text(encoding="utf-8") == pin.environment(name)
 
 
 def test_data_and_inference_have_no_torch():
-    """The slow test below compares what is installed with the pins."""
+    """This compares the pins. A slow test below compares what is installed with them."""
     with_torch = {
         name for name in NAMES if any(pin.startswith("torch") for pin in pip_section(name))
     }
@@ -78,7 +78,7 @@ def test_data_and_inference_have_no_torch():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_environment_is_of_what_its_scripts_import(name):
+def test_an_environment_has_exactly_what_its_scripts_import(name):
     scripts = [ROOT / "scripts" / script for script, env in SCRIPTS.items() if env == name]
     imported = set().union(*map(imports_of, scripts))
     modules = imported - OPTIONAL.get(name, set())
@@ -89,8 +89,8 @@ def test_an_environment_is_of_what_its_scripts_import(name):
     assert packages <= set().union(*map(providers_of, modules))
 
 
-def test_the_workflow_itself_needs_what_the_page_about_conda_says(tmp_path):
-    """Where conda makes the environments, nothing else is installed beside Snakemake."""
+def test_the_workflow_needs_only_the_packages_that_the_page_about_conda_names(tmp_path):
+    """If conda makes the environments of the steps, only these are installed by hand."""
     command = r"`pip install -c requirements.txt (snakemake .*?)`"
     packages = re.search(command, (ROOT / "docs/conda.md").read_text(encoding="utf-8"))[1].split()
     installed = {canonicalize_name(line.split("==")[0]) for line in pin.pins(packages)}
@@ -104,7 +104,7 @@ def test_the_workflow_itself_needs_what_the_page_about_conda_says(tmp_path):
 
 # Virtual environments of the pip sections alone
 
-# Stands in for every script of a project: it writes down its job, and leaves empty outputs.
+# Replaces every script of a project: it records its job and writes empty outputs.
 RECORDER = """
 import json
 from pathlib import Path
@@ -129,7 +129,7 @@ TARGETS = [
     "results/demo",
     "results/comparison.csv",
 ]
-#: By environment, the jobs that are run in it, in this order, by the names of their logs.
+#: By environment: the jobs to run in it, in this order, by the names of their logs.
 STEPS = {
     "data": ["cells_test", "dataset_train"],
     "training": ["train", "evaluate", "export"],
@@ -141,7 +141,7 @@ STEPS = {
 
 @pytest.fixture(scope="module")
 def jobs(template_project, tmp_path_factory):
-    """What Snakemake gives to the scripts of a tiny build: a JSON file for each job's log."""
+    """What Snakemake passes to the scripts of a tiny build: JSON files by the names of the logs."""
     project = template_project.copy(tmp_path_factory.mktemp("jobs") / "project")
     learning = {"num_iters": 1, "learning_rate_warmup_iters": 0}
     project.configure(
@@ -156,7 +156,7 @@ def jobs(template_project, tmp_path_factory):
 
 
 def run(python: Path, *arguments, folder: Path) -> str:
-    """Run an environment's Python, which sees nothing of this one; return what it prints."""
+    """Run the Python of an environment, isolated from this one; return what it prints."""
     environment = {"PATH": f"{python.parent}:{os.defpath}", "HOME": str(folder)}
     process = subprocess.run(
         [python, "-I", *arguments],
@@ -171,9 +171,9 @@ def run(python: Path, *arguments, folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def environments(tmp_path_factory):
-    """By name, the Python of a new environment that has an environment's pip section installed."""
+    """By name: the Python of a virtual environment in which a pip section is installed."""
     folder = tmp_path_factory.mktemp("environments")
-    # Those with torch begin as a hard-linked copy of the smallest one: torch is installed once.
+    # Those with torch start as a hard-linked copy of the smallest one, to install torch only once.
     common, *others = sorted(WITH_TORCH, key=lambda name: len(pip_section(name)))
 
     def python(name: str) -> Path:
@@ -195,7 +195,7 @@ def environments(tmp_path_factory):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.slow
-def test_the_pip_section_alone_runs_the_steps(name, environments, jobs, built):
+def test_the_steps_run_with_the_pip_section_alone(name, environments, jobs, built):
     python = environments(name)
     built.measure_briefly()
     assert packages(python) == {canonicalize_name(pin.split("==")[0]) for pin in pip_section(name)}
@@ -206,15 +206,15 @@ def test_the_pip_section_alone_runs_the_steps(name, environments, jobs, built):
 
 
 def packages(python: Path) -> set[str]:
-    """The packages of an environment, without what a new one has."""
+    """The packages of an environment, except those that a new one has."""
     code = "from importlib.metadata import distributions as d; print(*(x.name for x in d()))"
     names = run(python, "-c", code, folder=python.parent).split()
     return {canonicalize_name(name) for name in names} - {"pip", "setuptools"}
 
 
 @pytest.mark.slow
-def test_what_follows_the_deployment_adds_what_torch_needs(environments):
-    """And nothing else: on torch's CPU build, that is at most a newer setuptools."""
+def test_the_post_deploy_script_installs_only_what_torch_needs(environments):
+    """With the CPU build of torch, this is at most a newer setuptools."""
     scripts = {(ROOT / f"envs/{name}.post-deploy.sh").read_text() for name in WITH_TORCH}
     assert {path.name.split(".")[0] for path in (ROOT / "envs").glob("*.sh")} == set(WITH_TORCH)
     (script,) = scripts

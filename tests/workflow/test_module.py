@@ -1,4 +1,4 @@
-"""The workflow as a module of another one, in a folder of its own."""
+"""detmake as a module of the user's own workflow, in a folder of its own."""
 
 import subprocess
 from pathlib import Path
@@ -61,7 +61,7 @@ SUBSETS = {
     name: {"ann-files": f"made/{folder}.json", "data-roots": f"made/{folder}"}
     for name, folder in {"train": "train", "val": "valid"}.items()
 }
-# Annotations and an image folder, both declared; or annotations beside images, which are not.
+# The outputs of `make_data` are annotations and an image folder, or annotations beside the images.
 LAYOUTS = {
     "apart": (".json", 'images=directory("made/{subset}")', SUBSETS),
     "together": ("/_annotations.coco.json", "", "made"),
@@ -71,7 +71,7 @@ PREPARED = ["out/dataset/train.json", "out/dataset/val.json", "out/dataset/test.
 
 @pytest.fixture
 def make(clone, tmp_path):  # noqa: F811
-    """Write a folder with a workflow of the user's own that imports this one."""
+    """Write a folder with a workflow of the user's own that imports detmake."""
 
     def make(layout: str) -> Path:
         annotations, images, data = LAYOUTS[layout]
@@ -92,7 +92,7 @@ def make(clone, tmp_path):  # noqa: F811
 
 
 @pytest.mark.slow
-def test_a_build_between_rules_of_the_users_own(make):
+def test_detmake_runs_between_rules_of_the_users_own(make):
     own = make("apart")
     snakemake(own, "--cores", "2")
     assert "out/openvino/openvino.bin" in (own / "size.txt").read_text()
@@ -108,21 +108,21 @@ def test_a_build_between_rules_of_the_users_own(make):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_what_a_rule_of_the_users_own_made_is_up_to_date(make, layout):
+def test_a_dataset_made_by_a_rule_of_the_users_own_is_up_to_date(make, layout):
     own = make(layout)
     snakemake(own, "--cores", "2", *PREPARED)
     assert "Nothing to be done" in snakemake(own, "--dry-run", *PREPARED)
 
 
-def test_targets_by_the_name_of_their_rule(make):
+def test_a_target_can_be_named_by_its_rule(make):
     own = make("apart")
     assert "Completing out:" in snakemake(own, "--dry-run", "detmake_all")
     assert "Wrote profiles/default/config.yaml" in snakemake(own, "--cores", "1", "detmake_init")
     profile = yaml.safe_load((own / "profiles/default/config.yaml").read_text(encoding="utf-8"))
-    assert "snakefile" not in profile  # the folder's own one runs
+    assert "snakefile" not in profile  # so that the folder's own Snakefile runs
 
 
-def test_a_key_on_the_command_line(make):
+def test_the_command_line_overrides_a_key(make):
     own = make("apart")
     output = snakemake(own, "--dry-run", "detmake_all", "--config", "detector={results: other}")
     assert "Completing other:" in output
@@ -151,8 +151,8 @@ def test_a_module_without_configuration_is_refused(clone, tmp_path):  # noqa: F8
     assert "data: missing" in output
 
 
-def test_a_module_that_is_no_local_clone_is_refused(project, tmp_path, monkeypatch):
-    """From GitHub, where Snakemake has fetched it already, and from a commit of a clone."""
+def test_a_module_that_is_not_a_local_clone_is_refused(project, tmp_path, monkeypatch):
+    """One comes from GitHub, by way of Snakemake's cache; the other from a commit of a clone."""
     cached = tmp_path / "cache/snakemake/snakemake/source-cache/snakemake-git-cache/github.com/a/b"
     for command in (
         ["init", "--quiet", "--initial-branch", "main", "."],
@@ -172,7 +172,7 @@ def test_a_module_that_is_no_local_clone_is_refused(project, tmp_path, monkeypat
         assert "Clone the repository and name the Snakefile in the clone" in output
 
 
-def test_the_pip_of_other_environments_installs_dependencies(make, monkeypatch):
+def test_pip_in_environments_of_the_users_own_installs_dependencies(make, monkeypatch):
     monkeypatch.delenv("PIP_NO_DEPS", raising=False)
     own = make("apart")
     with (own / "Snakefile").open("a") as snakefile:

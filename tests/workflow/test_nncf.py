@@ -1,4 +1,4 @@
-"""Quantization-aware training, and the budget of accuracy that POT has too."""
+"""Quantization-aware training, and the accuracy budget of both quantization methods."""
 
 import os
 import re
@@ -33,7 +33,7 @@ NNCF = {"quantize_nncf": 1, "evaluate_ir": 1}
 
 
 def without_compiler(folder: Path) -> str:
-    """A PATH with all that is on this one but compilers and what builds extensions."""
+    """Return a copy of the PATH without compilers and the tools that build extensions."""
     folder.mkdir()
     forbidden = re.compile(r"(.*-)?(c\+\+|g\+\+|gcc|cc|clang|clang\+\+|ninja|nvcc)(-[\d.]+)?$")
     for place in reversed(os.environ["PATH"].split(os.pathsep)):
@@ -46,7 +46,7 @@ def without_compiler(folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def quantized(built_project, tmp_path_factory):
-    """A built project with its NNCF model, made without a compiler. Not to be changed."""
+    """A built project with `results/nncf`, made without a compiler. Not to be changed."""
     folder = tmp_path_factory.mktemp("nncf")
     project = built_project.copy(folder / "project")
     project.configure(nncf_optimization=WIDE, evaluation={"subset": "val"})
@@ -58,7 +58,7 @@ def quantized(built_project, tmp_path_factory):
 
 
 def f_measures(project) -> dict[str, list[float]]:
-    """What the log tells, by what was measured."""
+    """The F-measures in the log, by what was measured."""
     log = (project.folder / "results/logs/nncf.log").read_text()
     found: dict[str, list[float]] = {}
     for what, value in re.findall(
@@ -70,7 +70,7 @@ def f_measures(project) -> dict[str, list[float]]:
     return found
 
 
-def test_the_folder_is_whole(quantized):
+def test_the_model_folder_is_complete(quantized):
     for file in FILES:
         assert (quantized.folder / "results/nncf" / file).stat().st_size > 0
     assert (quantized.folder / "results/nncf/openvino.xml").read_text().count("FakeQuantize") > 50
@@ -78,17 +78,17 @@ def test_the_folder_is_whole(quantized):
     assert quantized.stale(TARGET) == {}
 
 
-def test_the_log_follows_the_accuracy(quantized):
+def test_the_log_shows_the_accuracy_at_each_step(quantized):
     found = f_measures(quantized)
     evaluated = quantized.json("results/performance.json")["f-measure"]
     assert found["loaded"][0] == pytest.approx(evaluated, abs=0.001)
     assert found["when it was trained"] == found["loaded"]
-    assert len(found["After epoch"]) == 1  # at least one, and no more than it needs
+    assert len(found["After epoch"]) == 1  # at least one is trained, and here one suffices
     log = (quantized.folder / "results/logs/nncf.log").read_text()
     assert re.search(r"drop -?\d+\.\d\d points \(-?\d+\.\d\d %\), budget 100 points", log)
 
 
-def test_the_ir_agrees_with_the_snapshot(quantized):
+def test_the_ir_is_as_accurate_as_the_quantized_snapshot(quantized):
     performance = quantized.json(TARGET)
     described = performance["quantization"]
     assert described["method"] == "quantization-aware training"
@@ -111,18 +111,18 @@ CONFIGURATION = {
 
 
 @pytest.mark.parametrize("changes, expected", CONFIGURATION.values(), ids=CONFIGURATION.keys())
-def test_a_changed_key(quantized, tmp_path, changes, expected):
+def test_a_changed_key_makes_only_what_depends_on_it_stale(quantized, tmp_path, changes, expected):
     project = quantized.copy(tmp_path / "project")
     project.configure(**{"nncf_optimization": WIDE, "evaluation": {"subset": "val"}, **changes})
     assert project.stale(TARGET) == expected
 
 
-# Far out of budget
+# A model beyond its budget
 
 
 @pytest.fixture(scope="module")
 def coarse(built_project, tmp_path_factory):
-    """A built project whose calibration sees one grey image: ranges far too narrow."""
+    """A built project that calibrates with one grey image, so that ranges are far too narrow."""
     project = built_project.copy(tmp_path_factory.mktemp("coarse") / "project")
     annotations = project.folder / "data/train/_annotations.coco.json"
     coco = project.json("data/train/_annotations.coco.json")
@@ -134,7 +134,7 @@ def coarse(built_project, tmp_path_factory):
     return project
 
 
-def test_fine_tuning_brings_it_back(coarse, tmp_path):
+def test_training_brings_the_model_back_within_its_budget(coarse, tmp_path):
     project = coarse.copy(tmp_path / "project")
     budget = {"stat_subset_size": 1, "num_iters": 40, "maximal_accuracy_degradation": 10}
     project.configure(nncf_optimization=budget | {"learning_rate": 0.001})
@@ -143,10 +143,10 @@ def test_fine_tuning_brings_it_back(coarse, tmp_path):
     original = found["loaded"][0]
     assert original - found["After initialization"][0] > 0.3
     assert original - found["After quantization-aware training"][0] <= 0.1
-    assert len(found["After epoch"]) < 40  # it stopped when it was there
+    assert len(found["After epoch"]) < 40  # it stopped once within the budget
 
 
-def test_a_budget_that_ends_too_early(coarse, tmp_path):
+def test_a_model_beyond_its_budget_is_refused_unless_on_degradation_is_warn(coarse, tmp_path):
     project = coarse.copy(tmp_path / "project")
     budget = {"stat_subset_size": 1, "num_iters": 1, "learning_rate": 1e-9}
     project.configure(nncf_optimization=budget)
@@ -165,7 +165,7 @@ def test_a_budget_that_ends_too_early(coarse, tmp_path):
 def spoil_neck(weights: dict) -> None:
     """Make one channel of the neck so large that int8 has no levels left for the others.
 
-    The second layer takes back what the first does, so in floating point nothing changes.
+    The next layer makes it small again, so nothing changes in floating point.
     """
     for name, values in weights.items():
         if name.startswith("neck.lateral_convs."):
@@ -174,7 +174,7 @@ def spoil_neck(weights: dict) -> None:
             values[:, 0] /= 1_000
 
 
-def test_pot_takes_layers_back(built_project, tmp_path):
+def test_post_training_quantization_returns_layers_to_floating_point(built_project, tmp_path):
     project = built_project.copy(tmp_path / "project")
     snapshot = torch.load(project.folder / "results/weights.pth")
     spoil_neck(snapshot["state_dict"])
@@ -196,7 +196,7 @@ def test_pot_takes_layers_back(built_project, tmp_path):
 # Speed
 
 
-def test_benchmark(quantized, tmp_path):
+def test_the_benchmark_measures_every_model(quantized, tmp_path):
     project = quantized.copy(tmp_path / "project")
     project.measure_briefly()
     project.snakemake("benchmark")
@@ -210,7 +210,7 @@ def test_benchmark(quantized, tmp_path):
     assert (speed["latency_ms"] <= speed["latency_p95_ms"]).all()
     assert (speed["images_per_second"] > 0).all()
     assert speed["share"].isna().tolist() == [True, False, False, False]
-    # benchmark_app counts what this build counts, and not, say, seconds.
+    # The throughput of benchmark_app is in images per second, too.
     assert speed["share"].drop("results/weights.pth").between(0.02, 20).all()
     text = (project.folder / "results/benchmark.md").read_text()
     assert "| results/nncf " in text
@@ -218,11 +218,11 @@ def test_benchmark(quantized, tmp_path):
     assert "results/dataset/val.json" in text
 
 
-# A GPU
+# The script for a GPU
 
 
 def test_the_script_for_a_gpu_reports_every_model(quantized, tmp_path):
-    """On the CPU, of what is built: the table has each model's accuracy."""
+    """Here it runs on the CPU. Its table has the accuracy of each built model."""
     project = quantized.copy(tmp_path / "project")
     script = [sys.executable, ROOT / "benchmarks/gpu.py", "--device", "cpu", "--results", "results"]
     process = subprocess.run(
@@ -250,7 +250,7 @@ def test_the_script_for_a_gpu_says_that_there_is_none(tmp_path):
 # Interruption
 
 
-def test_killed_fine_tuning(coarse, tmp_path):
+def test_a_killed_quantization_aware_training_resumes(coarse, tmp_path):
     project = coarse.copy(tmp_path / "project")
     project.configure(
         nncf_optimization={

@@ -1,4 +1,4 @@
-"""The build in a folder of the user's own, outside of the clone."""
+"""The build in a folder of the user's own, outside the clone."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ DATASET = "results/dataset/train.json"
 
 
 def snakemake(folder: Path, *arguments: str | Path, fails: bool = False) -> str:
-    """Run Snakemake in a folder and return what it prints; whether it fails must be as said."""
+    """Run Snakemake in a folder and return what it prints; it must fail if and only if `fails`."""
     process = subprocess.run(
         [sys.executable, "-m", "snakemake", *arguments],
         cwd=folder,
@@ -29,7 +29,7 @@ def snakemake(folder: Path, *arguments: str | Path, fails: bool = False) -> str:
 
 
 def files_in(folder: Path) -> dict[Path, int]:
-    """All files with their times, but for bytecode."""
+    """All files with their modification times, except bytecode."""
     return {
         path: path.stat().st_mtime_ns
         for path in folder.rglob("*")
@@ -47,7 +47,7 @@ def clone(template_project) -> Path:
 
 @pytest.fixture
 def own(tmp_path, clone) -> Path:
-    """A folder with data of its own."""
+    """A folder of the user's own, with a dataset."""
     folder = tmp_path / "own"
     shutil.copytree(clone / "data", folder / "data")
     return folder
@@ -58,7 +58,7 @@ def write_config(path: Path, **changes) -> None:
     path.write_text(yaml.safe_dump(CONFIG | changes), encoding="utf-8")
 
 
-def test_a_configuration_file_is_complete_and_its_paths_count_from_the_folder(clone, own):
+def test_a_configuration_file_is_complete_and_its_paths_are_relative_to_the_folder(clone, own):
     write_config(own / "mine.yaml")
     write_config(own / "config/config.yaml", results="others", device="cpu")
     command = ["--snakefile", clone / "Snakefile", "--configfile", "mine.yaml"]
@@ -67,7 +67,7 @@ def test_a_configuration_file_is_complete_and_its_paths_count_from_the_folder(cl
     assert "Nothing to be done" in snakemake(own, DATASET, *command)
 
 
-def test_without_init_the_experiment_is_that_of_the_folder_or_the_default_one(clone, tmp_path):
+def test_without_init_the_experiment_is_the_folders_own_or_the_default_one(clone, tmp_path):
     command = ["--snakefile", clone / "Snakefile", "--dry-run"]
     output = snakemake(tmp_path, *command)
     assert "Completing results:" in output
@@ -101,7 +101,7 @@ def test_after_init_snakemake_runs_bare(clone, tmp_path):
     assert "Completing mine:" in snakemake(tmp_path, "--dry-run")
 
 
-def test_init_keeps_a_workflow_of_the_folder(clone, tmp_path):
+def test_init_keeps_a_snakefile_in_the_folder_workflow(clone, tmp_path):
     (tmp_path / "workflow").mkdir()
     (tmp_path / "workflow/Snakefile").write_text("rule mine:\n    shell: 'echo mine'\n")
     output = snakemake(tmp_path, "--snakefile", clone / "Snakefile", "init")

@@ -1,4 +1,4 @@
-"""What Snakemake itself offers works: plans, pictures, lint and report."""
+"""The plan of the build, and what Snakemake offers: dry runs, graphs, lint and report."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from conftest import CONFIG, ROOT
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def test_dry_run_reads_well(project):
+def test_a_dry_run_shows_the_messages_of_the_rules(project):
     output = project.snakemake("--dry-run")
     for message in (
         "Checking the train subset for results",
@@ -24,8 +24,8 @@ def test_dry_run_reads_well(project):
     assert not (project.folder / "results").exists()
 
 
-def test_what_a_cluster_is_asked_for(project):
-    """GPUs where the device needs them, partitions where the configuration names them."""
+def test_jobs_ask_a_cluster_for_gpus_and_partitions(project):
+    """GPUs depend on the device, partitions are those that the configuration names."""
     partitions = {"partition": "long", "gpu_partition": "gpu"}
     project.configure(
         learning_parameters=CONFIG["learning_parameters"] | {"batch_size": 6},
@@ -37,7 +37,7 @@ def test_what_a_cluster_is_asked_for(project):
         },
     )
     for path in (project.folder / "rules").glob("*.smk"):
-        # Where a rule has a message, Snakemake shows that in place of the resources.
+        # Snakemake shows the message of a rule in place of its resources.
         path.write_text(re.sub(r"    message:\n.*\n", "", path.read_text(encoding="utf-8")))
     runs = ("results", "results/auto", "results/cuda", "results/cpu")
     files = ("performance.json", "nncf/performance.json")
@@ -56,7 +56,7 @@ def test_what_a_cluster_is_asked_for(project):
     }
 
 
-def test_pictures(project):
+def test_snakemake_draws_its_graphs(project):
     assert "digraph snakemake_dag" in project.snakemake("--dag")
     assert "digraph snakemake_dag" in project.snakemake("--rulegraph")
 
@@ -110,7 +110,7 @@ def edit(path, more):
 
 
 @pytest.mark.parametrize("change, name, reason", CHANGES.values(), ids=CHANGES.keys())
-def test_what_is_stale_is_marked_with_its_reason(built, change, name, reason):
+def test_stale_jobs_are_marked_with_their_reason(built, change, name, reason):
     change(built)
     stale = built.stale()
     printed = built.snakemake("plan")
@@ -130,7 +130,7 @@ def test_what_is_stale_is_marked_with_its_reason(built, change, name, reason):
     assert built.stale() == stale  # planning changed nothing
 
 
-def test_the_plan_of_what_is_not_built(project):
+def test_the_plan_of_a_new_project_makes_everything(project):
     project.snakemake("plan")
     assert sorted(os.listdir(project.folder / "results")) == ["plan.svg", "plan.txt"]
     jobs = plan_of(project)
@@ -149,7 +149,7 @@ def test_the_plan_has_all_jobs_and_dependencies(project):
 
 
 @pytest.mark.slow
-def test_the_plan_of_chosen_targets(project):
+def test_the_plan_shows_only_chosen_targets(project):
     targets = ["results/dataset/val.json", "results/slow/openvino/openvino.xml"]
     project.configure(runs={"slow": {"input_size": [160, 128]}}, plan=targets)
     assert "Plan of results/dataset/val.json, results/slow/" in project.snakemake("plan")
@@ -160,14 +160,14 @@ def test_the_plan_of_chosen_targets(project):
     assert list(plan_of(project)) == ["Checking the train subset for results"]
 
 
-def test_the_plan_of_an_unknown_target(project):
+def test_the_plan_of_an_unknown_target_is_refused(project):
     output = project.snakemake("plan", "--config", "plan=results/nothing", fails=True)
     assert "No rule to produce results/nothing" in output
     assert "Traceback" not in output
     assert not (project.folder / "results").exists()
 
 
-def test_a_dry_run_tells_the_changed_values_alone(built):
+def test_a_dry_run_shows_only_the_changed_values(built):
     changed = {"learning_rate": 0.001, "seed": 7}
     built.configure(learning_parameters=CONFIG["learning_parameters"] | changed)
     line = re.search("Params have changed.*", built.snakemake("--dry-run"))[0]
@@ -177,7 +177,7 @@ def test_a_dry_run_tells_the_changed_values_alone(built):
     assert line.count("learning_parameters.") == 4
 
 
-def test_the_picture_in_the_readme_is_the_one_that_the_workflow_draws(project):
+def test_the_picture_in_the_readme_is_up_to_date(project):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     picture = ROOT / re.search(r"\]\((docs/plan\.svg)\)", readme)[1]
     shutil.copy(ROOT / "config/config.yaml", project.folder / "config.yaml")
@@ -202,7 +202,7 @@ def plan_of(project) -> dict[str, DrawnJob]:
 
 
 def read_plan(svg) -> dict[str, DrawnJob]:
-    """The jobs in a picture by their names, which must be different."""
+    """The jobs in a picture by their names, which must differ."""
     boxes = [
         group
         for group in ElementTree.parse(svg).iter(f"{SVG}g")
@@ -230,13 +230,13 @@ def drawn_edges(svg) -> set[tuple[str, str]]:
 
 
 @pytest.mark.slow
-def test_report(built):
+def test_the_report_is_written(built):
     built.snakemake("--report", "report.html")
     assert (built.folder / "report.html").stat().st_size > 10_000
 
 
-def test_lint_finds_only_what_is_argued(project):
-    """Functions that one rule file uses are in it; rules say why they lack a log or environment."""
+def test_lint_finds_only_what_is_intended(project):
+    """Rule files hold the functions that only they use. Some rules need no log or environment."""
     process = project.start("--lint")
     output, _ = process.communicate(timeout=60)
     lints = re.findall(r"^    \* (.*?):$", output, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The build on a real Slurm cluster: where its jobs run, what becomes of those that it loses."""
+"""The build on a real Slurm cluster: where jobs run, and what happens when they fail."""
 
 import itertools
 import re
@@ -38,7 +38,7 @@ def test_training_runs_on_a_gpu_node_and_the_rest_on_cpu_nodes(cluster, embedded
 
 @pytest.fixture(scope="module")
 def prepared(template_project, tmp_path_factory):
-    """Long trainings, one for each fate of a job, whose datasets are ready. Not to be changed."""
+    """Runs with prepared datasets, to be trained for long. Not to be changed."""
     project = template_project.copy(tmp_path_factory.mktemp("long") / "project")
     project.configure(
         learning_parameters=CONFIG["learning_parameters"] | {"num_iters": EPOCHS},
@@ -53,7 +53,7 @@ def prepared(template_project, tmp_path_factory):
 
 @pytest.fixture
 def long_project(cluster, prepared, tmp_path):
-    """Those of a test of its own, on the cluster."""
+    """A copy of `prepared` of the test's own, which submits jobs to the cluster."""
     project = prepared.copy(tmp_path / "project")
     project.submit_to(cluster)
     return project
@@ -66,7 +66,7 @@ def wait_for_checkpoint(project, run: str) -> None:
 
 
 def train_jobs(cluster: Cluster, project) -> dict[str, str]:
-    """Slurm's numbers of the trainings of a project's runs, by the run's name."""
+    """The job numbers of a project's trainings, by the name of the run."""
     jobs = cluster.jobs(project.folder).get("train", [])
     return {job["Comment"].rpartition("_")[2]: job["JobId"] for job in jobs}
 
@@ -74,26 +74,26 @@ def train_jobs(cluster: Cluster, project) -> dict[str, str]:
 def check_resumed(project, run: str) -> None:
     log = (project.folder / run / "logs/train.log").read_text()
     assert int(re.search(r"resumed epoch: (\d+)", log)[1]) >= 3
-    assert "Saving checkpoint at 2 epochs" not in log  # Snakemake starts a log anew
+    assert "Saving checkpoint at 2 epochs" not in log  # it began a new log
     assert f"Saving checkpoint at {EPOCHS} epochs" in log
 
 
-def test_jobs_that_the_cluster_kills(long_project, cluster):
-    """By hand, over time, over memory: Snakemake says so, and a second call finishes them."""
+def test_ended_jobs_are_reported_and_a_second_call_finishes_them(long_project, cluster):
+    """One job is cancelled, one exceeds its time, one exceeds its memory."""
     # Slurm's state of each run's job, and what Slurm writes into the job's log. Without control
     # groups, the log alone tells a job over its memory from one that failed.
-    fates = {
+    ends = {
         "cancelled": ("CANCELLED", "CANCELLED AT"),
         "overtime": ("TIMEOUT", "DUE TO TIME LIMIT"),
         "memory": ("FAILED", "exceeded memory limit"),
     }
-    targets = [f"results/{run}/weights.pth" for run in fates]
+    targets = [f"results/{run}/weights.pth" for run in ends]
     little = "train:mem_mb=200 if wildcards.run == 'results/memory' else 8000"
     process = long_project.start(*targets, "--set-resources", little)
-    wait_until(lambda: len(train_jobs(cluster, long_project)) == len(fates), "all are submitted")
+    wait_until(lambda: len(train_jobs(cluster, long_project)) == len(ends), "all are submitted")
     jobs = train_jobs(cluster, long_project)
     wait_for_checkpoint(long_project, "results/overtime")
-    # It hangs, or it might end before Slurm looks at its time, which is every half a minute.
+    # Stop it, or it might finish before Slurm checks its time, every half minute.
     cluster.call("scancel", "--signal=STOP", jobs["overtime"])
     cluster.call("scontrol", "update", f"JobId={jobs['overtime']}", "EndTime=now")
     wait_for_checkpoint(long_project, "results/cancelled")
@@ -102,7 +102,7 @@ def test_jobs_that_the_cluster_kills(long_project, cluster):
     output, _ = process.communicate(timeout=240)
     assert process.returncode != 0, output
     assert output.count("Error in rule train") >= 3
-    for run, (state, reason) in fates.items():
+    for run, (state, reason) in ends.items():
         assert f"SLURM-job '{jobs[run]}' failed, SLURM status is: '{state}'" in output
         log = re.search(rf"\S+/slurm_logs/rule_train/\w+/{jobs[run]}\.log", output)[0]
         assert reason in Path(log).read_text()
@@ -114,8 +114,8 @@ def test_jobs_that_the_cluster_kills(long_project, cluster):
         check_resumed(long_project, f"results/{run}")
 
 
-def test_a_node_that_goes_down_and_comes_back(long_project, cluster):
-    """The job goes back into the queue, and the build ends right without a second call."""
+def test_training_resumes_after_its_node_was_down(long_project, cluster):
+    """Slurm queues the job again, and the build succeeds without a second call."""
     process = long_project.start("results/weights.pth")
     wait_for_checkpoint(long_project, "results")
     cluster.kill_node("gpu0")

@@ -1,4 +1,4 @@
-"""Templates and backbones: all go the whole way, and stand side by side in the comparison."""
+"""Templates and backbones are trained, exported, evaluated and compared."""
 
 import pandas as pd
 import pytest
@@ -21,7 +21,7 @@ TEMPLATES = {
     "results" if template == "atss_mobilenetv2" else template: name
     for template, name in NAMES.items()
 }
-# YOLOX and RTMDet learn in fewer epochs than SSD and templates that detmake does not ship may need.
+# YOLOX and RTMDet need few epochs. SSD needs more, and so may templates that detmake does not ship.
 EPOCHS = {"yolox_tiny": 24, "rtmdet_tiny": 24}
 RUNS = {
     template: {
@@ -84,8 +84,8 @@ def test_the_comparison_is_up_to_date(compared):
 
 @pytest.mark.parametrize("run", BACKBONES)
 @pytest.mark.slow
-def test_another_backbone(built, run):
-    """The neck follows; training, export and evaluation are as with the template's own."""
+def test_another_backbone_is_trained_exported_and_evaluated(built, run):
+    """The channels of the neck follow the backbone."""
     learning = {"num_iters": 1, "batch_size": 4}
     runs = {run: {"backbone": BACKBONES[run], "learning_parameters": learning}}
     built.configure(runs=runs)
@@ -95,14 +95,14 @@ def test_another_backbone(built, run):
     assert (folder / "weights.pth").stat().st_size > 0
 
 
-def test_a_backbone_that_does_not_exist(built):
+def test_an_unknown_backbone_is_refused(built):
     built.configure(runs={"other": {"backbone": {"type": "ResNet18"}}})
     output = built.snakemake("results/other/weights.pth", fails=True)
     assert "model.backbone.type: found ResNet18" in output
     assert "Traceback" not in output
 
 
-def test_the_table_of_templates(project):
+def test_the_table_lists_every_template(project):
     output = project.snakemake("templates")
     table = [line.split() for line in output.splitlines() if line.endswith(".yaml")]
     assert [row[-1] for row in table] == [f"templates/{name}.yaml" for name in sorted(NAMES)]

@@ -1,4 +1,4 @@
-"""Weights from elsewhere: pretrained ones to start from, and finished ones to take."""
+"""Weights that detmake did not train: pretrained ones and finished ones."""
 
 import hashlib
 import http.server
@@ -16,7 +16,7 @@ ONE_EPOCH = {"learning_parameters": CONFIG["learning_parameters"] | {"num_iters"
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    """A checkpoint of the template's detector for 80 classes, named as OpenMMLab names its own."""
+    """A checkpoint of the template's detector for 80 classes, named as by OpenMMLab."""
     from detmake.model.network import build_detector, model_config
 
     folder = tmp_path_factory.mktemp("published")
@@ -45,7 +45,7 @@ def test_training_starts_from_downloaded_weights(project, server, published):
     log = (project.folder / "results/logs/train.log").read_text()
     assert f"{published.name}: " in log
     assert "bbox_head.atss_cls" in log.split("Left out of it")[1]
-    # The last layer of the backbone is in no use, so that training leaves it as it was.
+    # The detector does not use the last layer of the backbone, so training does not change it.
     name = "backbone.conv2.conv.weight"
     trained = torch.load(project.folder / "results/weights.pth", weights_only=True)["state_dict"]
     original = torch.load(published, weights_only=True)["state_dict"]
@@ -54,7 +54,7 @@ def test_training_starts_from_downloaded_weights(project, server, published):
 
 
 @pytest.mark.slow
-def test_a_node_without_network_takes_a_file_put_there_by_hand(project, published):
+def test_training_without_network_starts_from_a_file_put_there_by_hand(project, published):
     project.configure(pretrained=f"http://127.0.0.1:9/{published.name}", **ONE_EPOCH)
     folder = project.folder / "resources/pretrained"
     folder.mkdir(parents=True)
@@ -64,7 +64,7 @@ def test_a_node_without_network_takes_a_file_put_there_by_hand(project, publishe
     assert "come from this file" in (project.folder / "results/logs/train.log").read_text()
 
 
-def test_another_file_put_there_by_hand_is_refused(project, published):
+def test_a_damaged_file_put_there_by_hand_is_refused(project, published):
     project.configure(pretrained=f"http://127.0.0.1:9/{published.name}", **ONE_EPOCH)
     folder = project.folder / "resources/pretrained"
     folder.mkdir(parents=True)
@@ -75,7 +75,7 @@ def test_another_file_put_there_by_hand_is_refused(project, published):
     assert "Traceback" not in output
 
 
-def test_neither_network_nor_file(project):
+def test_without_network_the_message_says_where_to_put_the_file(project):
     project.configure(pretrained="http://127.0.0.1:9/weights-01234567.pth")
     output = project.snakemake("resources/pretrained/weights-01234567.pth", fails=True)
     assert "put the file at resources/pretrained/weights-01234567.pth by hand" in output
@@ -94,7 +94,7 @@ def test_a_damaged_download_is_refused(project, server, published):
 
 
 @pytest.mark.slow
-def test_a_file_of_ones_own(project, published):
+def test_training_starts_from_a_file_of_ones_own(project, published):
     shutil.copy(published, project.folder / "own.pth")
     project.configure(pretrained="own.pth", **ONE_EPOCH)
     project.snakemake("results/weights.pth")
@@ -111,7 +111,7 @@ def test_a_file_of_ones_own(project, published):
 
 @pytest.fixture(scope="module")
 def adopted(built_project, tmp_path_factory):
-    """A project whose runs take the built project's snapshot, and it as a checkpoint."""
+    """Runs that use the built snapshot instead of training: as it is, and as a checkpoint."""
     project = built_project.copy(tmp_path_factory.mktemp("adopted") / "project")
     shutil.copy(project.folder / "results/weights.pth", project.folder / "mine.pth")
     snapshot = torch.load(project.folder / "mine.pth", weights_only=True)
@@ -141,7 +141,7 @@ def test_finished_weights_are_evaluated_exported_and_quantized(adopted):
     assert adopted.stale(*targets) == {}
 
 
-def test_weights_that_do_not_fit_are_refused(built):
+def test_finished_weights_that_do_not_fit_are_refused(built):
     shutil.copy(built.folder / "results/weights.pth", built.folder / "mine.pth")
     built.configure(runs={"other": {"weights": "mine.pth", "backbone": {"widen_factor": 0.5}}})
     output = built.snakemake("results/other/weights.pth", fails=True)
@@ -150,7 +150,7 @@ def test_weights_that_do_not_fit_are_refused(built):
     assert "Traceback" not in output
 
 
-def test_weights_that_are_not_there(built):
+def test_missing_finished_weights_are_refused(built):
     built.configure(runs={"other": {"weights": "nowhere.pth"}})
     output = built.snakemake("results/other/weights.pth", fails=True)
     assert "Missing input files for rule adopt_weights" in output

@@ -54,7 +54,7 @@ def write_subset(folder: Path, subset: str) -> None:
     """Write the images of one subset to `folder`, then their annotations.
 
     Args:
-        folder: created if missing; receives `smear_000.png` and so on, 320x240 pixels, and
+        folder: created if missing; receives `cells_000.png` and so on, 320x240 pixels, and
             `_annotations.coco.json` with boxes as xywh in pixels, clipped to the image.
         subset: a key of `SUBSETS`.
 
@@ -65,7 +65,7 @@ def write_subset(folder: Path, subset: str) -> None:
     images, annotations = [], []
     indices = range(SUBSETS[subset])
     for index in tqdm(indices, f"Drawing {subset}", unit="image", mininterval=2):
-        name = f"smear_{index:03d}.png"
+        name = f"cells_{index:03d}.png"
         rng = np.random.default_rng([_SEED, list(SUBSETS).index(subset), index])
         image, cells = _draw_image(rng)
         (folder / name).write_bytes(cv2.imencode(".png", image)[1].tobytes())
@@ -87,7 +87,7 @@ def write_subset(folder: Path, subset: str) -> None:
         for category_id, name in enumerate(CATEGORIES)
     ]
     coco = {
-        "info": {"description": f"Drawn blood smears, subset {subset}"},
+        "info": {"description": f"Drawn images of blood cells, subset {subset}"},
         "licenses": [],
         "categories": categories,
         "images": images,

@@ -21,7 +21,7 @@ def adopt(
     template: Mapping[str, str],
     train_coco: Mapping[str, Any],
 ) -> Snapshot:
-    """Read a snapshot of this project or an MMDetection checkpoint of the configured model.
+    """Read a snapshot of detmake or an MMDetection checkpoint of the configured model.
 
     Args:
         path: the file.
@@ -31,7 +31,7 @@ def adopt(
         train_coco: the prepared train subset, whose classes the model must have.
 
     Returns:
-        The snapshot. One of this project keeps its input size, anchors and confidence threshold; a
+        The snapshot. One of detmake keeps its input size, anchors and confidence threshold; a
         checkpoint has no threshold yet and gets 0.
 
     Raises:

@@ -1,6 +1,6 @@
 """MMCV's compiled operators in plain torch, for an MMCV that was installed without them.
 
-Building `mmcv._ext` takes a C++ compiler, a quarter of an hour and, for a GPU, nvcc. This project's
+Building `mmcv._ext` takes a C++ compiler, a quarter of an hour and, for a GPU, nvcc. detmake's
 detectors need three of its operators; `install` registers a Python module with these instead.
 """
 

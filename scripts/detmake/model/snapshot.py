@@ -50,7 +50,7 @@ class Snapshot:
         """Read a snapshot onto the CPU.
 
         Raises:
-            InputError: the file is not a snapshot of this project.
+            InputError: the file is not a snapshot of detmake.
         """
         try:
             return cls(**torch.load(path, map_location="cpu", weights_only=True))
