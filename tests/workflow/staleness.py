@@ -3,7 +3,7 @@
 `python tests/workflow/staleness.py` writes the table.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,52 +13,48 @@ ROOT = Path(__file__).parents[2]
 MANUAL = ROOT / "config/README.md"
 START, END = "<!-- tests/workflow/staleness.py writes this table -->\n", "<!-- end -->\n"
 
-#: Rules that read what each rule writes.
+#: The rules that read what each rule writes. Some rules have special cases, named after a colon.
 READERS = {
     "draw_cells": ["prepare_dataset"],
     "download_bccd": ["convert_bccd"],
     "convert_bccd": ["prepare_dataset"],
     "download_pretrained": ["train"],
-    "prepare_dataset": ["train", "adopt_weights", "quantize_pot", "quantize_nncf", "evaluate_ir"],
-    "train": ["evaluate_snapshot", "export", "quantize_nncf"],
-    "adopt_weights": ["evaluate_snapshot", "export", "quantize_nncf"],
-    "export": ["quantize_pot", "evaluate_ir"],
-    "quantize_pot": ["evaluate_ir", "demo"],
-    "quantize_nncf": ["evaluate_ir"],
+    "prepare_dataset": ["train", "adopt_weights", "quantize_nncf"],
+    # Training checks the test subset but does not use it.
+    "prepare_dataset:test": ["evaluate_snapshot", "evaluate_ir", "demo", "benchmark"],
+    "prepare_dataset:new run": ["train"],
+    "train": ["evaluate_snapshot", "export", "quantize_nncf", "benchmark"],
+    "adopt_weights": ["evaluate_snapshot", "export"],
+    "adopt_weights:base run": ["evaluate_snapshot", "export", "quantize_nncf", "benchmark"],
+    "export": ["quantize_pot", "evaluate_ir", "benchmark"],
+    "quantize_pot": ["evaluate_ir", "demo", "benchmark"],
+    "quantize_nncf": ["evaluate_ir:nncf", "benchmark"],
     "evaluate_snapshot": ["compare"],
     "evaluate_ir": ["deploy", "compare"],
+    "evaluate_ir:nncf": ["deploy"],
     "deploy": [],
     "demo": [],
     "compare": [],
     "benchmark": [],
 }
-#: Rules whose results the speed is measured of.
-_MEASURED = {"train", "adopt_weights", "export", "quantize_pot", "quantize_nncf", "prepare_dataset"}
 
 
-def follow(*rules: str) -> frozenset[str]:
-    """Return rules and all rules that depend on their results."""
-    found, waiting = set(), list(rules)
+def follow(first: Iterable[str], among: Container[str] = READERS) -> frozenset[str]:
+    """Return rules and all rules that depend on their results, without special cases."""
+    found: set[str] = set()
+    waiting = [rule for rule in first if rule in among]
     while waiting:
         rule = waiting.pop()
         if rule not in found:
             found.add(rule)
-            waiting += READERS[rule] + (["benchmark"] if rule in _MEASURED else [])
-    return frozenset(found)
+            waiting += [reader for reader in READERS[rule] if reader in among]
+    return frozenset(rule.partition(":")[0] for rule in found)
 
 
-NOTHING = follow()
-TRAINING = follow("train", "adopt_weights")
-LEARNING = follow("train", "quantize_nncf")
-EVALUATION = follow("evaluate_snapshot", "evaluate_ir")
-# The other subset is shown and measured, too.
-SUBSET = EVALUATION | follow("demo", "benchmark")
-POT = follow("quantize_pot")
-NNCF = follow("quantize_nncf")
-PREPARATION = follow("prepare_dataset")
-# Training checks the test subset but does not use it.
-PREPARATION_OF_TEST = SUBSET | {"prepare_dataset"}
-RUN = PREPARATION - follow("quantize_nncf") | {"compare", "evaluate_ir", "quantize_pot"}
+NOTHING: set[str] = set()
+TRAINING = {"train", "adopt_weights"}
+LEARNING = {"train", "quantize_nncf"}
+EVALUATION = {"evaluate_snapshot", "evaluate_ir", "evaluate_ir:nncf"}
 DATA = {
     subset: {"ann-files": f"data/{folder}/_annotations.coco.json"}
     for subset, folder in {"train": "train", "val": "valid", "test": "test"}.items()
@@ -77,33 +73,30 @@ def _other(subset: str) -> tuple[dict[str, Any], dict[str, Any]]:
     )
 
 
-#: For each key of the configuration: a change of it, and the rules that run again.
-KEYS: dict[str, tuple[Mapping[str, Any], frozenset[str]]] = {
-    "data": ({"data": "other"}, PREPARATION),
-    "data.train.ann-files": (_other("train")[0], PREPARATION),
-    "data.train.data-roots": (_other("train")[1], PREPARATION),
-    "data.val.ann-files": (_other("val")[0], PREPARATION),
-    "data.val.data-roots": (_other("val")[1], PREPARATION),
-    "data.test.ann-files": (_other("test")[0], PREPARATION_OF_TEST),
-    "data.test.data-roots": (_other("test")[1], PREPARATION_OF_TEST),
+#: For each key of the configuration: a change of it, and the first rules that run again.
+KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
+    "data": ({"data": "other"}, {"prepare_dataset"}),
+    "data.train.ann-files": (_other("train")[0], {"prepare_dataset"}),
+    "data.train.data-roots": (_other("train")[1], {"prepare_dataset"}),
+    "data.val.ann-files": (_other("val")[0], {"prepare_dataset"}),
+    "data.val.data-roots": (_other("val")[1], {"prepare_dataset"}),
+    "data.test.ann-files": (_other("test")[0], {"prepare_dataset:test"}),
+    "data.test.data-roots": (_other("test")[1], {"prepare_dataset:test"}),
     "template": ({"template": "ssd_mobilenetv2"}, TRAINING),
     "input_size": ({"input_size": [160, 128]}, TRAINING),
     "backbone": ({"backbone": {"widen_factor": 0.5}}, TRAINING),
     "backbone.type": ({"backbone": {"type": "ResNet", "depth": 18}}, TRAINING),
-    "pretrained": ({"pretrained": "pretrained.pth"}, follow("train")),
-    "pretrained.source": ({"pretrained": {"source": "pretrained.pth"}}, follow("train")),
+    "pretrained": ({"pretrained": "pretrained.pth"}, {"train"}),
+    "pretrained.source": ({"pretrained": {"source": "pretrained.pth"}}, {"train"}),
     "pretrained.channel_order": (
         {"pretrained": {"source": "pretrained.pth", "channel_order": "rgb"}},
-        follow("train"),
+        {"train"},
     ),
-    "weights": ({"weights": "finished.pth"}, follow("adopt_weights")),
+    "weights": ({"weights": "finished.pth"}, {"adopt_weights:base run"}),
     "device": ({"device": "cpu"}, NOTHING),
-    "results": (
-        {"results": "elsewhere"},
-        PREPARATION,
-    ),
-    "runs": ({"runs": {"slow": {"input_size": [160, 128]}}}, RUN),
-    "bccd_url": ({"bccd_url": "http://localhost/bccd.zip"}, follow("download_bccd")),
+    "results": ({"results": "elsewhere"}, {"prepare_dataset"}),
+    "runs": ({"runs": {"slow": {"input_size": [160, 128]}}}, {"prepare_dataset:new run"}),
+    "bccd_url": ({"bccd_url": "http://localhost/bccd.zip"}, {"download_bccd"}),
     "plan": ({"plan": ["benchmark"]}, NOTHING),
     **{
         f"learning_parameters.{key}": (
@@ -133,9 +126,9 @@ KEYS: dict[str, tuple[Mapping[str, Any], frozenset[str]]] = {
         {"postprocessing": {"result_based_confidence_threshold": False}},
         EVALUATION,
     ),
-    "evaluation.subset": ({"evaluation": {"subset": "val"}}, SUBSET),
+    "evaluation.subset": ({"evaluation": {"subset": "val"}}, EVALUATION | {"demo", "benchmark"}),
     **{
-        f"pot_parameters.{key}": ({"pot_parameters": {key: value}}, POT)
+        f"pot_parameters.{key}": ({"pot_parameters": {key: value}}, {"quantize_pot"})
         for key, value in {
             "preset": "mixed",
             "stat_subset_size": 5,
@@ -144,7 +137,7 @@ KEYS: dict[str, tuple[Mapping[str, Any], frozenset[str]]] = {
         }.items()
     },
     **{
-        f"nncf_optimization.{key}": ({"nncf_optimization": {key: value}}, NNCF)
+        f"nncf_optimization.{key}": ({"nncf_optimization": {key: value}}, {"quantize_nncf"})
         for key, value in {
             "epochs": 9,
             "num_iters": 9,
@@ -158,9 +151,9 @@ KEYS: dict[str, tuple[Mapping[str, Any], frozenset[str]]] = {
     "resources.gpus": ({"resources": {"gpus": 2}}, NOTHING),
     "resources.gpu_partition": ({"resources": {"gpu_partition": "gpu"}}, NOTHING),
     "resources.partition": ({"resources": {"partition": "long"}}, NOTHING),
-    "demo.source": ({"demo": {"source": "data/train"}}, follow("demo")),
-    "demo.model": ({"demo": {"model": "openvino"}}, follow("demo")),
-    "demo.seconds": ({"demo": {"seconds": 5}}, follow("demo")),
+    "demo.source": ({"demo": {"source": "data/train"}}, {"demo"}),
+    "demo.model": ({"demo": {"model": "openvino"}}, {"demo"}),
+    "demo.seconds": ({"demo": {"seconds": 5}}, {"demo"}),
 }
 
 #: Columns of the table, and the rules that each is about.
@@ -209,7 +202,7 @@ def table() -> str:
         return f"| {' | '.join(cells)} |\n"
 
     rows = [
-        line([f"`{key}`", *("●" if rules & column else "" for column in COLUMNS.values())])
+        line([f"`{key}`", *("●" if follow(rules) & column else "" for column in COLUMNS.values())])
         for key, (_, rules) in KEYS.items()
     ]
     return "".join([line(["key", *COLUMNS]), line(["---", *(":-:" for _ in COLUMNS)]), *rows])
