@@ -15,15 +15,16 @@ START, END = "<!-- tests/workflow/staleness.py writes this table -->\n", "<!-- e
 
 #: The rules that read what each rule writes. Some rules have special cases, named after a colon.
 READERS = {
-    "draw_cells": ["prepare_dataset"],
+    "draw_cells": ["prepare_dataset:trained run"],
     "download_bccd": ["convert_bccd"],
-    "convert_bccd": ["prepare_dataset"],
-    "download_pretrained": ["train"],
+    "convert_bccd": ["prepare_dataset:trained run"],
+    "download_pretrained": ["train:declared run"],
     "prepare_dataset": ["train", "adopt_weights", "quantize_nncf"],
     # Training checks the test subset but does not use it.
     "prepare_dataset:test": ["evaluate_snapshot", "evaluate_ir", "demo", "benchmark"],
-    "prepare_dataset:new run": ["train"],
+    "prepare_dataset:trained run": ["train"],
     "train": ["evaluate_snapshot", "export", "quantize_nncf", "benchmark"],
+    "train:declared run": ["evaluate_snapshot", "export"],
     "adopt_weights": ["evaluate_snapshot", "export"],
     "adopt_weights:base run": ["evaluate_snapshot", "export", "quantize_nncf", "benchmark"],
     "export": ["quantize_pot", "evaluate_ir", "benchmark"],
@@ -95,7 +96,7 @@ KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
     "weights": ({"weights": "finished.pth"}, {"adopt_weights:base run"}),
     "device": ({"device": "cpu"}, NOTHING),
     "results": ({"results": "elsewhere"}, {"prepare_dataset"}),
-    "runs": ({"runs": {"slow": {"input_size": [160, 128]}}}, {"prepare_dataset:new run"}),
+    "runs": ({"runs": {"slow": {"input_size": [160, 128]}}}, {"prepare_dataset:trained run"}),
     "bccd_url": ({"bccd_url": "http://localhost/bccd.zip"}, {"download_bccd"}),
     "plan": ({"plan": ["benchmark"]}, NOTHING),
     **{

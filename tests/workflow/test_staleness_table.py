@@ -22,7 +22,7 @@ RUNS = {
 # What is built of the base run, and of the others.
 BASE = READERS.keys() - {
     *("adopt_weights", "download_pretrained", "draw_cells", "download_bccd", "convert_bccd"),
-    "prepare_dataset:new run",
+    *("prepare_dataset:trained run", "train:declared run"),
 }
 OTHERS = READERS.keys() - {
     *("quantize_nncf", "deploy", "demo", "benchmark", "adopt_weights:base run"),
@@ -111,12 +111,12 @@ INPUTS = {
     "data/valid/_annotations.coco.json": {"prepare_dataset"},
     "data/test/_annotations.coco.json": {"prepare_dataset:test"},
     "finished.pth": {"adopt_weights"},
-    "pretrained.pth": {"train"},
+    "pretrained.pth": {"train:declared run"},
     "rules/bccd.csv": {"download_bccd", "convert_bccd"},
-    **dict.fromkeys(
-        ("LICENSE", "requirements.txt", "scripts/deployed/demo.py", "scripts/deployed/README.md"),
-        {"deploy"},
-    ),
+    "LICENSE": {"deploy"},
+    "requirements.txt": {"deploy"},
+    "scripts/deployed/demo.py": {"deploy"},
+    "scripts/deployed/README.md": {"deploy"},
 }
 
 
