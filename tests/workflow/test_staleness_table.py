@@ -14,6 +14,8 @@ import yaml
 from conftest import CONFIG, ROOT, Project, write_subset
 from staleness import KEYS, READERS, follow
 
+from detmake.build import dependencies
+
 RUNS = {
     "adopted": {"weights": "finished.pth"},
     "bccd": {"data": "resources/bccd", "pretrained": "http://localhost/a-01234567.pth"},
@@ -149,10 +151,6 @@ def rules_of_scripts() -> dict[str, str]:
 
 
 SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
-MODULES = sorted(
-    path.relative_to(ROOT / "scripts").as_posix()
-    for path in (ROOT / "scripts/detmake").rglob("*.py")
-)
 
 
 @cache
@@ -195,10 +193,21 @@ def test_an_edited_script(own, script):
     assert stale(own) == planned(cases(rule))
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_depends_on_the_modules_that_it_imports(script):
+    found = dependencies.source_digests(ROOT / f"scripts/{script}.py")
+    expected = [
+        f"{module.replace('.', '/')}{'/__init__' if packages else ''}.py"
+        for module, scripts in importers().items()
+        for packages in [any(other.startswith(f"{module}.") for other in importers())]
+        if script in scripts
+    ]
+    assert sorted(set(found) - {f"{script}.py"}) == sorted(expected)
+
+
+@pytest.mark.parametrize("module", ["model.decoder", "runtime.inference", "build.plan", "errors"])
 def test_an_edited_module(own, module):
     """The rules run again whose scripts import it, and those that follow."""
-    edit(own.folder / "scripts" / module)
-    name = module.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-    rules = {rules_of_scripts().get(script, "deploy") for script in importers()[name]}
+    edit(own.folder / f"scripts/detmake/{module.replace('.', '/')}.py")
+    rules = {rules_of_scripts().get(s, "deploy") for s in importers()[f"detmake.{module}"]}
     assert stale(own) == planned(set().union(*map(cases, rules)))
