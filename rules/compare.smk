@@ -21,7 +21,7 @@ def compared_models():
             for model, path, folder in (
                 ("snapshot", "weights.pth", ""),
                 ("IR", "openvino", "openvino/"),
-                ("POT", "pot", "pot/"),
+                ("int8 IR", "pot", "pot/"),
             )
         ]
     return models

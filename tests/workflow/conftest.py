@@ -6,12 +6,14 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import slurm_cluster
+import snakemake_process
 import yaml
 from filelock import FileLock
 
@@ -66,12 +68,17 @@ class Project:
         path = self.folder / "config.yaml"
         path.write_text(yaml.safe_dump(CONFIG | changes), encoding="utf-8")
 
+    def options(self, arguments: Iterable[str]) -> list[str]:
+        return ["--configfile", "config.yaml", *self.executor, *arguments]
+
+    def variables(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": "", "COLUMNS": "200", **self.environment}
+
     def start(self, *arguments: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", "snakemake", "--configfile", "config.yaml"]
         return subprocess.Popen(
-            [*command, *self.executor, *arguments],
+            [sys.executable, "-m", "snakemake", *self.options(arguments)],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": "", "COLUMNS": "200", **self.environment},
+            env=self.variables(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -87,7 +94,9 @@ class Project:
 
     def stale(self, *arguments: str) -> dict[str, int]:
         """The jobs that a real dry-run plans, by rule, without the target rule."""
-        output = self.snakemake("--dry-run", *arguments)
+        options = self.options(["--dry-run", *arguments])
+        code, output = snakemake_process.run(options, self.folder, self.variables(), timeout=120)
+        assert code == 0, output
         if "Nothing to be done" in output:
             return {}
         table = output.split("Job stats:")[-1].split("total")[0].splitlines()
