@@ -46,9 +46,9 @@ def staged_files(files: Sequence[Path]) -> Iterator[Path]:
             os.replace(Path(scratch, file.name), file)
 
 
-def sha256(file: Path) -> str:
-    """Return the hexadecimal SHA-256 of a file."""
-    with file.open("rb") as content:
+def sha256(file: str | Path) -> str:
+    """Return the hexadecimal SHA-256 of a file's content."""
+    with open(file, "rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 

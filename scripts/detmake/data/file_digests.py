@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from detmake.artifacts import write_text
+from detmake.artifacts import sha256, write_text
 from detmake.errors import InputError
 
 log = logging.getLogger("detmake")
@@ -79,11 +79,4 @@ def _read(file: Path | None, state: str) -> tuple[Any, Any]:
 def state_of(status: os.stat_result) -> str:
     """Return what differs if a file may have changed: its size, times and inode."""
     # The change time, too: archives and `cp -p` restore the modification time.
-    times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
-    return f"{status.st_size} {times} {status.st_ino}"
-
-
-def sha256(file: str | Path) -> str:
-    """Return the hexadecimal SHA-256 of a file's content."""
-    with open(file, "rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"

@@ -9,8 +9,8 @@ from typing import Any
 
 from tqdm.contrib.concurrent import thread_map
 
-from detmake.artifacts import write_text
-from detmake.data.file_digests import remembered, sha256, state_of
+from detmake.artifacts import sha256, write_text
+from detmake.data.file_digests import remembered, state_of
 from detmake.data.formats.coco import read_coco
 from detmake.errors import InputError
 
@@ -95,17 +95,17 @@ def _listed_images(annotations: Path, cache: Path | None) -> dict[str, list[str]
 def _states(folder: Path, listed: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
     """Yield relative name and state of each listed image that exists, in no particular order."""
     for subfolder, names in listed.items():
-        prefix, wanted = os.path.join(subfolder, ""), set(names)
+        prefix, missing = os.path.join(subfolder, ""), set(names)
         path = os.path.join(folder, prefix)
         if not os.path.isdir(path):
             continue
         with os.scandir(path) as entries:  # quicker than a call for each image
-            present = [entry for entry in entries if entry.name in wanted and entry.is_file()]
-            for entry in present:
-                yield prefix + entry.name, f"{state_of(entry.stat())} {prefix}{entry.name}"
-        if len(present) == len(wanted):
-            continue
-        for name in wanted.difference(entry.name for entry in present):
+            for entry in entries:
+                if entry.name in missing and entry.is_file():
+                    name = prefix + entry.name
+                    yield name, f"{state_of(entry.stat())} {name}"
+                    missing.remove(entry.name)
+        for name in missing:
             # Absent, or written in another way by the file system.
             if os.path.isfile(path + name):
                 yield prefix + name, f"{state_of(os.stat(path + name))} {prefix}{name}"

@@ -1,11 +1,11 @@
 """What identifies a training: two trainings with one fingerprint have the same result."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from detmake.artifacts import sha256
 from detmake.training.recipe import BaseRecipe
 
 
@@ -20,5 +20,5 @@ def fingerprint(recipe: BaseRecipe, files: Sequence[Path]) -> str:
     """
     settings = asdict(recipe)
     settings.pop("name", None)
-    digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    digests = [sha256(file) for file in files]
     return json.dumps({"settings": settings, "files": digests}, sort_keys=True)
