@@ -49,6 +49,7 @@ def recipe(template: str = "ssd_mobilenetv2", input_size=(64, 64), **learning_pa
     params = {
         **{key: parts[key] for key in ("id", "name", "model", "pipeline", "optimizer")},
         "channel_order": None,
+        "code": [],
         "input_size": list(input_size),
         "learning_parameters": {
             "batch_size": 4,
