@@ -32,8 +32,8 @@ def changed_images(annotations, folder):
     """A parameter: the state of the listed images, which are not among the rule's input files.
 
     It is None if a rule makes the images: it would differ before and after that rule. A rule that
-    writes annotations into the folder makes its images too; a rule of this workflow records their
-    digest as well, which is an input, and shows a change by hand.
+    writes annotations into the image folder is taken to make the images, too. The rules of this
+    workflow also record the images' digest, so that images that a user changes count.
     """
     recorded = is_made(annotations, folder / image_digests.GENERATED_DIGESTS)
     if is_made(folder) or (annotations.parent == folder and is_made(annotations) and not recorded):

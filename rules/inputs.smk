@@ -13,7 +13,7 @@ MADE_DATASETS = ["resources/cells", "resources/bccd"]
 
 @cache
 def is_made(*files):
-    """Return whether files or folders are outputs of one rule, such as one beside the module."""
+    """Return whether one rule makes all these files or folders; it may be a user's own rule."""
     return any(all(rule.is_producer(str(file)) for file in files) for rule in workflow.rules)
 
 
@@ -26,8 +26,9 @@ def pretrained_source(run_settings):
 def digest_of(key, file):
     """A parameter: a line about the content of a file that a key names.
 
-    Snakemake looks only at files that are newer than the outputs; this tells an older one, too. It
-    is None if a rule makes the file: it would differ before and after that rule.
+    Snakemake looks only at files that are newer than the outputs; this line also shows that an
+    older file took the place of another. It is None if a rule makes the file: it would differ
+    before and after that rule.
     """
     if file is None or "://" in str(file) or is_made(Path(file)):
         return None
@@ -50,7 +51,7 @@ def named_paths(run_settings):
 def taken_output(named, run):
     """Return what is wrong if a path is an output of a run, which Snakemake deletes before the job.
 
-    The name of another run's output is right: it is an input that the build makes first.
+    Another run's output is right under the name that the build gives it: it is made first.
     """
     for name, folder in RUNS.items():
         for output in (Path(folder) / file for file in RUN_FILES):

@@ -1,6 +1,7 @@
-"""Provenance: Snakemake's records of the results, in `.snakemake/`, are also kept beside them.
+"""Provenance: Snakemake's records of the results are kept beside them, too.
 
-Without a record, Snakemake takes a result as it is, whatever the configuration says.
+Snakemake has them in `.snakemake/`. Without a record, it takes a result as it is, whatever the
+configuration says.
 """
 
 from snakemake.persistence import MetadataRecord

@@ -8,7 +8,7 @@ from detmake.artifacts import sha256
 from detmake.store import Store, size
 
 store = Store(**snakemake.params.store)
-present = {sha256(Path(file)): file for file in snakemake.params.snapshots if Path(file).exists()}
+present = {sha256(file): file for file in snakemake.params.snapshots if Path(file).exists()}
 rows = [
     {
         "trained for": entry.target,

@@ -6,7 +6,7 @@ from pathlib import Path
 from detmake.runtime.figures import misfit
 
 folder = Path(snakemake.params.folder)
-# Those of the base run, of its models, and of the same in each other run.
+# Of the base run's snapshot, of its exported models, and of the same in each other run.
 found = sorted(
     file for depth in ("", "*/", "*/*/") for file in folder.glob(f"{depth}performance.json")
 )

@@ -71,7 +71,7 @@ class Store:
         Args:
             identity: what identifies the training.
             names: names of the files.
-            folder: receives the files. If there is no whole entry, the files in it are worthless.
+            folder: receives the files. If None is returned, it may hold damaged ones.
 
         Returns:
             The entry, or None if there is no whole one.
@@ -145,7 +145,7 @@ class Store:
         return self.folder / hashlib.sha256(identity.encode()).hexdigest()
 
     def _folders(self) -> list[Path]:
-        """Entries and what killed jobs left of some; those come first that were used long ago."""
+        """Return entries and what killed jobs left of some, those used longest ago first."""
         return sorted(self.folder.glob("*/"), key=_last_used)
 
     def _keep_limit(self) -> None:

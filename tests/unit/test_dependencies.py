@@ -15,12 +15,12 @@ from detmake.build.dependencies import code_of_scripts, lines, versions
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 PACKAGE = {
-    "script.py": """\
-        import json
-        import uninstalled_package
-        from package import member
-        from package.direct import function
-        """,
+    "script.py": (
+        "import json\n"
+        "import uninstalled_package\n"
+        "from package import member\n"
+        "from package.direct import function\n"
+    ),
     "other/cv2_tools.py": "import cv2.ximgproc\n",
     "other/__init__.py": "",
     "apart/script.py": "from numpy import array\nfrom package.inner import late\n",
@@ -41,11 +41,7 @@ def script(tmp_path):
     for name, source in PACKAGE.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(
-            "\n".join(line.strip() for line in source.splitlines()) + "\n"
-            if name == "script.py"
-            else source
-        )
+        path.write_text(source)
     return tmp_path / "script.py"
 
 
@@ -80,8 +76,7 @@ def test_packages_are_those_that_a_script_or_its_modules_import_and_compute_with
     scripts = code_of_scripts(script.parent)
     assert scripts["script.py"].packages == ["pillow"]
     assert scripts["apart/script.py"].packages == ["numpy"]
-    edit_import = script.parent / "package/inner/late.py"
-    edit_import.write_text("import other.cv2_tools\n")
+    (script.parent / "package/inner/late.py").write_text("import other.cv2_tools\n")
     scripts = code_of_scripts(script.parent)
     assert scripts["apart/script.py"].packages == ["numpy", "opencv-python-headless"]
 

@@ -96,6 +96,6 @@ def test_damaged_figures(results):
     assert misfits(results)[0].startswith("cannot be read as JSON: ")
 
 
-def test_no_path_is_told(results):
+def test_figures_name_no_path_of_this_machine(results):
     """An archive ships these figures."""
     assert str(results) not in (results / "pot/performance.json").read_text()

@@ -42,7 +42,7 @@ def test_a_failure_keeps_the_checkpoints(training):
     assert checkpoints.exists()
 
 
-def test_after_a_failure_behind_the_save_the_store_has_it(training):
+def test_a_training_that_fails_after_it_was_stored_is_restored(training):
     outputs, store, identity, checkpoints, _ = training
     with pytest.raises(ValueError), finished.outputs(*training) as (folder, _):
         train(folder)

@@ -46,6 +46,16 @@ def holder(checkpoints):
             os.kill(pid, signal.SIGKILL)
 
 
+@pytest.fixture
+def without_locks(monkeypatch):
+    """A file system that has no locks."""
+
+    def lockf(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "lockf", lockf)
+
+
 def hold(checkpoints) -> None:
     with lock.held(checkpoints):
         assert checkpoints.with_name("checkpoints.lock").exists()
@@ -72,12 +82,8 @@ def test_the_lock_leaves_no_file(checkpoints):
 
 @pytest.mark.parametrize("age, refused", [(10, True), (1000, False)])
 def test_without_locks_of_the_file_system_a_heartbeat_counts(
-    checkpoints, monkeypatch, age, refused
+    checkpoints, without_locks, age, refused
 ):
-    def lockf(*_):
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(fcntl, "lockf", lockf)
     checkpoints.parent.mkdir()
     file = checkpoints.with_name("checkpoints.lock")
     file.write_text("node7 4321\n")
@@ -89,11 +95,7 @@ def test_without_locks_of_the_file_system_a_heartbeat_counts(
         hold(checkpoints)
 
 
-def test_the_heart_beats_while_the_lock_is_held(checkpoints, monkeypatch):
-    def lockf(*_):
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(fcntl, "lockf", lockf)
+def test_the_heart_beats_while_the_lock_is_held(checkpoints, without_locks, monkeypatch):
     monkeypatch.setattr(lock, "_HEARTBEAT", 0.01)
     file = checkpoints.with_name("checkpoints.lock")
     with lock.held(checkpoints):

@@ -45,7 +45,7 @@ def folder_of(store, target):
     return folder
 
 
-def test_what_is_saved_is_restored(store, made, tmp_path, caplog):
+def test_what_is_saved_is_restored(store, made, tmp_path):
     store.save("identity", entry(), made)
     found = restore(store, "identity", tmp_path)
     assert (found.target, found.f_measure) == ("results/weights.pth", 0.8)

@@ -44,7 +44,7 @@ def write_subset(folder: Path, name: str, images: int) -> Path:
 
 
 def recipe(template: str = "ssd_mobilenetv2", input_size=(64, 64), **learning_parameters) -> Recipe:
-    """Two epochs in batches of four, with changes."""
+    """Return a recipe of two epochs in batches of four, with other learning parameters if given."""
     parts = template_files.load(template)
     params = {
         **{key: parts[key] for key in ("id", "name", "model", "pipeline", "optimizer")},

@@ -45,7 +45,7 @@ def unpacked(deployed, python, tmp_path_factory):
     return folder
 
 
-def test_a_comment_in_the_code_that_it_ships_is_packed_again(deployed):
+def test_the_archive_is_packed_again_if_a_comment_in_its_code_changes(deployed):
     assert deployed.stale(ARCHIVE) == {}
     for module, expected in (("runtime/inference", {"deploy": 1}), ("data/images", {})):
         path = deployed.folder / f"scripts/detmake/{module}.py"

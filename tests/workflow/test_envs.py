@@ -64,7 +64,7 @@ def test_every_script_has_an_environment():
     assert set(NAMES) == set(SCRIPTS.values())
 
 
-def test_versions_count_of_the_environment_that_a_rule_has():
+def test_a_rule_counts_the_versions_of_its_own_environment():
     counted = {
         f"{script}.py": name
         for file in (ROOT / "rules").glob("*.smk")

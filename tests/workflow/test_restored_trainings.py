@@ -65,7 +65,7 @@ def test_an_annotation_file_broken_and_restored(built):
 
 @pytest.mark.slow
 def test_removed_results_of_a_renamed_template(built):
-    """Everything comes back but the template's name, which is today's."""
+    """Everything comes back as it was, but with the template's present name."""
     before = outputs(built)
     shutil.rmtree(built.folder / "results")
     built.snakemake(TARGET)
@@ -79,7 +79,7 @@ def test_removed_results_of_a_renamed_template(built):
     assert snapshot["template"]["name"] == "Mine"
 
 
-def test_the_list_and_its_end(built):
+def test_the_store_is_listed_and_emptied(built):
     (name,) = entries(built)
     output = built.snakemake("store")
     row = rf"results/weights.pth +ATSS-MobileNetV2 .* {TARGET} +{name[:12]}"

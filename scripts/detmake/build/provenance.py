@@ -13,28 +13,27 @@ _FOLDER = '"<results>/'
 
 
 def write(file: Path, records: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write what results were made from.
+    """Write the records of results, with the digests of the results themselves.
 
     Args:
         file: the file to write, in the folder of the results.
-        records: what each result was made from, a JSON value, by the result's path.
+        records: the record of each result, a JSON value, by the result's path.
     """
     content = {
-        path: {"sha256": sha256(Path(path)), "record": record}
-        for path, record in sorted(records.items())
+        path: {"sha256": sha256(path), "record": record} for path, record in sorted(records.items())
     }
     text = json.dumps(content, indent=1, ensure_ascii=False)
     write_text(file, text.replace(f'"{file.parent.as_posix()}/', _FOLDER) + "\n")
 
 
 def lost(file: Path, is_recorded: Callable[[str], bool]) -> dict[str, dict[str, Any]]:
-    """Return what results were made from, by their paths, where it is not recorded elsewhere.
+    """Return the records that Snakemake lacks, by the paths of the results.
 
-    Results that have changed since, or are missing, are left out.
+    Results that changed after they were recorded, or are missing, are left out.
 
     Args:
         file: the file that `write` wrote, perhaps in a copied folder.
-        is_recorded: whether a result, by its path, is recorded elsewhere.
+        is_recorded: whether Snakemake has the record of a result, by the result's path.
 
     Raises:
         InputError: the file is damaged.
@@ -44,9 +43,7 @@ def lost(file: Path, is_recorded: Callable[[str], bool]) -> dict[str, dict[str, 
         return {
             path: item["record"]
             for path, item in json.loads(text).items()
-            if not is_recorded(path)
-            and Path(path).is_file()
-            and sha256(Path(path)) == item["sha256"]
+            if not is_recorded(path) and Path(path).is_file() and sha256(path) == item["sha256"]
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(

@@ -40,8 +40,8 @@ def remembered(
 
     Args:
         cache: folder with one file for each subject: state, value and details, each on a line.
-            Processes may share it (if two write at once, one's entry is lost), and it may be
-            deleted at any time. If it is None, damaged or not writable, the value is computed.
+            Processes may share it (of two that write at once, one wins), and it may be deleted at
+            any time. If it is None, damaged or not writable, the value is computed.
         subject: what the value is about.
         state: one line of text that differs if the value may differ.
         compute: takes the details that were kept with the last value, or None. Returns the value
@@ -77,6 +77,6 @@ def _read(file: Path | None, state: str) -> tuple[Any, Any]:
 
 
 def state_of(status: os.stat_result) -> str:
-    """Return what differs if a file may have changed: its size, times and inode."""
+    """Return a line that differs if a file may have changed: its size, times and inode."""
     # The change time, too: archives and `cp -p` restore the modification time.
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"

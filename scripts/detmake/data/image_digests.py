@@ -57,7 +57,10 @@ def listed_digest(annotations: Path, folder: Path, cache: Path | None = None) ->
 
 
 def record_generated(annotations: Path) -> None:
-    """Record the digest of the images that a rule has just written beside their annotations."""
+    """Write the digest of images that a rule has just made.
+
+    Images, annotation file and digest are in one folder.
+    """
     folder = annotations.parent
     write_text(folder / GENERATED_DIGESTS, f"{listed_digest(annotations, folder)}\n")
 
@@ -65,7 +68,7 @@ def record_generated(annotations: Path) -> None:
 def changed_images(annotations: Path, folder: Path, cache: Path) -> str | None:
     """Return `listed_digest`, or None if the images are still as a rule wrote them.
 
-    So, as a rule's parameter, it is the same before and after that rule runs.
+    As a parameter of another rule, it is therefore the same before and after that rule runs.
     """
     digest = listed_digest(annotations, folder, cache)
     generated = folder / GENERATED_DIGESTS

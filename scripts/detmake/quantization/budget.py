@@ -68,7 +68,7 @@ class Budget:
 
     @classmethod
     def described(cls, description: Mapping[str, Any]) -> tuple[Self, float]:
-        """Return the budget, and the F-measure of the quantized model, that were described."""
+        """Return the budget and the quantized F-measure of which `describe` made a description."""
         budget = cls(description["f-measure_original"], description["maximal_accuracy_degradation"])
         return budget, description["f-measure_quantized"]
 

@@ -16,20 +16,22 @@ log = logging.getLogger("detmake")
 def outputs(
     files: Sequence[Path], store: Store, identity: str, checkpoints: Path, course: str
 ) -> Iterator[tuple[Path, Entry | None]]:
-    """Make the outputs of a training, which the store may have.
+    """Make the outputs of a training: restore them from the store, or let the block train.
 
-    The block trains if it must, and saves in the store. Then the outputs are moved to their places.
-    Last, the checkpoints are removed, since the result is safe. If the block raises, they stay.
+    A block that trains also saves in the store. When it ends, the outputs are moved to their
+    places, and then the checkpoints are removed. If the block raises, they stay.
 
     Args:
         files: the outputs, with different names.
         store: the store.
-        identity: the training's `fingerprint`.
-        checkpoints: folder of checkpoints. If nothing is trained, those of another training stay.
-        course: the `fingerprint` in that folder.
+        identity: `fingerprint` of the training, by which the store finds it.
+        checkpoints: folder of checkpoints. If the outputs are restored, those of another course
+            stay.
+        course: `fingerprint` of the training's `course()`, which its checkpoints have.
 
     Yields:
-        A folder for files of the outputs' names, and the store's entry if they are in it.
+        A scratch folder, from which files of the outputs' names are moved, and the store's entry if
+        they are restored. If it is None, the block must write them.
     """
     with staged_files(files) as folder:
         entry = store.restore(identity, [file.name for file in files], folder)

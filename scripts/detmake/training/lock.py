@@ -49,10 +49,12 @@ def held(checkpoints: Path) -> Iterator[None]:
 
 
 def _lock(file: TextIO) -> bool:
-    """Lock a file; return False if its file system has no locks and no other process's is fresh.
+    """Lock a file, and return whether its file system has locks.
+
+    If it has none, another process holds the file as long as the file is fresh.
 
     Raises:
-        InputError: another process holds it.
+        InputError: another process holds the file.
     """
     hint = ""
     try:

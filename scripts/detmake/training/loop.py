@@ -17,8 +17,8 @@ from detmake.training.random_numbers import drawn_for
 class TrainLoop(EpochBasedTrainLoop):
     """Tries one batch before the first epoch, and saves a checkpoint at the end of each.
 
-    An epoch ends with its validation, if there is one. MMEngine saves before it validates, so that
-    a training that resumes lacks what its hooks and schedulers learn from the validation.
+    An epoch ends with its validation, if there is one. MMEngine saves before it validates. Then a
+    training that resumes lacks what its hooks and schedulers learned from the validation.
 
     Raises:
         InputError: the template's augmentations cannot be built.

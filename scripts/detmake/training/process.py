@@ -58,7 +58,7 @@ def fit_in_processes(
 
 
 def _mistake_file(job_file: Path) -> Path:
-    """The file by which a process tells the one that launched it of a mistake in the input."""
+    """The file in which a process reports a user's mistake to the process that launched it."""
     return job_file.with_name("mistake.txt")
 
 

@@ -60,7 +60,10 @@ class BaseRecipe:
         return cls(**{field.name: params[field.name] for field in fields(cls)})
 
     def course(self) -> Self:
-        """Return the recipe without what leaves the weights of each epoch as they are."""
+        """Return the recipe with only what the weights after an epoch depend on.
+
+        Trainings of the same course can go on from each other's checkpoints.
+        """
         return self
 
 

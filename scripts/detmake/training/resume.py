@@ -25,9 +25,9 @@ log = logging.getLogger("detmake")
 
 
 def discard_foreign_checkpoints(checkpoints: Path, recipe: BaseRecipe, files: list[Path]) -> None:
-    """Empty the folder of checkpoints if their training had another course.
+    """Empty the folder of checkpoints unless their training had the same course.
 
-    That is another `fingerprint` of `recipe.course()` and files.
+    The folder holds the `fingerprint` of the course (`recipe.course()`) and the files.
     """
     content = fingerprint(recipe.course(), files)
     file = checkpoints / "fingerprint.json"
@@ -52,7 +52,7 @@ class KeepBest(Hook):
         self._best: dict[str, Any] = {monitor: -math.inf}
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Copy the weights if they are the best."""
+        """Copy the weights if no earlier epoch was as good."""
         if metrics[self._monitor] > self._best[self._monitor]:
             model = runner.model.module if is_model_wrapper(runner.model) else runner.model
             weights = {
@@ -62,18 +62,18 @@ class KeepBest(Hook):
             runner.logger.info("Epoch %d is the best so far", runner.epoch)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Put them into a checkpoint."""
+        """Put the best weights into a checkpoint."""
         checkpoint["best"] = self._best
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Take them from a checkpoint."""
+        """Take the best weights from a checkpoint."""
         self._best = checkpoint["best"]
 
 
 def save(runner: Runner) -> None:
     """Save all that the rest of a training depends on, and remove all but the last two checkpoints.
 
-    A file gets its name when it is whole. The one before stays, should a disk lose it.
+    A file gets its name when it is whole. The one before it stays, in case the disk loses it.
     """
     if not is_main_process():
         return

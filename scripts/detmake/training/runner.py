@@ -189,7 +189,7 @@ def _dataset(file: Path, coco: Mapping[str, Any], pipeline: list) -> dict[str, A
 
 
 class _EpochSampler(DefaultSampler):
-    """Hands the epoch on with each index: processes that load images know no other way."""
+    """Yields (epoch, index): processes that load images learn the epoch in no other way."""
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         return ((self.epoch, index) for index in super().__iter__())
