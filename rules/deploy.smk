@@ -20,7 +20,10 @@ def demo_files(wildcards):
         return {"subset": evaluated_subset(wildcards)}
     if demo_file_names.is_camera(source):
         return {}
-    return {"files": local(checked(demo_file_names.files_of, source))}
+    try:
+        return {"files": local(demo_file_names.files_of(source))}
+    except InputError as error:
+        sys.exit(f"demo.source: {error}")  # as in check_paths
 
 
 rule deploy:

@@ -77,10 +77,12 @@ class Store:
             The entry, or None if there is no whole one.
         """
         source = self._folder_of(identity)
-        if not self.enabled or not source.is_dir():
-            return None
         try:
+            if not self.enabled or not source.is_dir():
+                return None
             entry = _read(source)
+            with suppress(OSError):  # it may be another user's
+                os.utime(source / _ENTRY)  # so that no other process removes it meanwhile
             if entry.files.keys() != set(names):
                 raise ValueError(f"it holds {', '.join(entry.files)}")
             for name, digest in entry.files.items():
@@ -89,10 +91,12 @@ class Store:
                     raise ValueError(f"{name} has another SHA-256 than when it was stored")
         except (FileNotFoundError, ValueError, TypeError) as error:
             log.warning("%s: removed from the store, since it is damaged: %s", source, error)
-            self._remove(source)
+            with suppress(OSError):
+                self._remove(source)
             return None
-        with suppress(OSError):  # it may be another user's
-            os.utime(source / _ENTRY)
+        except OSError as error:
+            log.warning("%s: cannot be restored from the store (%s)", source, error)
+            return None
         log.info(
             "Restored from the store: %s, trained on %s in %.1f minutes (%s)",
             *(entry.target, entry.finished, entry.minutes, source),

@@ -24,25 +24,29 @@ def file(tmp_path, monkeypatch):
     return file
 
 
-def nothing(_):
-    return False
+def test_what_was_written_is_read(file):
+    assert provenance.read(file) == RECORDS
 
 
-def test_only_what_is_not_recorded_is_read(file):
-    assert provenance.lost(file, nothing) == RECORDS
-    assert provenance.lost(file, lambda path: "slow" in path).keys() == {"results/weights.pth"}
-    assert provenance.lost(file, lambda path: True) == {}
+def test_a_folder_counts_by_its_files(file):
+    folder = file.parent / "demo"
+    folder.mkdir()
+    (folder / "a.jpg").write_text("a")
+    provenance.write(file, {"results/demo": {}})
+    assert provenance.read(file) == {"results/demo": {}}
+    (folder / "b.jpg").write_text("b")
+    assert provenance.read(file) == {}
 
 
 def test_results_that_changed_or_are_missing_do_not_count(file):
     (file.parent / "weights.pth").write_text("other")
     (file.parent / "slow/weights.pth").unlink()
-    assert provenance.lost(file, nothing) == {}
+    assert provenance.read(file) == {}
 
 
 def test_results_in_a_folder_of_another_name(file):
     copied = file.parent.rename("copied") / file.name
-    found = provenance.lost(copied, nothing)
+    found = provenance.read(copied)
     assert found == {
         "copied/weights.pth": {"params": ["'rate: 0.1'"], "input": ["copied/dataset/train.json"]},
         "copied/slow/weights.pth": RECORDS["results/slow/weights.pth"],
@@ -53,4 +57,4 @@ def test_results_in_a_folder_of_another_name(file):
 def test_a_damaged_file(file, text):
     file.write_text(text)
     with pytest.raises(InputError, match=r"results/provenance.json: expected .* Remove it"):
-        provenance.lost(file, nothing)
+        provenance.read(file)

@@ -1,10 +1,13 @@
 """Tiny trainings: how they begin, diverge, and go on after a kill."""
 
+import logging
 import os
 import random
 import shutil
 import signal
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -210,6 +213,19 @@ def test_a_damaged_checkpoint_is_as_if_it_had_not_been_saved(files, uninterrupte
     assert same(end(uninterrupted)[1], end(folder)[1])
     assert len(resume.read_scalars(folder)) == len(resume.read_scalars(uninterrupted))
     assert originals == {file: file.stat().st_mtime_ns for file in uninterrupted.rglob("*")}
+
+
+def test_checkpoints_of_a_training_that_starts_again_replace_damaged_ones(tmp_path):
+    def save(folder: str, name: str, meta: dict) -> None:
+        torch.save(meta, Path(folder, name))
+
+    for epoch in (9, 10):
+        (tmp_path / f"epoch_{epoch}.pth").write_bytes(b"PK")
+    log = logging.getLogger("detmake")
+    for epoch in (1, 2, 3):
+        state = {"epoch": epoch, "iter": 0, "work_dir": str(tmp_path)}
+        resume.save(SimpleNamespace(**state, save_checkpoint=save, logger=log))
+    assert [file.stem for file in resume._by_age(tmp_path)] == ["epoch_3", "epoch_2"]
 
 
 def test_a_checkpoint_with_a_flipped_byte_is_damaged(uninterrupted, tmp_path):

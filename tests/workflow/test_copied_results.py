@@ -31,6 +31,17 @@ def test_results_copied_without_times(template_project, built_project, tmp_path)
     assert project.stale() == EVALUATE
 
 
+def test_results_restored_over_newer_ones(built):
+    """The records that Snakemake has are those of the newer results."""
+    backup = built.folder / "backup"
+    shutil.copytree(built.folder / "results", backup)
+    built.configure(pot_parameters=CONFIG["pot_parameters"] | {"preset": "mixed"})
+    built.snakemake("results/pot/openvino.xml")
+    shutil.rmtree(built.folder / "results")
+    backup.rename(built.folder / "results")
+    assert built.stale("results/pot/openvino.xml") == {"quantize_pot": 1}
+
+
 def test_a_replaced_result_is_taken_as_it_is(built):
     shutil.rmtree(built.folder / ".snakemake")
     with (built.folder / "results/pot/openvino.bin").open("ab") as file:

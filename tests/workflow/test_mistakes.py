@@ -82,6 +82,13 @@ def test_a_wrong_path_beside_another_change_trains_nothing(built):
     assert (built.folder / "results/weights.pth").read_bytes() == weights
 
 
+def test_a_missing_source_of_the_demo(built):
+    command = ["results/demo", "--config", "demo={source: nowhere.jpg}"]
+    output = built.snakemake(*command, fails=True)
+    assert "demo.source: nowhere.jpg: expected an image, a video" in output
+    assert "Traceback" not in output
+
+
 def test_data_of_another_format(project):
     yolo = {"train": "data/train", "val": "data/valid", "nc": 2, "names": ["square", "disc"]}
     (project.folder / "data.yaml").write_text(str(yolo))

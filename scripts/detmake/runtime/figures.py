@@ -73,9 +73,10 @@ def misfit(performance: Path) -> str | None:
         None if the figures speak of both, or else what does not fit.
     """
     try:
-        recorded = json.loads(performance.read_text(encoding="utf-8")).get("sha256")
+        content = json.loads(performance.read_text(encoding="utf-8"))
     except ValueError as error:
         return f"cannot be read as JSON: {error}"
+    recorded = content.get("sha256") if isinstance(content, dict) else None
     if not recorded:
         return "does not say which model it speaks of"
     folder = performance.parent

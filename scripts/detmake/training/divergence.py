@@ -36,12 +36,12 @@ class StopIfDiverged(Hook):
             self._refuse(runner, f"{found} in epoch {runner.epoch + 1}, iteration {batch_idx + 1}")
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Check the weights, which the last step of an epoch may have spoiled.
+        """Check the weights, which the last step of an epoch may have spoiled, and statistics.
 
         Raises:
-            InputError: a weight is not finite.
+            InputError: a weight, or a statistic of normalization, is not finite.
         """
-        if not all(torch.isfinite(weight).all() for weight in runner.model.parameters()):
+        if not all(torch.isfinite(value).all() for value in runner.model.state_dict().values()):
             self._refuse(runner, f"weights that are not finite after epoch {runner.epoch + 1}")
 
     def _refuse(self, runner: Runner, found: str) -> None:

@@ -1,6 +1,7 @@
 """Finished trainings: their outputs, the store, and the checkpoints that they no longer need."""
 
 import logging
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -39,6 +40,7 @@ def outputs(
     mark = checkpoints / "fingerprint.json"
     if entry and not (mark.exists() and mark.read_text(encoding="utf-8") == course):
         return
+    os.sync()  # the result is on the disk before the checkpoints leave it
     try:
         shutil.rmtree(checkpoints)
     except OSError as error:

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -85,4 +85,5 @@ def _is_at(file: TextIO, path: Path) -> bool:
 
 def _beat(path: Path, ended: threading.Event) -> None:
     while not ended.wait(_HEARTBEAT) and path.exists():
-        os.utime(path)
+        with suppress(OSError):  # of a network
+            os.utime(path)

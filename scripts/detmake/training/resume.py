@@ -83,9 +83,13 @@ def save(runner: Runner) -> None:
     partial = file.with_name(f"{file.name}.partial")
     meta = {"epoch": runner.epoch, "iter": runner.iter}
     runner.save_checkpoint(str(folder), partial.name, meta=meta)
+    with partial.open("rb") as written:
+        os.fsync(written)
     os.replace(partial, file)
-    for old in _by_age(folder)[2:]:
-        old.unlink()
+    files = _by_age(folder)
+    position = files.index(file)
+    for other in files[:position] + files[position + 2 :]:  # those of later epochs are damaged
+        other.unlink()
 
 
 def newest(checkpoints: Path) -> Path | None:
