@@ -25,7 +25,8 @@ with logs.job(snakemake.log[0]) as log, lock.held(checkpoints):
     torch.set_num_threads(snakemake.threads)
     started, params = time.monotonic(), dict(snakemake.params.items())
     recipe, store = QuantizationAwareRecipe.from_params(params), Store(**params["store"])
-    files = [Path(snakemake.input[name]) for name in ("weights", "train", "val")]
+    source = snakemake.input
+    files = [Path(source.weights), Path(source.train), Path(source.val)]
     # What to do beyond the budget does not change the training.
     identity = fingerprint(replace(recipe, on_degradation=""), files)
     course = fingerprint(recipe.course(), files)

@@ -209,42 +209,6 @@ def test_a_second_call_has_nothing_to_do(deployed):
     assert "Nothing to be done" in deployed.snakemake(ARCHIVE, "results/demo")
 
 
-@pytest.mark.parametrize(
-    "changes, stale",
-    [
-        ({"demo": {"model": "openvino"}}, {"demo": 1}),
-        ({"demo": {"source": "data/test"}}, {"demo": 1}),
-        (
-            {"postprocessing": {"result_based_confidence_threshold": False}},
-            {"evaluate_ir": 1, "deploy": 1},
-        ),
-        ({"evaluation": {"subset": "val"}}, {"evaluate_ir": 1, "deploy": 1, "demo": 1}),
-    ],
-    ids=["model", "source", "threshold", "subset"],
-)
-def test_a_changed_key_makes_only_what_depends_on_it_stale(deployed, tmp_path, changes, stale):
-    project = deployed.copy(tmp_path / "project")
-    project.configure(**changes)
-    assert project.stale(ARCHIVE, "results/demo") == stale
-
-
-@pytest.mark.parametrize(
-    "edited, stale",
-    [
-        ("scripts/detmake/runtime/drawing.py", {"deploy": 1, "demo": 1}),
-        ("scripts/detmake/build/deployment.py", {"deploy": 1}),
-        ("scripts/deployed/demo.py", {"deploy": 1}),
-        ("LICENSE", {"deploy": 1}),
-    ],
-)
-@pytest.mark.slow
-def test_an_edited_file_makes_only_what_depends_on_it_stale(deployed, tmp_path, edited, stale):
-    project = deployed.copy(tmp_path / "project")
-    with (project.folder / edited).open("a") as file:
-        file.write("\n# Edited.\n")
-    assert project.stale(ARCHIVE, "results/demo") == stale
-
-
 @pytest.mark.slow
 def test_the_demo_draws_into_a_video_that_the_configuration_names(deployed, tmp_path):
     project = deployed.copy(tmp_path / "project")

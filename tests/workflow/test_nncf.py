@@ -30,7 +30,6 @@ FILES = (
 TARGET = "results/nncf/performance.json"
 RESTORED = "Restored from the store: results/nncf/weights.pth, trained on "
 WIDE = {"stat_subset_size": 4, "num_iters": 3, "maximal_accuracy_degradation": 100}
-NNCF = {"quantize_nncf": 1, "evaluate_ir": 1}
 
 
 def without_compiler(folder: Path) -> str:
@@ -106,26 +105,6 @@ def test_it_comes_back_from_the_store(quantized, tmp_path):
     for file in FILES[:-1]:
         restored, trained = (made.folder / "results/nncf" / file for made in (project, quantized))
         assert restored.read_bytes() == trained.read_bytes()
-
-
-CONFIGURATION = {
-    "nncf learning_rate": ({"nncf_optimization": WIDE | {"learning_rate": 0.001}}, NNCF),
-    "nncf on_degradation": ({"nncf_optimization": WIDE | {"on_degradation": "warn"}}, NNCF),
-    "pot preset": ({"pot_parameters": CONFIG["pot_parameters"] | {"preset": "mixed"}}, {}),
-    "confidence_threshold": ({"postprocessing": {"confidence_threshold": 0.9}}, {"evaluate_ir": 1}),
-    "device": ({"device": "cpu"}, {}),
-    "seed": (
-        {"learning_parameters": CONFIG["learning_parameters"] | {"seed": 1}},
-        {"train": 1, **NNCF},
-    ),
-}
-
-
-@pytest.mark.parametrize("changes, expected", CONFIGURATION.values(), ids=CONFIGURATION.keys())
-def test_a_changed_key_makes_only_what_depends_on_it_stale(quantized, tmp_path, changes, expected):
-    project = quantized.copy(tmp_path / "project")
-    project.configure(**{"nncf_optimization": WIDE, "evaluation": {"subset": "val"}, **changes})
-    assert project.stale(TARGET) == expected
 
 
 # A model beyond its budget
