@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import CONFIG, ROOT
+from conftest import ROOT
 from test_interruption import process_of, wait_for
 
 pytestmark = pytest.mark.slow
