@@ -88,7 +88,7 @@ class Project:
     def snakemake(self, *arguments: str, fails: bool = False) -> str:
         """Run Snakemake and return what it prints; whether it fails must be as said."""
         process = self.start(*arguments)
-        output, _ = process.communicate(timeout=600)
+        output, _ = process.communicate(timeout=1800)
         assert (process.returncode != 0) == fails, output
         return output
 
