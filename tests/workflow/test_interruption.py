@@ -13,7 +13,7 @@ from conftest import CONFIG
 
 pytestmark = pytest.mark.slow
 
-EPOCHS = 14
+EPOCHS = 10
 
 
 @pytest.fixture
@@ -48,9 +48,9 @@ def process_of(snakemake: subprocess.Popen, script: str) -> int:
 
 
 def check_resumed(project) -> None:
-    """Check that a build is complete, and that its training began at a checkpoint."""
+    """Check that a training is complete, and that it began at a checkpoint."""
     results = project.folder / "results"
-    assert project.json("results/pot/performance.json")["images"] == 6
+    assert (results / "weights.pth").exists()
     log = (results / "logs/train.log").read_text()
     resumed = re.search(r"resumed epoch: (\d+)", log)
     assert resumed, log
@@ -73,6 +73,7 @@ def test_a_killed_training_resumes(long_project):
 
     long_project.snakemake()
     check_resumed(long_project)
+    assert long_project.json("results/pot/performance.json")["images"] == 6
 
 
 def members(project) -> list[int]:
@@ -107,7 +108,7 @@ def test_a_training_in_two_processes_resumes_when_one_of_them_is_killed(long_pro
     assert log.count("Saving checkpoint at 4 epochs") == 1
     assert not (long_project.folder / "results/weights.pth").exists()
 
-    long_project.snakemake()
+    long_project.snakemake("results/weights.pth")
     check_resumed(long_project)
 
 
@@ -128,7 +129,7 @@ def test_a_training_that_outlives_snakemake_keeps_others_out_of_its_checkpoints(
     assert "Traceback" not in output
     os.kill(training, signal.SIGKILL)
     process.communicate()
-    long_project.snakemake()
+    long_project.snakemake("results/weights.pth")
     check_resumed(long_project)
 
 

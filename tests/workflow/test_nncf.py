@@ -250,7 +250,7 @@ def test_a_killed_quantization_aware_training_resumes(coarse, tmp_path):
     project.configure(
         nncf_optimization={
             "stat_subset_size": 1,
-            "num_iters": 8,
+            "num_iters": 5,
             "learning_rate": 1e-9,
             "on_degradation": "warn",
         }
@@ -262,5 +262,5 @@ def test_a_killed_quantization_aware_training_resumes(coarse, tmp_path):
     project.snakemake(TARGET)
     log = (project.folder / "results/logs/nncf.log").read_text()
     assert "Calibrating" not in log
-    assert re.search(r"resumed epoch: [1-7]", log)
+    assert re.search(r"resumed epoch: [1-4]", log)
     assert not (project.folder / "results/nncf_checkpoints").exists()

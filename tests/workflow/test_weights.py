@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import os
+import re
 import shutil
 import threading
 from functools import partial
@@ -134,16 +135,20 @@ def adopted(built_project, tmp_path_factory):
 
 @pytest.mark.slow
 def test_finished_weights_are_evaluated_exported_and_quantized(adopted):
-    targets = [f"results/{run}/pot/performance.json" for run in ("mine", "checkpoint")]
-    targets += [f"results/{run}/performance.json" for run in ("mine", "checkpoint")]
+    targets = [
+        "results/mine/pot/performance.json",
+        *(f"results/{run}/performance.json" for run in ("mine", "checkpoint")),
+    ]
     output = adopted.snakemake(*targets)
     assert "Training" not in output
-    for file in ("performance.json", "pot/performance.json"):
-        measured = [adopted.json(f"results/{run}{file}") for run in ("", "mine/", "checkpoint/")]
-        for performance in measured:
+    for target in targets:
+        built, taken = (
+            adopted.json(file) for file in (re.sub("mine/|checkpoint/", "", target), target)
+        )
+        for performance in (built, taken):
             performance.pop("images_per_second")
             performance.pop("sha256")  # of files that differ, though the weights do not
-        assert measured[0] == measured[1] == measured[2]
+        assert built == taken
     thresholds = {
         (adopted.folder / f"results/{run}confidence_threshold").read_text()
         for run in ("", "mine/", "checkpoint/")
