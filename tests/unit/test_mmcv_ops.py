@@ -191,6 +191,52 @@ def test_nms_handles_equal_scores_identical_boxes_and_boxes_without_area(iou_thr
     assert found.tolist() == brute_force_nms(boxes, scores, iou_threshold, offset)
 
 
+def one_at_a_time_nms(boxes, scores, iou_threshold, offset=0):
+    """NMS with MMCV's arithmetic in single precision: each kept box removes those after it."""
+    corners = boxes.float()
+    x1, y1, x2, y2 = corners.unbind(dim=1)
+    areas = (x2 - x1 + offset) * (y2 - y1 + offset)
+    order = scores.float().argsort(descending=True, stable=True)
+    kept = []
+    while order.numel():
+        best, order = order[0], order[1:]
+        kept.append(int(best))
+        width = torch.minimum(x2[order], x2[best]) - torch.maximum(x1[order], x1[best]) + offset
+        height = torch.minimum(y2[order], y2[best]) - torch.maximum(y1[order], y1[best]) + offset
+        overlap = width.clamp(min=0) * height.clamp(min=0)
+        iou = overlap / (areas[order] + areas[best] - overlap)
+        order = order[~(iou > iou_threshold)]
+    return kept
+
+
+def boxes_on_a_grid(rng, count):
+    """Boxes with whole corners: equal ones, ones without area, IoU equal to the threshold."""
+    corners = rng.integers(0, 12, (count, 2))
+    boxes = np.concatenate([corners, corners + rng.integers(0, 5, (count, 2))], axis=1)
+    return boxes.astype(np.float32), rng.choice(np.float32([0.2, 0.4, 0.6]), count)
+
+
+def boxes_with_bad_numbers(rng, count):
+    """Boxes and scores of which some are nan or infinite, and boxes turned inside out."""
+    boxes, scores = random_boxes(rng, count)
+    boxes[rng.random((count, 4)) < 0.02] = np.nan
+    boxes[rng.random((count, 4)) < 0.02] = np.inf
+    boxes[::17] = boxes[::17, [2, 3, 0, 1]]
+    scores[::13], scores[::29] = np.nan, -np.inf
+    return boxes, scores
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("offset", [0, 1])
+@pytest.mark.parametrize("make", [random_boxes, boxes_on_a_grid, boxes_with_bad_numbers])
+@pytest.mark.parametrize("count", [4, 64, 68, 1000])
+def test_nms_in_blocks_equals_nms_one_at_a_time(count, make, offset, device):
+    for seed, iou_threshold in enumerate((0.0, 0.25, 0.6)):
+        boxes, scores = map(torch.from_numpy, make(np.random.default_rng(seed), count))
+        found = mmcv_ops.nms(boxes.to(device), scores.to(device), iou_threshold, offset)
+        assert found.tolist() == one_at_a_time_nms(boxes, scores, iou_threshold, offset)
+
+
 def test_nms_keeps_the_boxes_found_by_hand():
     boxes = torch.tensor(
         [

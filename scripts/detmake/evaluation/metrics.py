@@ -4,6 +4,7 @@ import contextlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -53,7 +54,8 @@ class Evaluation:
 
     In order of score, each detection is matched with the free ground truth of its class that it
     overlaps most (pycocotools). A detection never takes a match from one with a higher score, so
-    one matching serves every confidence threshold.
+    one matching serves every confidence threshold. Other IoU thresholds than 0.5 are matched when
+    they are first asked for.
 
     Args:
         coco: a prepared subset (`detmake.data.checking`), category ids 1..K in the order of labels.
@@ -63,26 +65,38 @@ class Evaluation:
     def __init__(self, coco: Mapping, detections: Mapping[int, Detections]) -> None:
         self.classes = [category["name"] for category in coco["categories"]]
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-            truth = COCO()
+            self._truth = COCO()
             # pycocotools adds keys to the annotations.
-            truth.dataset = {**coco, "annotations": [dict(entry) for entry in coco["annotations"]]}
-            truth.createIndex()
+            annotations = [dict(entry) for entry in coco["annotations"]]
+            self._truth.dataset = {**coco, "annotations": annotations}
+            self._truth.createIndex()
             results = [row for key, one in detections.items() for row in one.coco_results(key)]
-            found = truth.loadRes(results) if results else COCO()
-            self._coco_eval = COCOeval(truth, found, iouType="bbox")
-            self._coco_eval.params.maxDets = [1, 10, MAX_DETECTIONS]
-            self._coco_eval.evaluate()
-            self._coco_eval.accumulate()
+            self._found = self._truth.loadRes(results) if results else COCO()
+        self._at_half = self._evaluate(slice(1))
         self._match()
+
+    @cached_property
+    def _at_all(self) -> COCOeval:
+        """The matching at all ten IoU thresholds, which takes ten times as long."""
+        return self._evaluate(slice(None))
+
+    def _evaluate(self, thresholds: slice) -> COCOeval:
+        """Match and accumulate at some of COCO's IoU thresholds, for objects of all sizes."""
+        coco_eval = COCOeval(self._truth, self._found, iouType="bbox")
+        parameters = coco_eval.params
+        parameters.iouThrs = parameters.iouThrs[thresholds]
+        parameters.areaRng, parameters.areaRngLbl = parameters.areaRng[:1], ["all"]
+        parameters.maxDets = [MAX_DETECTIONS]
+        with contextlib.redirect_stdout(io.StringIO()):
+            coco_eval.evaluate()
+            coco_eval.accumulate()
+        return coco_eval
 
     def _match(self) -> None:
         """Keep score, class and outcome of every detection from pycocotools' matches at IoU 0.5."""
         scores, labels, hits = [], [], []
         self._ground_truths = np.zeros(len(self.classes), dtype=int)
-        everything = self._coco_eval.params.areaRng[0]
-        for result in self._coco_eval.evalImgs:
-            if result is None or result["aRng"] != everything:
-                continue
+        for result in filter(None, self._at_half.evalImgs):
             label = result["category_id"] - 1
             counted = ~np.asarray(result["dtIgnore"][0], dtype=bool)
             self._ground_truths[label] += np.count_nonzero(np.asarray(result["gtIgnore"]) == 0)
@@ -127,9 +141,10 @@ class Evaluation:
         Returns:
             In [0, 1]; nan if no such class has ground truths.
         """
-        precision = self._coco_eval.eval["precision"][:, :, :, 0, -1]  # IoU, recall, class
+        coco_eval = self._at_half if iou_threshold == 0.5 else self._at_all
+        precision = coco_eval.eval["precision"][:, :, :, 0, 0]  # IoU, recall, class
         if iou_threshold is not None:
-            precision = precision[np.isclose(self._coco_eval.params.iouThrs, iou_threshold)]
+            precision = precision[np.isclose(coco_eval.params.iouThrs, iou_threshold)]
         if label is not None:
             precision = precision[:, :, label : label + 1]
         known = precision[precision > -1]

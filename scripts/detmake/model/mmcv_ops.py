@@ -10,9 +10,12 @@ import sys
 from collections.abc import Callable
 from types import ModuleType
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+_NMS_BLOCK = 64  # candidates that are compared at a time
 
 
 def install() -> None:
@@ -36,22 +39,50 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) ->
     Returns:
         (K,) int64, indices of the kept boxes by descending score, on the device of `boxes`.
     """
-    # Transfer once; otherwise greedy suppression waits for the GPU once per kept box.
-    corners = boxes.detach().cpu().float()
-    x1, y1, x2, y2 = corners.unbind(dim=1)
-    areas = (x2 - x1 + offset) * (y2 - y1 + offset)
+    # Transfer once; otherwise greedy suppression waits for the GPU at each step.
     order = scores.detach().cpu().float().argsort(descending=True, stable=True)
-    kept = []
-    while order.numel():
-        best, order = order[0], order[1:]
-        kept.append(best)
-        width = torch.minimum(x2[order], x2[best]) - torch.maximum(x1[order], x1[best]) + offset
-        height = torch.minimum(y2[order], y2[best]) - torch.maximum(y1[order], y1[best]) + offset
-        overlap = width.clamp(min=0) * height.clamp(min=0)
-        # As in MMCV, a pair without any area has an IoU of nan, which suppresses nothing.
-        iou = overlap / (areas[order] + areas[best] - overlap)
-        order = order[~(iou > iou_threshold)]
-    return torch.stack(kept).to(boxes.device) if kept else boxes.new_empty(0, dtype=torch.long)
+    corners = boxes.detach().cpu().float()[order].T.contiguous().numpy()
+    candidates = np.arange(corners.shape[1])
+    kept = [candidates[:0]]
+    while candidates.size:
+        block, candidates = candidates[:_NMS_BLOCK], candidates[_NMS_BLOCK:]
+        conflicts = _conflicts(corners[:, block], corners[:, block], iou_threshold, offset)
+        chosen, suppressed = [], 0  # integers are quick sets of bits, one for each candidate
+        for position, row in enumerate(np.packbits(conflicts, axis=1, bitorder="little")):
+            if not suppressed >> position & 1:
+                chosen.append(position)
+                suppressed |= int.from_bytes(row.tobytes(), "little")
+        block = block[chosen]
+        kept.append(block)
+        conflicts = _conflicts(corners[:, block], corners[:, candidates], iou_threshold, offset)
+        candidates = candidates[~conflicts.any(axis=0)]
+    return order[torch.from_numpy(np.concatenate(kept))].to(boxes.device)
+
+
+@np.errstate(all="ignore")
+def _conflicts(
+    first: np.ndarray, second: np.ndarray, iou_threshold: float, offset: int
+) -> np.ndarray:
+    """Return for each pair of boxes whether its IoU exceeds a threshold.
+
+    As in MMCV, a pair without any area has an IoU of nan, which exceeds nothing.
+
+    Args:
+        first: (4, N) float32; rows x1, y1, x2, y2.
+        second: (4, M) float32.
+        iou_threshold: as for `nms`.
+        offset: as for `nms`.
+
+    Returns:
+        (N, M) bool.
+    """
+    x1, y1, x2, y2 = first[:, :, np.newaxis]
+    u1, v1, u2, v2 = second
+    width = np.minimum(x2, u2) - np.maximum(x1, u1) + offset
+    height = np.minimum(y2, v2) - np.maximum(y1, v1) + offset
+    overlap = np.maximum(width, 0) * np.maximum(height, 0)
+    areas = (x2 - x1 + offset) * (y2 - y1 + offset) + (u2 - u1 + offset) * (v2 - v1 + offset)
+    return overlap / (areas - overlap) > iou_threshold
 
 
 def sigmoid_focal_loss_forward(

@@ -26,6 +26,7 @@ from detmake.evaluation.metrics import Evaluation
 from detmake.model import device
 from detmake.model.detector import test_pipeline
 from detmake.training import distributed, resume
+from detmake.training.boxes import BOX_TYPE
 from detmake.training.random_numbers import drawn_for
 from detmake.training.recipe import BaseRecipe
 from detmake.training.schedule import MONITOR
@@ -173,7 +174,7 @@ def _train_pipeline(
             transform["scales"] = [(round(w * width), round(h * height)) for w, h in scales]
     return [
         {"type": "LoadImageFromFile"},
-        {"type": "LoadAnnotations", "with_bbox": True},
+        {"type": "LoadAnnotations", "with_bbox": True, "box_type": BOX_TYPE},
         *augmentations,
         {"type": "PackDetInputs"},
     ]
