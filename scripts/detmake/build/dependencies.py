@@ -14,21 +14,7 @@ from typing import Any
 
 from detmake.artifacts import file_state, write_text
 from detmake.build import syntax
-
-#: Packages whose version can change what a step computes, by the names that imports have.
-COMPUTING = {
-    "PIL": "pillow",
-    "cv2": "opencv-python-headless",
-    "mmcv": "onedl-mmcv",
-    "mmdet": "onedl-mmdetection",
-    "mmengine": "onedl-mmengine",
-    "nncf": "nncf",
-    "numpy": "numpy",
-    "openvino": "openvino",
-    "pycocotools": "pycocotools",
-    "sklearn": "scikit-learn",
-    "torch": "torch",
-}
+from detmake.packages import COMPUTING
 
 
 def lines(name: str, value: Any) -> dict[str, str]:
