@@ -1,8 +1,8 @@
 """Seconds of `snakemake -n` of an up-to-date build: on 100 training images, and on 100,000.
 
 The images are hard links of a few tiny ones. Both projects are built first, with finished random
-weights instead of training; then their dry-runs take turns. Run it from the repository's folder:
-python benchmarks/dry_run.py
+weights instead of training; then their dry-runs take turns, with those of an empty Snakefile. Run
+it from the repository's folder: python benchmarks/dry_run.py
 """
 
 import argparse
@@ -76,9 +76,10 @@ def write_weights(file: Path) -> None:
 
 
 def snakemake(folder: Path, *arguments: str) -> str:
-    """Run Snakemake in a project and return what it prints."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--cores", "2"]
-    command += [*arguments, "--configfile", "config.yaml"]
+    """Run Snakemake in a project, or in a folder with its own Snakefile; return what it prints."""
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+    if not (folder / "Snakefile").exists():
+        command += ["--snakefile", ROOT / "Snakefile", "--configfile", "config.yaml"]
     done = subprocess.run(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -111,9 +112,13 @@ def main() -> None:
             started = time.perf_counter()
             snakemake(project)
             print(f"{images:7,} images: built in {time.perf_counter() - started:.0f} s")
-        medians = measure(projects, arguments.rounds)
+        empty = Path(folder, "empty")
+        empty.mkdir()
+        (empty / "Snakefile").touch()
+        *medians, of_empty = measure([*projects, empty], arguments.rounds)
     for images, seconds in zip(SIZES, medians, strict=True):
-        print(f"{images:7,} images: dry-run in {seconds:.2f} s")
+        ratio = seconds / of_empty
+        print(f"{images:7,} images: dry-run in {seconds:.2f} s, {ratio:.2f} of an empty Snakefile")
     print(f"ratio           {medians[1] / medians[0]:.2f}")
 
 

@@ -16,13 +16,17 @@ PROVENANCE = Path(RESULTS, "provenance.json")
 KNOWN = Path(".snakemake/provenance", PROVENANCE)
 
 
-def keep_records():
+def keep_records(recorded):
     """Write the records of the results. A failure is only a warning: the results are complete."""
+    recorded._clear_cache()  # it remembers that the last outputs had no record before
+    # Files of a run, and of its folders, which may be links.
+    paths = [str(path) for depth in ("*", "*/*", "*/*/*") for path in Path(RESULTS).glob(depth)]
+    # A job that was killed may have written outputs that have the records of earlier ones.
+    paths = set(paths) - recorded._filter_incomplete_keys(paths)
+    records = {path: record for path in paths if (record := recorded._read_record(path))}
     try:
-        paths = map(str, Path(RESULTS).rglob("*"))
-        records = {path: workflow.persistence._read_record(path) for path in paths}
-        records = {path: record.model_dump() for path, record in records.items() if record}
         if records:
+            records = {path: record.model_dump() for path, record in records.items()}
             provenance.write(PROVENANCE, records)
             write_text(KNOWN, sha256(PROVENANCE))
     except OSError as error:
@@ -31,8 +35,6 @@ def keep_records():
 
 def restore_records():
     """Give Snakemake the records that came with the results."""
-    if KNOWN.exists() and KNOWN.read_text() == sha256(PROVENANCE):
-        return
     recorded = FilePersistence()
     for path, record in provenance.read(PROVENANCE).items():
         record["input"].sort()  # as Snakemake compares it; the folder may have another name
@@ -40,15 +42,26 @@ def restore_records():
     write_text(KNOWN, sha256(PROVENANCE))
 
 
+def has_unkept_records():
+    """Return whether jobs ran since the records were written: Snakemake was killed, for example."""
+    jobs = Path(".snakemake/incomplete")  # each job has a file here while it runs
+    return jobs.exists() and (
+        not KNOWN.exists() or KNOWN.stat().st_mtime_ns < jobs.stat().st_mtime_ns
+    )
+
+
 in_files = workflow.workflow_settings.persistence_backend == PersistenceBackend.FILE
-if workflow.is_main_process and in_files and PROVENANCE.exists():
-    checked(restore_records)
+if workflow.is_main_process and in_files:
+    if PROVENANCE.exists() and not (KNOWN.exists() and KNOWN.read_text() == sha256(PROVENANCE)):
+        checked(restore_records)
+    elif has_unkept_records():
+        keep_records(FilePersistence())
 
 
-# Snakemake calls these of the main Snakefile only, not those of a module.
+# Snakemake calls these of the main Snakefile only. Those of a module are written at the next call.
 onsuccess:
-    keep_records()
+    keep_records(workflow.persistence)
 
 
 onerror:
-    keep_records()
+    keep_records(workflow.persistence)

@@ -1,5 +1,15 @@
 """Store: the finished trainings that are kept beside the results, to be restored."""
 
+from detmake.store import Store
+
+
+# Before any job runs, since Snakemake removes the outputs of those that will. The store lacks
+# trainings whose results were copied here, and those that ran while it was off.
+onstart:
+    if workflow.is_main_process:
+        for note in expand("{run}/logs/{step}.json", run=RUNS.values(), step=["train", "nncf"]):
+            Store(**SETTINGS[""]["store"]).take(Path(note))
+
 
 # Without outputs, logs and environments, as in plan.smk.
 rule store:

@@ -6,6 +6,7 @@ rule verify:
     localrule: True
     params:
         folder=SETTINGS[""]["verify"] or RESULTS,
+        own=RESULTS,
     message:
         "Checking which models the figures in {params.folder} speak of; nothing is built"
     script:

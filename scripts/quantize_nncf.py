@@ -7,13 +7,13 @@ from pathlib import Path
 
 from detmake import logs
 from detmake.model import device
-from detmake.store import Entry, Store
+from detmake.store import Entry, Store, describe
 from detmake.training import finished, lock
 from detmake.training.fingerprint import fingerprint
 
 checkpoints = Path(snakemake.resources.checkpoints)
 
-with logs.job(snakemake.log[0]) as log, lock.held(checkpoints):
+with logs.job(snakemake.log[0], lock=lock.held(checkpoints)) as log:
     device.use(snakemake.resources.device)
 
     import torch
@@ -34,20 +34,26 @@ with logs.job(snakemake.log[0]) as log, lock.held(checkpoints):
     with finished.outputs(made, store, identity, checkpoints, course) as (folder, stored):
         if stored is None:
             workers = snakemake.resources.num_workers
-            snapshot, description = train(files[0], recipe, *files[1:], checkpoints, workers)
+            snapshot, description, is_repeatable = train(
+                files[0], recipe, *files[1:], checkpoints, workers
+            )
             snapshot.save(folder / "weights.pth")
             ir.export(snapshot, folder, description)
-            store.save(
-                identity,
-                Entry(
-                    target=f"{snakemake.wildcards.run}/nncf/weights.pth",
-                    template=snapshot.template["name"],
-                    f_measure=snapshot.f_measure,
-                    minutes=(time.monotonic() - started) / 60,
-                ),
-                folder,
+            entry = Entry(
+                target=f"{snakemake.wildcards.run}/nncf/weights.pth",
+                template=snapshot.template["name"],
+                f_measure=snapshot.f_measure,
+                minutes=(time.monotonic() - started) / 60,
             )
+            if is_repeatable:
+                store.save(identity, entry, folder)
+            else:
+                log.info("Not stored: with this budget, an earlier epoch would have been the last")
+        else:
+            entry, is_repeatable = stored, True
         description = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         budget, f_measure = Budget.described(description["quantization"])
         budget.enforce(f_measure, recipe.on_degradation, "nncf_optimization")
+    if is_repeatable:
+        describe(Path(snakemake.log[0]).with_suffix(".json"), identity, entry, made)
     log.info("Exported to %s", made[0].parent)

@@ -7,14 +7,14 @@ from pathlib import Path
 from detmake import logs
 from detmake.data.download import verify_digest
 from detmake.model import device
-from detmake.store import Entry, Store
+from detmake.store import Entry, Store, describe
 from detmake.training import finished, lock
 from detmake.training.fingerprint import fingerprint
 from detmake.training.recipe import Recipe
 
 checkpoints = Path(snakemake.resources.checkpoints)
 
-with logs.job(snakemake.log[0]), lock.held(checkpoints):
+with logs.job(snakemake.log[0], lock=lock.held(checkpoints)):
     started, source = time.monotonic(), snakemake.input
     if downloaded := source.get("downloaded"):
         verify_digest(Path(downloaded))  # a user may have put the file there by hand
@@ -43,19 +43,20 @@ with logs.job(snakemake.log[0]), lock.held(checkpoints):
                 processes=snakemake.resources.processes,
             )
             result.write(folder)
-            store.save(
-                identity,
-                Entry(
-                    target=f"{snakemake.wildcards.run}/weights.pth",
-                    template=recipe.name,
-                    f_measure=result.snapshot.f_measure,
-                    minutes=(time.monotonic() - started) / 60,
-                ),
-                folder,
+            entry = Entry(
+                target=f"{snakemake.wildcards.run}/weights.pth",
+                template=recipe.name,
+                f_measure=result.snapshot.f_measure,
+                minutes=(time.monotonic() - started) / 60,
             )
-        elif stored.template != recipe.name:
-            from detmake.model.snapshot import Snapshot
+            store.save(identity, entry, folder)
+        else:
+            entry = replace(stored, template=recipe.name)
+            if entry != stored:
+                from detmake.model.snapshot import Snapshot
 
-            snapshot = Snapshot.load(folder / "weights.pth")
-            named = replace(snapshot, template={"id": recipe.id, "name": recipe.name})
-            named.save(folder / "weights.pth")
+                snapshot = Snapshot.load(folder / "weights.pth")
+                named = replace(snapshot, template={"id": recipe.id, "name": recipe.name})
+                named.save(folder / "weights.pth")
+    describe(Path(snakemake.log[0]).with_suffix(".json"), identity, entry, made)
+    finished.warn_if_useless(entry.f_measure, recipe.learning_parameters)

@@ -16,4 +16,9 @@ for file, problem in problems.items():
 if not found:
     sys.exit(f"{folder}: found no performance.json, expected a results folder")
 if wrong := [file for file, problem in problems.items() if problem]:
-    sys.exit(f"{len(wrong)} of {len(found)} do not fit. To measure again: snakemake {wrong[0]}")
+    remedy = (
+        f"To measure again: snakemake {wrong[0]}"
+        if folder == Path(snakemake.params.own)
+        else "Copy the whole folder again, or measure again in the project that it comes from"
+    )
+    sys.exit(f"{len(wrong)} of {len(found)} do not fit. {remedy}")

@@ -4,8 +4,9 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,14 @@ MODEL_FILES = {
     "label_schema": "label_schema.json",
     "confidence_threshold": "confidence_threshold",
 }
+
+FileState = tuple[int, ...]
+#: What differs if a file may have changed, from its `os.stat_result`: mode, size, times and inode.
+#: The change time counts, since archives and `cp -p` restore the time of modification.
+#: It takes no step in Python, since it is called for each image of a dataset.
+file_state: Callable[[os.stat_result], FileState] = attrgetter(
+    "st_mode", "st_size", "st_mtime_ns", "st_ctime_ns", "st_ino"
+)
 
 
 @contextmanager

@@ -1,9 +1,10 @@
 """Log a job's messages to the terminal and to a file."""
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from detmake.errors import InputError
@@ -16,7 +17,9 @@ def file_of(logger: logging.Logger) -> str | None:
 
 
 @contextmanager
-def job(log_file: str | Path, append: bool = False) -> Iterator[logging.Logger]:
+def job(
+    log_file: str | Path, append: bool = False, lock: AbstractContextManager | None = None
+) -> Iterator[logging.Logger]:
     """Log the library's messages to the terminal and to a file while the block runs.
 
     An `InputError` ends the process; only its message is logged. Any other exception is logged
@@ -25,6 +28,7 @@ def job(log_file: str | Path, append: bool = False) -> Iterator[logging.Logger]:
     Args:
         log_file: the log file.
         append: keep what other processes of the job wrote, instead of emptying the file first.
+        lock: held while the block runs. If it is refused, what its holder wrote stays in the file.
 
     Yields:
         The library's logger.
@@ -36,15 +40,16 @@ def job(log_file: str | Path, append: bool = False) -> Iterator[logging.Logger]:
     logger.setLevel(logging.INFO)
     logger.propagate = False
     Path(log_file).parent.mkdir(parents=True, exist_ok=True)
-    if not append:
-        Path(log_file).write_bytes(b"")
     file = logging.FileHandler(log_file, mode="a", encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s | %(levelname)s | %(message)s"))
     terminal = logging.StreamHandler()
     terminal.setFormatter(logging.Formatter("%(asctime)s | %(message)s", datefmt="%H:%M:%S"))
     logger.handlers = [file, terminal]
     try:
-        yield logger
+        with lock or nullcontext():
+            if not append:
+                os.truncate(log_file, 0)
+            yield logger
     except InputError as error:
         logger.error("%s", error)
         sys.exit(1)

@@ -7,9 +7,9 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -113,6 +113,29 @@ class Store:
             entry: the training, without its files.
             folder: the files, all of which are stored.
         """
+        self._put(identity, entry, folder.iterdir())
+
+    def take(self, note: Path) -> None:
+        """Store a training whose files lie where `describe` found them, unless the store has it.
+
+        Files that were changed or removed are not stored. A failure is only a warning.
+
+        Args:
+            note: what `describe` wrote; it need not exist.
+        """
+        if not self.enabled or not note.exists():
+            return
+        try:
+            content = json.loads(note.read_text(encoding="utf-8"))
+            entry, files = Entry(**content["entry"]), [note.parent / f for f in content["files"]]
+            if self._folder_of(content["identity"]).is_dir() or not all(f.is_file() for f in files):
+                return
+            if {file.name: sha256(file) for file in files} == entry.files:
+                self._put(content["identity"], entry, files)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            log.warning("%s: cannot be read, so its training is not stored (%s)", note, error)
+
+    def _put(self, identity: str, entry: Entry, files: Iterable[Path]) -> None:
         target = self._folder_of(identity)
         if not self.enabled:
             return
@@ -121,11 +144,11 @@ class Store:
             with tempfile.TemporaryDirectory(dir=self.folder, prefix=".new-") as scratch:
                 new = Path(scratch, target.name)
                 new.mkdir()
-                for file in folder.iterdir():
+                for file in files:
                     shutil.copyfile(file, new / file.name)
-                files = {file.name: sha256(file) for file in sorted(new.iterdir())}
+                stored = _with_digests(entry, sorted(new.iterdir()))
                 write_text(new / _IDENTITY, identity)
-                write_json(new / _ENTRY, {**asdict(entry), "files": files})
+                write_json(new / _ENTRY, asdict(stored))
                 if not target.is_dir():  # another job may have had the same training
                     new.rename(target)
             self._keep_limit()
@@ -171,6 +194,32 @@ class Store:
             ) as scratch,
         ):
             folder.rename(Path(scratch, folder.name))
+
+
+def describe(note: Path, identity: str, entry: Entry, files: Iterable[Path]) -> None:
+    """Write a note of a finished training, with which `Store.take` can store it later.
+
+    A failure is only a warning.
+
+    Args:
+        note: the file to write.
+        identity: what identifies the training.
+        entry: the training.
+        files: its files, where they lie; they may move together with the note.
+    """
+    content = {
+        "entry": asdict(_with_digests(entry, files)),
+        "files": [os.path.relpath(file, note.parent) for file in files],
+        "identity": identity,
+    }
+    try:
+        write_json(note, content)
+    except OSError as error:
+        log.warning("%s: cannot be written (%s)", note, error)
+
+
+def _with_digests(entry: Entry, files: Iterable[Path]) -> Entry:
+    return replace(entry, files={file.name: sha256(file) for file in files})
 
 
 def size(folder: Path) -> int:

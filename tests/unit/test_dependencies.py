@@ -11,6 +11,7 @@ import pytest
 
 from detmake.build import dependencies, syntax
 from detmake.build.dependencies import code_of_scripts, lines, versions
+from detmake.packages import COMPUTING
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -230,14 +231,14 @@ def test_each_package_that_is_imported_computes_or_is_known_not_to():
         for file in SCRIPTS.rglob("*.py")
         for name in syntax.imports(ast.parse(file.read_text(encoding="utf-8")), "detmake")
     }
-    others = imports - sys.stdlib_module_names - {"detmake"} - dependencies.COMPUTING.keys()
+    others = imports - sys.stdlib_module_names - {"detmake"} - COMPUTING.keys()
     assert others == {"jsonschema", "pandas", "requests", "snakemake", "tabulate", "tqdm", "yaml"}
 
 
 def test_each_package_that_computes_is_pinned():
     """By this very name, or its version would silently not count."""
     lock = (SCRIPTS.parent / "requirements.txt").read_text(encoding="utf-8")
-    for package in dependencies.COMPUTING.values():
+    for package in COMPUTING.values():
         assert f"\n{package}==" in lock
 
 

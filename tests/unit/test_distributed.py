@@ -116,6 +116,39 @@ def test_only_the_first_process_writes_files(trained):
     assert names == ["epoch_1.pth", "epoch_2.pth"]
 
 
+# Interruption
+
+# Kills the first process when it begins to save its second checkpoint.
+KILLER = """
+import os
+def kill(event, args):
+    if event == "open" and str(args[0]).endswith("epoch_2.pth.partial"):
+        os.kill(os.getpid(), 9)
+if os.environ.get("RANK") == "0":
+    import sys
+    sys.addaudithook(kill)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_training_ends_with_the_same_weights(trained, tmp_path, monkeypatch):
+    folder, uninterrupted = trained
+    files = folder / "train.json", folder / "val.json"
+    recipe = tiny_training.recipe("atss_mobilenetv2", (128, 96))
+    (tmp_path / "sitecustomize.py").write_text(KILLER)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(ChildFailedError):
+        train(recipe, *files, tmp_path / "checkpoints", processes=PROCESSES)
+    assert [path.name for path in tmp_path.glob("checkpoints/epoch_*.pth")] == ["epoch_1.pth"]
+    (tmp_path / "sitecustomize.py").unlink()
+    resumed = train(recipe, *files, tmp_path / "checkpoints", processes=PROCESSES)
+    weights = uninterrupted.snapshot.state_dict
+    assert weights.keys() == resumed.snapshot.state_dict.keys()
+    for name, values in resumed.snapshot.state_dict.items():
+        assert torch.equal(weights[name], values), name
+    assert resumed.scalars.loss.equals(uninterrupted.scalars.loss)
+
+
 # The end of a training
 
 

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+import tiny_training
 
 from detmake.store import Entry, Store
 from detmake.training import finished
@@ -75,3 +76,10 @@ def test_checkpoints_that_cannot_be_removed_are_a_warning(training, monkeypatch,
     with finished.outputs(*training) as (folder, _):
         train(folder)
     assert f"{training[3]}: cannot be removed (Directory not empty)" in caplog.text
+
+
+@pytest.mark.parametrize("f_measure", [0.0, 0.01])
+def test_a_training_that_finds_nothing_says_what_to_change(caplog, f_measure):
+    finished.warn_if_useless(f_measure, tiny_training.recipe().learning_parameters)
+    warning = "F-measure is 0 after training for at most 2 epochs at a learning rate of 0.001"
+    assert (warning in caplog.text) == (f_measure == 0)

@@ -80,11 +80,25 @@ def test_other_files_and_times_do_not_count(folder, digest):
 
 def test_folders_without_listed_images_are_not_read(folder, monkeypatch):
     (folder / ".venv").mkdir()
-    read = []
-    scandir = os.scandir
-    monkeypatch.setattr(os, "scandir", lambda path: read.append(path) or scandir(path))
+    opened = []
+    system_open = os.open
+    monkeypatch.setattr(
+        os, "open", lambda path, *rest: opened.append(path) or system_open(path, *rest)
+    )
     listed_digest(folder / "_annotations.coco.json", folder)
-    assert {os.path.relpath(path, folder) for path in read} == {".", "sub"}
+    assert {os.path.relpath(path, folder) for path in opened} == {".", "sub"}
+
+
+def test_names_that_no_image_can_have_count_as_absent(folder, digest):
+    annotations = folder / "_annotations.coco.json"
+    annotate(folder, *NAMES, "no/such.jpg", "a.jpg/b.jpg", "sub")
+    absent = digest()
+    annotations.write_text(
+        annotations.read_text().replace("no/such", "\\u0000").replace("a.jpg/b", "\\ud800/b")
+    )
+    assert digest() == absent
+    annotate(folder, *NAMES)
+    assert digest() == absent
 
 
 def test_an_annotation_file_elsewhere_lists_images_of_the_folder(tmp_path, folder, digest):

@@ -1,6 +1,7 @@
 """What a job says on the terminal and leaves in its log file."""
 
 import logging
+from contextlib import contextmanager, nullcontext
 
 import pytest
 
@@ -72,6 +73,20 @@ def test_append_keeps_what_the_log_file_holds(log_file):
             log.info(message)
     messages = [line.split(" | ")[-1] for line in log_file.read_text().splitlines()]
     assert messages == ["first", "second"]
+
+
+def test_a_job_that_is_refused_leaves_the_log_of_the_other(log_file):
+    @contextmanager
+    def refused():
+        raise InputError("another process trains there")
+        yield
+
+    with logs.job(log_file, lock=nullcontext()) as log:
+        log.info("first")
+        with pytest.raises(SystemExit), logs.job(log_file, lock=refused()):
+            pass
+    messages = [line.split(" | ")[-1] for line in log_file.read_text().splitlines()]
+    assert messages == ["first", "another process trains there"]
 
 
 def test_a_message_is_logged_once_after_several_jobs(tmp_path, capsys, caplog):

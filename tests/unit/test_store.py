@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from detmake import store as store_module
-from detmake.store import Entry, Store
+from detmake.store import Entry, Store, describe
 
 LONG_AGO = 1_000_000_000  # seconds since 1970
 
@@ -180,3 +180,49 @@ def test_the_last_used_is_listed_first_and_clear_removes_all(store, made, tmp_pa
     store.clear()
     assert names(store.folder) == []
     store.clear()
+
+
+# Trainings that were not stored when they ended
+
+
+@pytest.fixture
+def note(made):
+    """A note of a training whose files are in two folders."""
+    (made / "logs").mkdir()
+    (made / "scalars.csv").rename(made / "logs/scalars.csv")
+    files = [made / "weights.pth", made / "logs/scalars.csv"]
+    describe(made / "logs/train.json", "identity", entry(), files)
+    return made / "logs/train.json"
+
+
+def test_a_training_is_taken_from_where_its_files_lie(store, note, tmp_path):
+    moved = note.parents[1].rename(tmp_path / "copied") / "logs/train.json"
+    store.take(moved)
+    assert restore(store, "identity", tmp_path).f_measure == 0.8
+    for file in ("weights.pth", "logs/scalars.csv"):
+        content = (tmp_path / "copied" / file).read_bytes()
+        assert (tmp_path / "restored" / os.path.basename(file)).read_bytes() == content
+
+
+@pytest.mark.parametrize("alter", [lambda file: file.write_bytes(b"other"), os.remove])
+def test_changed_files_are_not_taken(store, note, alter):
+    alter(note.parents[1] / "weights.pth")
+    store.take(note)
+    assert store.entries() == {}
+
+
+def test_a_training_is_not_taken_twice_nor_if_the_store_is_off(store, note, monkeypatch):
+    Store(False, 10, store.folder).take(note)
+    assert store.entries() == {}
+    store.take(note)
+    monkeypatch.setattr(store_module, "sha256", None)  # nothing is read again
+    store.take(note)
+    assert len(store.entries()) == 1
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"entry": {}}'])
+def test_a_damaged_note_is_a_warning(store, note, caplog, text):
+    note.write_text(text)
+    store.take(note)
+    store.take(note.with_name("none.json"))
+    assert [record.args[0] for record in caplog.records] == [note]

@@ -160,6 +160,17 @@ KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
     "demo.seconds": ({"demo": {"seconds": 5}}, {"demo"}),
 }
 
+#: For each conda environment in `envs/`: the rules that run in it.
+ENVIRONMENTS = {
+    "data": {
+        *("draw_cells", "download_bccd", "convert_bccd", "download_pretrained", "prepare_dataset"),
+    },
+    "training": {"train", "adopt_weights", "evaluate_snapshot", "export"},
+    "inference": {"quantize_pot", "evaluate_ir", "evaluate_ir:nncf", "deploy", "demo"},
+    "nncf": {"quantize_nncf"},
+    "reporting": {"compare", "benchmark"},
+}
+
 #: Columns of the table, and the rules that each is about.
 COLUMNS = {
     "data": {"prepare_dataset"},

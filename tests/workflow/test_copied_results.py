@@ -1,5 +1,6 @@
 """Results without `.snakemake/`, such as copied ones: a change is seen all the same."""
 
+import os
 import shutil
 
 from conftest import CONFIG
@@ -15,6 +16,45 @@ def test_results_without_records(built):
     built.configure(**SLOWER)
     assert built.stale() == TRAIN
     assert "learning_parameters.learning_rate: 0.001" in built.snakemake("--dry-run")
+
+
+def test_each_result_is_recorded(built_project):
+    weights = {"weights.pth", "label_schema.json", "confidence_threshold", "logs/scalars.csv"}
+    subsets = {f"dataset/{subset}.json" for subset in ("train", "val", "test")}
+    models = {f"{model}/openvino.bin" for model in ("openvino", "pot")}
+    figures = {f"{folder}performance.json" for folder in ("", "openvino/", "pot/")}
+    recorded = built_project.json("results/provenance.json")
+    expected = weights | subsets | models | figures
+    assert expected <= {path.removeprefix("<results>/") for path in recorded}
+
+
+def test_results_of_a_snakemake_that_was_killed(built):
+    """It did not write their records, and the next call does."""
+    files = [built.folder / "results/provenance.json"]
+    files += (built.folder / ".snakemake/provenance").rglob("*.json")
+    before = [(file, file.read_bytes(), file.stat().st_mtime_ns) for file in files]
+    mixed = {"pot_parameters": CONFIG["pot_parameters"] | {"preset": "mixed"}}
+    built.configure(**mixed)
+    built.snakemake("results/pot/openvino.xml")
+    for file, content, time in before:
+        file.write_bytes(content)
+        os.utime(file, ns=(time, time))
+    assert built.stale("results/pot/openvino.xml") == {}
+    shutil.rmtree(built.folder / ".snakemake")
+    assert built.stale("results/pot/openvino.xml") == {}
+    built.configure()
+    assert built.stale("results/pot/openvino.xml") == {"quantize_pot": 1}
+
+
+def test_results_behind_a_link(built):
+    (built.folder / "results/pot").rename(built.folder / "elsewhere")
+    (built.folder / "results/pot").symlink_to(built.folder / "elsewhere")
+    (built.folder / "results/provenance.json").unlink()
+    shutil.rmtree(built.folder / ".snakemake/provenance")
+    assert built.stale() == {}
+    shutil.rmtree(built.folder / ".snakemake")
+    built.configure(pot_parameters=CONFIG["pot_parameters"] | {"preset": "mixed"})
+    assert built.stale("results/pot/openvino.xml") == {"quantize_pot": 1}
 
 
 def test_results_copied_without_times(template_project, built_project, tmp_path):

@@ -127,6 +127,8 @@ def test_a_training_that_outlives_snakemake_keeps_others_out_of_its_checkpoints(
     assert f"results/checkpoints: process {training} on host" in output
     assert f"kill {training}" in output
     assert "Traceback" not in output
+    log = (long_project.folder / "results/logs/train.log").read_text()
+    assert "Saving checkpoint at 4 epochs" in log  # what the first one wrote
     os.kill(training, signal.SIGKILL)
     process.communicate()
     long_project.snakemake("results/weights.pth")

@@ -112,6 +112,11 @@ def test_a_dataset_made_by_a_rule_of_the_users_own_is_up_to_date(make, layout):
     own = make(layout)
     assert snakemake(own, "--cores", "2", *PREPARED).count(CODE_TRIGGER) == 1
     assert "Nothing to be done" in snakemake(own, "--dry-run", *PREPARED)
+    # That call wrote the records of the first one, and this one gives them back.
+    (own / ".snakemake").rename(own / "away")
+    assert "Nothing to be done" in snakemake(own, "--dry-run", *PREPARED)
+    records = {path.name for path in (own / ".snakemake/metadata").iterdir()}
+    assert len(records & {path.name for path in (own / "away/metadata").iterdir()}) == 3
 
 
 def test_a_wrong_path_stops_a_finished_build(make):

@@ -138,13 +138,21 @@ def test_training_brings_the_model_back_within_its_budget(coarse, tmp_path):
 
 def test_a_model_beyond_its_budget_is_refused_unless_on_degradation_is_warn(coarse, tmp_path):
     project = coarse.copy(tmp_path / "project")
-    budget = {"stat_subset_size": 1, "num_iters": 1, "learning_rate": 1e-9}
+    budget = {"stat_subset_size": 1, "num_iters": 2, "learning_rate": 1e-9}
     project.configure(nncf_optimization=budget)
     output = project.snakemake(TARGET, fails=True)
     assert "The quantized model is beyond its budget" in output
     assert "nncf_optimization.on_degradation: warn" in output
     assert "Traceback" not in output
     assert not (project.folder / "results/nncf/openvino.xml").exists()
+
+    # With a larger budget, one epoch would have been enough. The store is to have what it says.
+    stored = list((project.folder / ".detmake/store").iterdir())
+    project.configure(nncf_optimization=budget | {"maximal_accuracy_degradation": 100})
+    project.snakemake(TARGET)
+    assert project.json(TARGET)["quantization"]["epochs"] == 2
+    assert "Not stored: " in (project.folder / "results/logs/nncf.log").read_text()
+    assert list((project.folder / ".detmake/store").iterdir()) == stored
 
     project.configure(nncf_optimization=budget | {"on_degradation": "warn"})
     project.snakemake(TARGET)

@@ -126,11 +126,25 @@ def test_a_store_that_is_off(built):
     assert "Learning parameters" in log(built)
 
 
+def test_a_snapshot_that_was_copied_here_is_not_lost(built):
+    """Nor is one that was trained while the store was off: both are results without an entry."""
+    before = outputs(built)
+    shutil.rmtree(built.folder / ".detmake")
+    shutil.rmtree(built.folder / ".snakemake")
+    (built.folder / "broken.pth").write_text("not a checkpoint")
+    built.configure(pretrained="broken.pth")
+    built.snakemake(TARGET, fails=True)
+    built.configure()
+    built.snakemake(TARGET)
+    assert RESTORED in log(built)
+    assert outputs(built) == before
+
+
 @pytest.mark.slow
 def test_killed_after_the_training_is_stored(project):
     """The next call restores it, and removes the checkpoints."""
     script = project.folder / "scripts/train.py"
-    save = re.search(r"^( +)store\.save\(.*?^\1\)\n", script.read_text(), re.DOTALL | re.MULTILINE)
+    save = re.search(r"^( +)store\.save\(.*\)\n", script.read_text(), re.MULTILINE)
     kill = f'{save[1]}if Path("kill").exists():\n{save[1]}    import os; os.kill(os.getpid(), 9)\n'
     script.write_text(script.read_text().replace(save[0], save[0] + kill))
     (project.folder / "kill").touch()

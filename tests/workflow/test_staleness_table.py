@@ -3,6 +3,7 @@
 import ast
 import base64
 import json
+import os
 import re
 from functools import cache
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import staleness
 import yaml
 from conftest import CONFIG, ROOT, Project, write_subset
-from staleness import KEYS, READERS, follow
+from staleness import ENVIRONMENTS, KEYS, READERS, follow
 
 from detmake.build import dependencies
 
@@ -135,6 +136,49 @@ def test_a_changed_input(own, file):
     path = own.folder / file
     path.write_text(path.read_text() + "\n")
     assert stale(own) == planned(INPUTS[file])
+
+
+# Environments
+
+# Answers what Snakemake asks conda in a dry run.
+CONDA = """\
+#!/bin/sh
+case "$*" in
+    --version) echo conda 24.7.1 ;;
+    "info --json") echo '{"conda_prefix": "/", "platform": "linux-64"}' ;;
+    "config --get channel_priority --json") echo '{"get": {"channel_priority": "strict"}}' ;;
+    *) exit 1 ;;
+esac
+"""
+DEPLOYED = ["--sdm", "conda"]
+
+
+@pytest.fixture(scope="module")
+def deployed(everything, tmp_path_factory) -> Project:
+    """That project, up to date in environments that conda would make."""
+    folder = tmp_path_factory.mktemp("deployed")
+    (folder / "conda").write_text(CONDA)
+    (folder / "conda").chmod(0o755)
+    project = everything.copy(folder / "project")
+    project.environment = {"PATH": f"{folder}:{os.environ['PATH']}"}
+    project.snakemake("--touch", "--forceall", *targets(), *DEPLOYED)
+    assert project.stale(*targets(), *DEPLOYED) == {}
+    return project
+
+
+def test_the_table_has_every_environment():
+    assert sorted(ENVIRONMENTS) == sorted(path.stem for path in (ROOT / "envs").glob("*.yaml"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_an_edited_environment(deployed, environment):
+    path = deployed.folder / f"envs/{environment}.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(f"{text}# edited\n", encoding="utf-8")
+    found = set(deployed.stale(*targets(), *DEPLOYED))
+    path.write_text(text, encoding="utf-8")
+    assert found == planned(ENVIRONMENTS[environment])
 
 
 # Code

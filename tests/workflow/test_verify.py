@@ -1,6 +1,7 @@
 """Figures name the model and the annotations that they speak of, and `verify` checks them."""
 
 import hashlib
+import shutil
 
 FILES = ("results/performance.json", "results/openvino/performance.json")
 
@@ -25,10 +26,14 @@ def test_figures_say_what_they_speak_of(built_project):
     assert "torch" not in openvino
 
 
-def test_verify(built):
+def test_verify(built, built_project):
     output = built.snakemake("verify")
     for file in (*FILES, "results/pot/performance.json"):
         assert f"{file}: ok" in output
+    (built.folder / "results/pot/openvino.bin").write_bytes(b"other weights")
+    output = built.snakemake("verify", fails=True)
+    assert "To measure again: snakemake results/pot/performance.json" in output
+    shutil.copy(built_project.folder / "results/pot/openvino.bin", built.folder / "results/pot")
 
     (built.folder / "results").rename(built.folder / "copied")
     with (built.folder / "copied/openvino/openvino.bin").open("ab") as file:
@@ -39,6 +44,6 @@ def test_verify(built):
     other = "speaks of another model than copied/openvino/openvino.bin"
     assert f"copied/openvino/performance.json: {other}" in output
     assert "copied/pot/performance.json: ok" in output
-    assert "2 of 3 do not fit" in output
+    assert "2 of 3 do not fit. Copy the whole folder again" in output
     assert "Traceback" not in output
     assert not (built.folder / "results").exists()

@@ -12,23 +12,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from detmake.artifacts import write_text
+from detmake.artifacts import file_state, write_text
 from detmake.build import syntax
-
-#: Packages whose version can change what a step computes, by the names that imports have.
-COMPUTING = {
-    "PIL": "pillow",
-    "cv2": "opencv-python-headless",
-    "mmcv": "onedl-mmcv",
-    "mmdet": "onedl-mmdetection",
-    "mmengine": "onedl-mmengine",
-    "nncf": "nncf",
-    "numpy": "numpy",
-    "openvino": "openvino",
-    "pycocotools": "pycocotools",
-    "sklearn": "scikit-learn",
-    "torch": "torch",
-}
+from detmake.packages import COMPUTING
 
 
 def lines(name: str, value: Any) -> dict[str, str]:
@@ -126,12 +112,8 @@ def _installed_version(package: str) -> str:
 
 def _state(files: Collection[Path]) -> str:
     """Return a digest of the names, sizes, times and inodes of files."""
-    lines = []
-    for file in files:
-        status = file.stat()
-        times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
-        lines.append(f"{status.st_size} {times} {status.st_ino} {file}\0")
-    return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
+    states = [(str(file), file_state(file.stat())) for file in files]
+    return hashlib.sha256(repr(states).encode()).hexdigest()
 
 
 def _find(files: Mapping[str, Path]) -> dict[str, Code]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from detmake.artifacts import sha256, write_text
+from detmake.artifacts import file_state, sha256, write_text
 from detmake.errors import InputError
 
 log = logging.getLogger("detmake")
@@ -27,8 +27,8 @@ def file_digest(file: Path, cache: Path | None = None) -> str | None:
     if not file.is_file():
         return None
     try:
-        state = state_of(file.stat())
-        return remembered(cache, str(file.absolute()), state, lambda _: (sha256(file), None))
+        subject, state = str(file.absolute()), state_line(file)
+        return remembered(cache, subject, state, lambda _: (sha256(file), None))
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror}).") from error
 
@@ -76,7 +76,6 @@ def _read(file: Path | None, state: str) -> tuple[Any, Any]:
         return None, None
 
 
-def state_of(status: os.stat_result) -> str:
-    """Return a line that differs if a file may have changed: its size, times and inode."""
-    # The change time, too: archives and `cp -p` restore the modification time.
-    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+def state_line(file: Path) -> str:
+    """Return a line that differs if a file may have changed (`artifacts.file_state`)."""
+    return " ".join(map(str, file_state(file.stat())))

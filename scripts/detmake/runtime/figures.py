@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from detmake.artifacts import sha256
+from detmake.packages import COMPUTING
 
-#: Modules whose versions may change figures.
-_MODULES = ("cv2", "mmcv", "mmdet", "nncf", "numpy", "openvino", "pycocotools", "torch")
 #: Flags in /proc/cpuinfo of instructions for int8: VNNI and AMX of x86, and Arm's.
 _INT8 = {"amx_int8", "avx512_vnni", "avx_vnni", "avx_vnni_int8", "asimddp", "i8mm"}
 
@@ -30,7 +29,7 @@ def subject(model: Iterable[Path], subset: Path, device: str) -> dict[str, Any]:
         `cpu`, and the version of each imported package that figures depend on.
     """
     distributions = packages_distributions()
-    names = {distributions[name][0] for name in _MODULES if name in sys.modules}
+    names = {distributions[name][0] for name in COMPUTING if name in sys.modules}
     return {
         "sha256": {
             "model": {file.name: sha256(file) for file in model},

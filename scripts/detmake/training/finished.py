@@ -9,6 +9,7 @@ from pathlib import Path
 
 from detmake.artifacts import staged_files
 from detmake.store import Entry, Store
+from detmake.training.recipe import LearningParameters
 
 log = logging.getLogger("detmake")
 
@@ -45,3 +46,20 @@ def outputs(
         shutil.rmtree(checkpoints)
     except OSError as error:
         log.warning("%s: cannot be removed (%s). Its training is finished.", checkpoints, error)
+
+
+def warn_if_useless(f_measure: float, parameters: LearningParameters) -> None:
+    """Warn of a training that ended well, but whose snapshot finds nothing.
+
+    Args:
+        f_measure: on the validation subset, in [0, 1].
+        parameters: the learning parameters.
+    """
+    if not f_measure:
+        log.warning(
+            "The snapshot finds nothing on the val subset: its F-measure is 0 after training for "
+            "at most %d epochs at a learning rate of %g. Raise learning_parameters.num_iters, try "
+            "another learning_parameters.learning_rate, start from `pretrained` weights, or check "
+            "the annotations. A model that finds nothing cannot be quantized.",
+            *(parameters.num_iters, parameters.learning_rate),
+        )

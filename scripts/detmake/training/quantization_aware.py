@@ -73,7 +73,7 @@ def train(
     val_file: Path,
     checkpoints: Path,
     num_workers: int = 0,
-) -> tuple[Snapshot, dict[str, Any]]:
+) -> tuple[Snapshot, dict[str, Any], bool]:
     """Quantize a snapshot's core and fine-tune it until it is within its accuracy budget.
 
     Trains for at least one and at most `num_iters` epochs, and stops after the first epoch within
@@ -86,7 +86,9 @@ def train(
 
     Returns:
         The quantized snapshot with the highest F-measure, which may be the one before fine-tuning
-        and may be beyond the budget; and a description of how it was made, for `config.json`.
+        and may be beyond the budget; a description of how it was made, for `config.json`; and
+        whether a call that begins anew gives the same. It does not if this one went on, with a
+        larger budget, from checkpoints of later epochs than it needed.
 
     Raises:
         InputError: the snapshot finds nothing, or training diverged.
@@ -133,14 +135,14 @@ def train(
 
     best = max(fine_tuned, initialized, key=lambda candidate: candidate.f_measure)
     log.info("After quantization-aware training: %s", budget.report(best.f_measure))
-    scalars = resume.read_scalars(checkpoints)
+    validated = resume.read_scalars(checkpoints).query("kind == 'validation'")[MONITOR]
     description = {
         "method": "quantization-aware training",
-        "epochs": len(scalars.query("kind == 'validation'")),
+        "epochs": len(validated),
         "f-measure_initialized": initialized.f_measure,
         **budget.describe(best.f_measure),
     }
-    return best, description
+    return best, description, not any(map(budget.allows, validated[:-1]))
 
 
 def _calibrated(
