@@ -42,6 +42,20 @@ def test_a_report_has_the_absolute_and_the_relative_drop():
     assert Budget(0.8, 1.5).drop(0.9) == pytest.approx(-10)
 
 
+@pytest.mark.parametrize(
+    "interval, undecided",
+    [((-0.5, 0.9), False), ((-0.5, 1.0), False), ((-0.5, 1.1), True), ((1.1, 3.0), False)],
+)
+def test_an_interval_that_contains_the_budget_is_undecided(interval, undecided):
+    budget = Budget(0.8, 1.0)
+    assert budget.undecided(interval) == undecided
+    described = budget.describe(0.795, interval)
+    assert described["undecided"] == undecided
+    assert described["drop_interval_points"] == list(interval)
+    assert f"95 % interval {interval[0]:.2f} to {interval[1]:.2f}" in budget.report(0.795, interval)
+    assert "undecided" not in budget.describe(0.795)
+
+
 def test_a_model_that_finds_nothing_has_no_budget():
     with pytest.raises(InputError, match="finds nothing on the val subset"):
         Budget(0.0, 100.0)

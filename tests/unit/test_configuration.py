@@ -40,8 +40,10 @@ def test_defaults_fill_keys_that_no_layer_sets(resolve):
     }
     assert settings["evaluation"] == {"subset": "test"}
     assert settings["pot_parameters"] == {
-        "preset": "performance",
+        "preset": "auto",
+        "target": "vnni",
         "stat_subset_size": 300,
+        "max_models": 16,
         "maximal_accuracy_degradation": 1.0,
         "on_degradation": "fail",
     }

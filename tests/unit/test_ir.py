@@ -23,7 +23,7 @@ from detmake.model import ir
 from detmake.model.detector import SnapshotDetector
 from detmake.model.network import Core, build_detector, model_config
 from detmake.model.snapshot import Snapshot
-from detmake.quantization import post_training
+from detmake.quantization import recipes
 from detmake.runtime import inference
 from detmake.runtime.images import read_image
 
@@ -319,18 +319,30 @@ def test_weights_are_stored_in_half_precision(exported, folder):
     assert (folder / "openvino.bin").stat().st_size < 2.2 * used
 
 
-def test_only_the_core_is_quantized(exported, template_name, images):
-    *_, folder = exported(template_name)
-    model = post_training.quantize(
-        ov.Core().read_model(folder / "openvino.xml"), images, "performance"
-    )
-    quantizers = [node for node in model.get_ops() if node.get_type_name() == "FakeQuantize"]
+def test_only_the_core_is_quantized_and_the_image_is_not_clipped(exported, template_name, images):
+    snapshot, _, folder = exported(template_name)
+    floating_point = ov.Core().read_model(folder / "openvino.xml")
+    model = recipes.quantize(floating_point, images, recipes.LADDER[0])
+    quantizers = [
+        node for node in model.get_ordered_ops() if node.get_type_name() == "FakeQuantize"
+    ]
     assert len(quantizers) > 50
     for node in quantizers:
         consumers = [
             target.get_node() for output in node.outputs() for target in output.get_target_inputs()
         ]
         assert not any("decoder" in consumer.get_friendly_name() for consumer in consumers)
+    # The first quantizer reads the image, the second what the first layer of the network reads. The
+    # IR stores mean and deviation in half precision.
+    preprocessor = snapshot.model["data_preprocessor"]
+    mean, std = np.array(preprocessor.get("mean", 0)), np.array(preprocessor.get("std", 1))
+    for quantizer, (low, high) in zip(
+        quantizers, [(0, 255), (np.min(-mean / std), np.max((255 - mean) / std))], strict=False
+    ):
+        ends = [quantizer.input_value(port).get_node().data for port in (1, 2, 3, 4)]
+        assert ends[0] == ends[2] <= low + 1e-3
+        assert ends[1] == ends[3] >= high - 1e-3
+    assert ends[1] < 1.3 * max(high, -low)
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):

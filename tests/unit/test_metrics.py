@@ -346,6 +346,37 @@ def test_counts_equal_those_of_a_greedy_matcher_at_every_threshold(seed):
     )
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_counts_of_images_add_up_to_those_of_the_subset(seed):
+    coco, found = random_data(seed)
+    evaluation = Evaluation(coco, found)
+    by_image = evaluation.image_counts()
+    assert by_image.shape == (3, len(coco["images"]), len(CONFIDENCE_THRESHOLDS))
+    for at, threshold in enumerate(CONFIDENCE_THRESHOLDS):
+        assert tuple(by_image[:, :, at].sum(axis=1)) == figures(evaluation.counts(threshold))
+
+
+def test_an_image_alone_has_its_own_counts():
+    coco, found = random_data(0)
+    by_image = Evaluation(coco, found).image_counts()
+    for position, image in enumerate(sorted(coco["images"], key=lambda image: image["id"])):
+        annotations = [a for a in coco["annotations"] if a["image_id"] == image["id"]]
+        one = {**coco, "images": [image], "annotations": annotations}
+        alone = Evaluation(one, {k: v for k, v in found.items() if k == image["id"]})
+        np.testing.assert_array_equal(by_image[:, position], alone.image_counts()[:, 0])
+
+
+def test_a_score_equal_to_a_candidate_counts_there():
+    evaluation = Evaluation(
+        subset({1: [(RED, (0, 0, 10, 10))]}),
+        {1: detections((RED, (0, 0, 10, 10), CONFIDENCE_THRESHOLDS[9]))},
+    )
+    hits = evaluation.image_counts()[0, 0]
+    assert hits.tolist() == [
+        evaluation.counts(candidate).true_positives for candidate in CONFIDENCE_THRESHOLDS
+    ]
+
+
 def test_the_best_confidence_threshold_is_the_first_maximum_of_the_greedy_matcher():
     coco, found = random_data(0)
     measures = []

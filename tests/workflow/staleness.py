@@ -135,7 +135,9 @@ KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
         f"pot_parameters.{key}": ({"pot_parameters": {key: value}}, {"quantize_pot"})
         for key, value in {
             "preset": "mixed",
+            "target": "any",
             "stat_subset_size": 5,
+            "max_models": 9,
             "maximal_accuracy_degradation": 99,
             "on_degradation": "warn",
         }.items()

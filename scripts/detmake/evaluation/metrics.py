@@ -94,18 +94,25 @@ class Evaluation:
 
     def _match(self) -> None:
         """Keep score, class and outcome of every detection from pycocotools' matches at IoU 0.5."""
-        scores, labels, hits = [], [], []
+        scores, labels, hits, images = [], [], [], []
+        positions = {image: at for at, image in enumerate(self._coco_eval.params.imgIds)}
+        self._image_truths = np.zeros(len(positions), dtype=int)
         self._ground_truths = np.zeros(len(self.classes), dtype=int)
         for result in filter(None, self._at_half.evalImgs):
             label = result["category_id"] - 1
             counted = ~np.asarray(result["dtIgnore"][0], dtype=bool)
-            self._ground_truths[label] += np.count_nonzero(np.asarray(result["gtIgnore"]) == 0)
+            truths = np.count_nonzero(np.asarray(result["gtIgnore"]) == 0)
+            self._ground_truths[label] += truths
+            image = positions[result["image_id"]]
+            self._image_truths[image] += truths
+            images.append(np.full(np.count_nonzero(counted), image))
             scores.append(np.asarray(result["dtScores"], dtype=float)[counted])
             hits.append(np.asarray(result["dtMatches"][0])[counted] > 0)
             labels.append(np.full(np.count_nonzero(counted), label))
         self._scores = np.concatenate([*scores, np.empty(0)])
         self._labels = np.concatenate([*labels, np.empty(0, dtype=int)])
         self._hits = np.concatenate([*hits, np.empty(0, dtype=bool)])
+        self._images = np.concatenate([*images, np.empty(0, dtype=int)])
 
     def counts(self, confidence_threshold: float, label: int | None = None) -> Counts:
         """Return counts at IoU 0.5 of the detections with at least a confidence.
@@ -123,6 +130,23 @@ class Evaluation:
             int(np.count_nonzero(selected)),
             int(truths.sum()),
         )
+
+    def image_counts(self) -> np.ndarray:
+        """Return true positives, detections and ground truths of each image at each candidate.
+
+        Returns:
+            (3, N, T) integers: N images in the order of their ids, T candidates
+            (`CONFIDENCE_THRESHOLDS`). Their sums over N are those of `counts`.
+        """
+        # A detection with k candidates up to its score counts at the first k.
+        reached = np.searchsorted(CONFIDENCE_THRESHOLDS, self._scores, side="right")
+        shape = len(self._image_truths), len(CONFIDENCE_THRESHOLDS) + 1
+        counts = np.zeros((2, *shape), dtype=int)
+        np.add.at(counts[0], (self._images[self._hits], reached[self._hits]), 1)
+        np.add.at(counts[1], (self._images, reached), 1)
+        at_candidates = counts[:, :, :0:-1].cumsum(axis=2)[:, :, ::-1]
+        truths = np.broadcast_to(self._image_truths[:, np.newaxis], at_candidates.shape[1:])
+        return np.stack([*at_candidates, truths])
 
     def best_confidence_threshold(self) -> float:
         """Return the candidate with the highest F-measure over all classes; of ties, the lowest."""

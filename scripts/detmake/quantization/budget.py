@@ -7,12 +7,16 @@ from typing import Any, Self
 
 from detmake.errors import InputError
 
+#: Ends of an interval.
+Interval = tuple[float, float]
+
 log = logging.getLogger("detmake")
 
 #: Keys of each section of the configuration that may bring a model back within its budget.
 _REMEDIES = {
-    "pot_parameters": "a larger {0}.stat_subset_size",
-    "nncf_optimization": "a larger {0}.num_iters or {0}.stat_subset_size",
+    "pot_parameters": "{0}.preset: auto, a larger {0}.stat_subset_size or {0}.max_models, or, on a "
+    "CPU without VNNI, {0}.target: any",
+    "nncf_optimization": "a larger {0}.num_iters or {0}.stat_subset_size, or the other {0}.preset",
 }
 
 
@@ -47,23 +51,39 @@ class Budget:
         """Return whether an F-measure is within the budget."""
         return self.drop(f_measure) <= self.points + 1e-9
 
-    def report(self, f_measure: float) -> str:
+    def undecided(self, interval: Interval) -> bool:
+        """Return whether the interval of a drop contains the budget."""
+        low, high = interval
+        return low <= self.points < high
+
+    def report(self, f_measure: float, interval: Interval | None = None) -> str:
         """Return an F-measure and its drop from the original as text for the log."""
         drop = self.drop(f_measure)
         relative = drop / self.original
+        noise = f", 95 % interval {interval[0]:.2f} to {interval[1]:.2f}" if interval else ""
         return (
             f"F-measure {f_measure:.4f}, original {self.original:.4f}, drop {drop:.2f} points "
-            f"({relative:.2f} %), budget {self.points:g} points"
+            f"({relative:.2f} %{noise}), budget {self.points:g} points"
         )
 
-    def describe(self, f_measure: float) -> dict[str, Any]:
-        """Return the entries of `performance.json` on the accuracy of a quantized model."""
+    def describe(self, f_measure: float, interval: Interval | None = None) -> dict[str, Any]:
+        """Return the entries of `performance.json` on the accuracy of a quantized model.
+
+        Args:
+            f_measure: F-measure of the quantized model on the validation subset.
+            interval: the 95 % interval of its drop, in points; None leaves it out.
+        """
+        noise = {}
+        if interval:
+            ends = [round(end, 4) for end in interval]
+            noise = {"drop_interval_points": ends, "undecided": self.undecided(interval)}
         return {
             "f-measure_original": self.original,
             "f-measure_quantized": f_measure,
             "drop_points": round(self.drop(f_measure), 4),
             "maximal_accuracy_degradation": self.points,
             "within_budget": self.allows(f_measure),
+            **noise,
         }
 
     @classmethod
@@ -72,7 +92,7 @@ class Budget:
         budget = cls(description["f-measure_original"], description["maximal_accuracy_degradation"])
         return budget, description["f-measure_quantized"]
 
-    def enforce(self, f_measure: float, on_degradation: str, key: str) -> None:
+    def enforce(self, f_measure: float, on_degradation: str, key: str, tried: str = "") -> None:
         """Refuse a model that exceeds the budget, or warn about it.
 
         Args:
@@ -80,6 +100,7 @@ class Budget:
             on_degradation: `fail` or `warn`.
             key: section of the configuration that holds the budget: `pot_parameters` or
                 `nncf_optimization`.
+            tried: a table of the models that were measured, for the message.
 
         Raises:
             InputError: the model exceeds the budget and `on_degradation` is `fail`.
@@ -91,7 +112,7 @@ class Budget:
             log.warning("%s It is kept because %s.on_degradation is warn.", message, key)
             return
         raise InputError(
-            f"{message}\nTry {_REMEDIES[key].format(key)}, or the other {key}.preset. To accept a "
-            f"larger drop, raise {key}.maximal_accuracy_degradation. To keep the model anyway, set "
+            f"{message}\n{tried}\nTry {_REMEDIES[key].format(key)}. To accept a larger drop, raise "
+            f"{key}.maximal_accuracy_degradation. To keep the model anyway, set "
             f"{key}.on_degradation: warn."
         )

@@ -2,26 +2,29 @@
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import nncf
-import numpy as np
 import openvino as ov
-from tqdm import tqdm
+import pandas as pd
 
+from detmake.data import subsets
+from detmake.evaluation.bootstrap import drop_interval
 from detmake.evaluation.matching import evaluate_subset
+from detmake.evaluation.metrics import Evaluation
 from detmake.quantization.budget import Budget
+from detmake.quantization.layers import fewest, noisiest_first
+from detmake.quantization.recipes import Recipe, quantize, recipes
 from detmake.runtime import inference
-from detmake.runtime.images import read_image
 from detmake.runtime.model_folder import write_model_folder
 
 log = logging.getLogger("detmake")
 
-nncf.set_log_level(logging.WARNING)  # do not list every node that stays in floating point
+#: Images on which layers are ordered.
+ORDERING_IMAGES = 4
 
 
 @dataclass(frozen=True)
@@ -29,28 +32,41 @@ class Parameters:
     """Settings of post-training quantization: the section `pot_parameters`.
 
     Attributes:
-        preset: `performance` (symmetric quantization) or `mixed` (asymmetric activations).
+        preset: `performance` (symmetric quantization), `mixed` (asymmetric activations), or `auto`:
+            one recipe after the other.
+        target: `vnni`: for CPUs with VNNI or AMX; `any`: safe on those without, too.
         stat_subset_size: the number of calibration images, at most.
+        max_models: the number of int8 models that are made and measured, at most.
         maximal_accuracy_degradation: the largest drop of F-measure on the validation subset, in
             points: 1.0 is 0.01.
         on_degradation: `fail` or `warn` if the drop is larger.
     """
 
     preset: str
+    target: str
     stat_subset_size: int
+    max_models: int
     maximal_accuracy_degradation: float
     on_degradation: str
 
 
-def quantize(model: ov.Model, images: Sequence[Path], preset: str) -> ov.Model:
-    """Quantize a floating-point model to int8.
+@dataclass(frozen=True)
+class Candidate:
+    """A measured int8 model.
 
-    Args:
-        model: a detector as `detmake.model.ir.convert` describes it.
-        images: calibration images; all of them are used.
-        preset: as in `Parameters`.
+    Attributes:
+        recipe: how it was quantized.
+        returned: names of the layers that returned to floating point.
+        model: the model.
+        f_measure: its F-measure on the validation subset.
+        interval: ends of the 95 % interval of its drop of F-measure, in points.
     """
-    return nncf.quantize(model, **_options(images, preset))
+
+    recipe: Recipe
+    returned: Sequence[str]
+    model: ov.Model
+    f_measure: float
+    interval: tuple[float, float]
 
 
 def quantize_folder(
@@ -61,9 +77,6 @@ def quantize_folder(
     folder: Path,
 ) -> None:
     """Quantize a model folder into another one (`detmake.runtime.model_folder`).
-
-    If the int8 model exceeds the budget, the layers that cost most accuracy return to floating
-    point until it is within the budget.
 
     Args:
         source: folder of the floating-point model.
@@ -77,78 +90,140 @@ def quantize_folder(
             `on_degradation` is `fail`.
     """
     description = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    model = ov.Core().read_model(source / "openvino.xml")
-    budget = Budget(f_measure(model, val_coco), parameters.maximal_accuracy_degradation)
-    quantized = quantize(model, images, parameters.preset)
-    measured = f_measure(quantized, val_coco)
-    log.info("After quantization: %s", budget.report(measured))
-    method, returned = "post-training quantization", []
-    if not budget.allows(measured):
-        log.warning("Budget exceeded: returning layers to floating point, the worst first")
-        in_int8 = _quantized_layers(quantized)
-        quantized = _quantize_with_accuracy_control(model, images, val_coco, parameters)
-        measured = f_measure(quantized, val_coco)
-        log.info("After accuracy control: %s", budget.report(measured))
-        returned = sorted(in_int8 - _quantized_layers(quantized))
-        log.info("Returned %d layers to floating point: %s", len(returned), ", ".join(returned))
-        method += " with accuracy control"
-    budget.enforce(measured, parameters.on_degradation, "pot_parameters")
-    result = {"method": method, "reverted_layers": len(returned), **budget.describe(measured)}
-    write_model_folder(quantized, folder, {**description, "quantization": result})
+    search = Search(ov.Core().read_model(source / "openvino.xml"), images, val_coco, parameters)
+    best = search.run()
+    tried = search.table()
+    log.info("Tried:\n%s", tried.to_markdown(index=False))
+    search.budget.enforce(
+        best.f_measure,
+        parameters.on_degradation,
+        "pot_parameters",
+        tried.to_markdown(index=False),
+    )
+    if best.returned:
+        names = ", ".join(sorted(best.returned))
+        log.info("Returned %d layers to floating point: %s", len(best.returned), names)
+    result = {
+        "method": "post-training quantization",
+        "recipe": best.recipe.name,
+        "target": parameters.target,
+        "reverted_layers": len(best.returned),
+        **search.budget.describe(best.f_measure, best.interval),
+        "tried": tried.to_dict("records"),
+    }
+    write_model_folder(best.model, folder, {**description, "quantization": result})
 
 
-def f_measure(
-    model: ov.Model | ov.CompiledModel, coco: Mapping[str, Any], progress: str | None = "accuracy"
-) -> float:
-    """Return a model's F-measure on a subset at its best confidence threshold, in [0, 1]."""
-    if isinstance(model, ov.Model):
-        model = inference.compile_model(model)
-    evaluation = evaluate_subset(partial(inference.detect, model), coco, progress)
-    return evaluation.counts(evaluation.best_confidence_threshold()).f_measure
+class Search:
+    """The search for an int8 model within the budget.
 
+    First come the recipes, the fastest models first, until one is within the budget. If none is,
+    layers of the most accurate model return to floating point, those first whose quantization
+    disturbs the outputs most. A bisection on the measured F-measure finds how many.
 
-def _quantize_with_accuracy_control(
-    model: ov.Model, images: Sequence[Path], val_coco: Mapping[str, Any], parameters: Parameters
-) -> ov.Model:
-    """Quantize all layers except those that have to stay in floating point for the budget."""
-    progress = tqdm(desc="accuracy control", unit="model", mininterval=2)
+    Args:
+        model: the floating-point model.
+        images: calibration images.
+        val_coco: the prepared validation subset.
+        parameters: the settings.
 
-    def validate(compiled: ov.CompiledModel, chosen: Iterable[int]) -> float:
-        progress.update()
-        # NNCF ranks layers on parts of the validation subset.
-        entries = [val_coco["images"][position] for position in chosen]
-        ids = {image["id"] for image in entries}
-        annotations = [a for a in val_coco["annotations"] if a["image_id"] in ids]
-        part = {**val_coco, "images": entries, "annotations": annotations}
-        return f_measure(compiled, part, progress=None)
+    Attributes:
+        budget: the accuracy budget.
+        tried: the measured models, in order.
 
-    with progress:
-        return nncf.quantize_with_accuracy_control(
-            model,
-            validation_dataset=nncf.Dataset(range(len(val_coco["images"]))),
-            validation_fn=validate,
-            max_drop=parameters.maximal_accuracy_degradation / 100,
-            drop_type=nncf.DropType.ABSOLUTE,
-            **_options(images, parameters.preset),
+    Raises:
+        InputError: the floating-point model finds nothing.
+    """
+
+    def __init__(
+        self,
+        model: ov.Model,
+        images: Sequence[Path],
+        val_coco: Mapping[str, Any],
+        parameters: Parameters,
+    ) -> None:
+        self._model = model
+        self._images = images
+        self._val_coco = val_coco
+        self._parameters = parameters
+        self._original = self._evaluate(model)
+        self.budget = Budget(
+            _best_f_measure(self._original), parameters.maximal_accuracy_degradation
+        )
+        self.tried: list[Candidate] = []
+
+    def run(self) -> Candidate:
+        """Return the first model that is surely within the budget, or else the best one."""
+        best = self._best_recipe()
+        if self._allows(best) or not self._models_left():
+            return best
+        log.warning("Budget exceeded: returning layers to floating point, the noisiest first")
+        # Of the validation subset: calibration images may lack what is lost.
+        few = subsets.evenly_spread(subsets.image_paths(self._val_coco), ORDERING_IMAGES)
+        layers = noisiest_first(self._model, best.model, few)
+        attempts = self._parameters.max_models - len(self.tried)
+        fewest(
+            lambda count: self._allows(self._try(best.recipe, layers[:count])),
+            len(layers),
+            attempts,
+        )
+        within = [candidate for candidate in self.tried if self._allows(candidate)]
+        if within:
+            return min(within, key=lambda candidate: len(candidate.returned))
+        return max(self.tried, key=lambda candidate: candidate.f_measure)
+
+    def table(self) -> pd.DataFrame:
+        """Return a row for each measured model."""
+        return pd.DataFrame(
+            {
+                "recipe": candidate.recipe.name,
+                "reverted_layers": len(candidate.returned),
+                "f-measure": round(candidate.f_measure, 4),
+                "drop_points": round(self.budget.drop(candidate.f_measure), 2),
+                "drop_from": round(candidate.interval[0], 2),
+                "drop_to": round(candidate.interval[1], 2),
+            }
+            for candidate in self.tried
         )
 
+    def _best_recipe(self) -> Candidate:
+        """Try recipes until one is within the budget.
 
-def _options(images: Sequence[Path], preset: str) -> dict[str, Any]:
-    return {
-        "calibration_dataset": nncf.Dataset(images, lambda path: read_image(path)[np.newaxis]),
-        "preset": nncf.QuantizationPreset(preset),
-        "subset_size": len(images),
-        # Quantize the network's core only: preprocessing, decoding and NMS stay in floating point.
-        "ignored_scope": nncf.IgnoredScope(patterns=[".*decoder.*"], validate=False),
-    }
+        If images are too few to tell whether it is, the next recipe is tried as well.
+        """
+        for recipe in recipes(self._parameters.preset, self._parameters.target):
+            was_within = bool(self.tried) and self._allows(self.tried[-1])
+            candidate = self._try(recipe)
+            surely = self._allows(candidate) and not self.budget.undecided(candidate.interval)
+            if surely or was_within or not self._models_left():
+                break
+        return max(self.tried, key=lambda candidate: candidate.f_measure)
+
+    def _try(self, recipe: Recipe, returned: Sequence[str] = ()) -> Candidate:
+        """Make a model and measure it."""
+        model = quantize(self._model, self._images, recipe, returned)
+        evaluation = self._evaluate(model)
+        interval = tuple(100 * end for end in drop_interval(self._original, evaluation))
+        candidate = Candidate(recipe, returned, model, _best_f_measure(evaluation), interval)
+        self.tried.append(candidate)
+        log.info(
+            "Recipe '%s', %d layers in floating point: %s",
+            recipe.name,
+            len(returned),
+            self.budget.report(candidate.f_measure, interval),
+        )
+        return candidate
+
+    def _allows(self, candidate: Candidate) -> bool:
+        return self.budget.allows(candidate.f_measure)
+
+    def _models_left(self) -> bool:
+        return len(self.tried) < self._parameters.max_models
+
+    def _evaluate(self, model: ov.Model) -> Evaluation:
+        detector = partial(inference.detect, inference.compile_model(model))
+        return evaluate_subset(detector, self._val_coco, "accuracy")
 
 
-def _quantized_layers(model: ov.Model) -> set[str]:
-    """Return the names of the int8 layers: those that read the output of a FakeQuantize."""
-    return {
-        reader.get_node().get_friendly_name()
-        for node in model.get_ops()
-        if node.get_type_name() == "FakeQuantize"
-        for reader in node.output(0).get_target_inputs()
-        if reader.get_node().get_type_name() != "ShapeOf"
-    }
+def _best_f_measure(evaluation: Evaluation) -> float:
+    return evaluation.counts(evaluation.best_confidence_threshold()).f_measure

@@ -1,0 +1,81 @@
+"""The interval of a drop of F-measure."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from test_metrics import random_data
+
+from detmake.evaluation import bootstrap
+from detmake.evaluation.metrics import Evaluation
+
+
+def weaker(found):
+    """The detections of a model that misses a tenth of what another finds."""
+    rng = np.random.default_rng(5)
+    kept = {key: rng.random(len(one.scores)) > 0.1 for key, one in found.items()}
+    return {
+        key: replace(
+            one,
+            boxes=one.boxes[kept[key]],
+            scores=one.scores[kept[key]],
+            labels=one.labels[kept[key]],
+        )
+        for key, one in found.items()
+    }
+
+
+def best_f_measure(evaluation):
+    return evaluation.counts(evaluation.best_confidence_threshold()).f_measure
+
+
+def drawn(coco, found, times):
+    """The evaluation of a subset that has each image as often as said, matched anew."""
+    images, annotations, detections = [], [], {}
+    for image, count in zip(sorted(coco["images"], key=lambda i: i["id"]), times, strict=True):
+        for copy in range(count):
+            identity = 1000 * (copy + 1) + image["id"]
+            images.append(image | {"id": identity})
+            for annotation in coco["annotations"]:
+                if annotation["image_id"] == image["id"]:
+                    new = {"image_id": identity, "id": len(annotations) + 1}
+                    annotations.append(annotation | new)
+            if image["id"] in found:
+                detections[identity] = found[image["id"]]
+    return Evaluation({**coco, "images": images, "annotations": annotations}, detections)
+
+
+def test_the_interval_is_that_of_subsets_drawn_and_matched_anew(monkeypatch):
+    coco, found = random_data(0)
+    worse = weaker(found)
+    images = len(coco["images"])
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 20)
+    rng = np.random.default_rng(0)
+    drops = []
+    for _ in range(20):
+        times = np.bincount(rng.integers(images, size=images), minlength=images)
+        first, second = (best_f_measure(drawn(coco, each, times)) for each in (found, worse))
+        drops.append(first - second)
+    expected = np.quantile(drops, [0.025, 0.975])
+    interval = bootstrap.drop_interval(Evaluation(coco, found), Evaluation(coco, worse))
+    assert interval == pytest.approx(expected)
+    assert interval[0] < interval[1]
+
+
+def test_a_model_loses_nothing_to_itself():
+    coco, found = random_data(0)
+    assert bootstrap.drop_interval(Evaluation(coco, found), Evaluation(coco, found)) == (0, 0)
+
+
+def test_the_interval_contains_the_drop_and_is_the_same_again():
+    coco, found = random_data(1)
+    first, second = Evaluation(coco, found), Evaluation(coco, weaker(found))
+    low, high = bootstrap.drop_interval(first, second)
+    assert low < best_f_measure(first) - best_f_measure(second) < high
+    assert bootstrap.drop_interval(first, second) == (low, high)
+
+
+def test_a_subset_without_objects_has_no_drop():
+    coco, found = random_data(0)
+    empty = {**coco, "annotations": []}
+    assert bootstrap.drop_interval(Evaluation(empty, found), Evaluation(empty, {})) == (0, 0)
