@@ -304,7 +304,9 @@ def test_file_names_may_have_folders_spaces_and_unicode(prepare, tmp_path):
     ]
     assert all(path.is_file() for path in subsets.image_paths(coco))
     detour = tmp_path / "deep" / ".."
-    assert checking.prepare(Source("coco", tmp_path / "coco.json", detour))["images"] == coco["images"]
+    assert (
+        checking.prepare(Source("coco", tmp_path / "coco.json", detour))["images"] == coco["images"]
+    )
 
 
 @pytest.mark.parametrize(

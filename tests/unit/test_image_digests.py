@@ -213,9 +213,17 @@ def test_recording_adds_one_file_and_no_cache(tmp_path, folder, caplog):
 
 def test_images_of_a_users_folder_always_count(tmp_path, folder, digest):
     annotations = folder / "_annotations.coco.json"
-    assert image_digests.changed_images(Source("coco", annotations, folder), tmp_path / "cache") == digest()
+    assert (
+        image_digests.changed_images(Source("coco", annotations, folder), tmp_path / "cache")
+        == digest()
+    )
 
 
 def test_images_that_are_yet_to_be_made_do_not_count(tmp_path):
     annotations = tmp_path / "none/_annotations.coco.json"
-    assert image_digests.changed_images(Source("coco", annotations, tmp_path / "none"), tmp_path / "cache") is None
+    assert (
+        image_digests.changed_images(
+            Source("coco", annotations, tmp_path / "none"), tmp_path / "cache"
+        )
+        is None
+    )

@@ -12,9 +12,9 @@ from detmake.data.findings import Findings
 
 
 def position(key: str, seed: int) -> float:
-    """Return a number from 0 to below 1 that is spread evenly over keys and depends on nothing else.
+    """Return a number from 0 to below 1, spread evenly over keys, from the SHA-256 of seed and key.
 
-    It is taken from the SHA-256 of seed and key. So other images move no image to another share.
+    It depends on nothing else, so adding images moves no other image to another share.
     """
     digest = hashlib.sha256(f"{seed}\0{key}".encode()).digest()
     return int.from_bytes(digest[:6]) / 2**48

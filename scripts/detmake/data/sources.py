@@ -26,8 +26,11 @@ _LAYOUT = (
 _LOOKED_FOR = f"""\
 - {", ".join(_DATA_YAMLS)}: of Ultralytics (YOLO), or with train, val and test
 - Annotations/ and JPEGImages/, or annotations/ and images/, with XML files (Pascal VOC)
-- in train/, valid/ (or val/) and test/, or in the folder itself: {ANNOTATION_FILE} (COCO), \
-{_CVAT_FILE} (CVAT), XML files beside the images (Pascal VOC), or one JSON file in annotations/ (COCO)
+- in train/, valid/ (or val/) and test/, or in the folder itself, one of
+  - {ANNOTATION_FILE} (COCO)
+  - {_CVAT_FILE} (CVAT for images 1.1)
+  - XML files beside the images (Pascal VOC)
+  - one JSON file in annotations/ (COCO)
 Other files: name them as `data: {{train: {{ann-files: …, data-roots: …}}, val: …}}`."""
 
 _AUTO_SHARE = 0.15  # of each subset that is missing, of the images
@@ -267,7 +270,9 @@ def _class_names(classes: Any) -> dict[str, tuple[str, ...]]:
         classes = {name: [name] for name in classes}
     names = [name for names in classes.values() for name in names]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise InputError(f"`classes` has {', '.join(twice)} more than once. Each name may be in one.")
+        raise InputError(
+            f"`classes` has {', '.join(twice)} more than once. Each name may be in one."
+        )
     return {name: tuple(names) for name, names in classes.items()}
 
 
@@ -281,7 +286,9 @@ def _split(
     """Return the three subsets: those that are missing get shares of the train subset."""
     given = {"group": group, "seed": seed}
     if split is None and (useless := [key for key, value in given.items() if value is not None]):
-        raise InputError(f"`{useless[0]}` has no effect without `split`. Remove it, or add `split`.")
+        raise InputError(
+            f"`{useless[0]}` has no effect without `split`. Remove it, or add `split`."
+        )
     try:
         re.compile(group or "")
     except re.error as error:

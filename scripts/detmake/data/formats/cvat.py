@@ -30,8 +30,7 @@ def read(source: Source, findings: Findings) -> Annotated:
         [f"track {element.get('id')}" for element in root.iterfind("track")],
         "Export the annotations again as `CVAT for images 1.1`.",
     )
-    names = [element.text or "" for element in root.iterfind("meta//labels/label/name")]
-    names = list(dict.fromkeys(names))
+    names = _labels(root)
     coco: dict[str, Any] = {
         "images": [],
         "annotations": [],
@@ -81,6 +80,13 @@ def image_files(source: Source) -> dict[str, list[str]]:
         folder, base = os.path.split(_file_name(source.root, element))
         names[folder].append(base)
     return names
+
+
+def _labels(root: Element) -> list[str]:
+    """Return the labels that the file declares, or else those that its shapes have."""
+    declared = [element.text or "" for element in root.iterfind("meta//labels/label/name")]
+    used = sorted({shape.get("label", "") for shape in root.iterfind("image/*")})
+    return list(dict.fromkeys(declared or used))
 
 
 def _root(file: Path) -> Element:

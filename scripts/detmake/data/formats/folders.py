@@ -41,4 +41,3 @@ def refuse_shared_stems(findings: Findings, images: Sequence[str]) -> None:
         "A label file belongs to the image of its name, whatever the suffix: rename or remove one "
         "of the images.",
     )
-

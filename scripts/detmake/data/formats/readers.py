@@ -1,10 +1,12 @@
 """The readers of all formats.
 
-A reader is a module with two functions. `read(source, findings)` returns `Annotated`: it refuses
-what it cannot read and remarks on what it leaves out. `image_files(source)` returns the names of the
-images, and of the label files that belong to single images, by folder, relative to `source.root`.
-Files that do not exist may be among them. It is called while the Snakefile is read, so it opens no
-image and no label file.
+A reader is a module with two functions:
+
+- `read(source, findings)` returns `Annotated`. It refuses what it cannot read, and remarks on what
+  it leaves out.
+- `image_files(source)` returns the names of the images, and of the label files that belong to
+  single images, by folder, relative to `source.root`. Some of them may not exist. It is called
+  while the Snakefile is read, so it opens no image and no label file.
 """
 
 from detmake.data.annotated import Annotated, Source

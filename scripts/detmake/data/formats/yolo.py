@@ -182,7 +182,7 @@ def _listed(file: Path, source: Source) -> list[str]:
 
 
 def _text(file: str | Path) -> str:
-    """Return a text file, of which Windows may have written a byte order mark. Raises InputError."""
+    """Return a text file, without the byte order mark of Windows. Raises InputError."""
     try:
         with open(file, encoding="utf-8-sig") as text:
             return text.read()
