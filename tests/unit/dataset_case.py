@@ -58,12 +58,12 @@ class Dataset:
         assert len(message) < 1500
 
 
-def boxes(coco: Mapping[str, Any]) -> dict[str, list[tuple[str, list[float]]]]:
+def boxes(coco: Mapping[str, Any], digits: int = 2) -> dict[str, list[tuple[str, list[float]]]]:
     """Class names and boxes of a prepared subset, by the image's name without folder and suffix."""
     names = {category["id"]: category["name"] for category in coco["categories"]}
     found: dict[int, list] = {image["id"]: [] for image in coco["images"]}
     for entry in coco["annotations"]:
-        box = [round(value, 2) for value in entry["bbox"]]
+        box = [round(value, digits) for value in entry["bbox"]]
         found[entry["image_id"]].append((names[entry["category_id"]], box))
     stems = {image["id"]: Path(image["file_name"]).stem for image in coco["images"]}
     return {stems[image_id]: entries for image_id, entries in found.items()}

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 
 from detmake.data import checking, sources, subsets
 from detmake.data.annotated import Source
+from detmake.data.image_digests import listed_digest
 from detmake.errors import InputError
 
 WIDTH, HEIGHT = 60, 40
@@ -73,6 +74,15 @@ def boxes(coco):
 
 def remarks(coco):
     return "\n".join(coco["info"]["remarks"])
+
+
+def test_file_names_of_windows_are_accepted(prepare, tmp_path):
+    save(tmp_path / "deep/1.jpg")
+    coco = prepare(images=[image(1, file_name="deep\\1.jpg")], make=False)
+    assert coco["images"][0]["file_name"] == "deep/1.jpg"
+    before = listed_digest(Source("coco", tmp_path / "coco.json", tmp_path))
+    save(tmp_path / "deep/1.jpg", (5, 5))
+    assert listed_digest(Source("coco", tmp_path / "coco.json", tmp_path)) != before
 
 
 def test_a_valid_subset_is_unchanged(prepare, tmp_path):

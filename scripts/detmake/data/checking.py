@@ -270,7 +270,10 @@ def _decode_images(
     findings: Findings, file_names: Mapping[int, str], image_root: Path
 ) -> dict[int, DecodedImage]:
     """Decode every image; return the results by image id."""
-    remedy = "Set data-roots to the folder that file names are relative to, or add what is missing."
+    remedy = (
+        "Add what is missing, or name the folder that file names are relative to (data-roots; in a "
+        "data.yaml of YOLO, path)."
+    )
     if not image_root.is_dir():
         raise InputError(f"{image_root}: no such image folder.\n{remedy}")
     findings.refuse(

@@ -8,12 +8,17 @@ from typing import Any
 
 from detmake.data.annotated import Annotated, Source
 from detmake.data.findings import Findings
+from detmake.data.formats.folders import with_slashes
 from detmake.errors import InputError
 
 
 def read(source: Source, findings: Findings) -> Annotated:
     """Read a subset; see `read_coco`."""
-    return Annotated(read_coco(source.annotations), source.root)
+    coco = read_coco(source.annotations)
+    for entry in coco["images"]:
+        if isinstance(name := entry.get("file_name"), str):
+            entry["file_name"] = with_slashes(source.root, name)
+    return Annotated(coco, source.root)
 
 
 def image_files(source: Source) -> dict[str, list[str]]:
@@ -21,7 +26,7 @@ def image_files(source: Source) -> dict[str, list[str]]:
     names = defaultdict(list)
     for entry in read_coco(source.annotations)["images"]:
         if isinstance(name := entry.get("file_name"), str):
-            folder, base = os.path.split(name)
+            folder, base = os.path.split(with_slashes(source.root, name))
             names[folder].append(base)
     return names
 

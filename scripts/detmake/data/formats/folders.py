@@ -33,11 +33,24 @@ def by_stem(names: Sequence[str]) -> dict[str, list[str]]:
     return stems
 
 
-def refuse_shared_stems(findings: Findings, images: Sequence[str]) -> None:
-    """Refuse images that differ in their suffix only: label files are found by the stem."""
+def refuse_shared_stems(findings: Findings, kind: str, names: Sequence[str]) -> None:
+    """Refuse files that differ in their suffix only: images and labels are found by the stem.
+
+    Args:
+        findings: refuses them.
+        kind: what the files are, a plural noun.
+        names: names of the files.
+    """
     findings.refuse(
-        "names that several images share",
-        [" and ".join(names) for names in by_stem(sorted({*images})).values() if len(names) > 1],
-        "A label file belongs to the image of its name, whatever the suffix: rename or remove one "
-        "of the images.",
+        f"names that several {kind} share",
+        [" and ".join(names) for names in by_stem(sorted({*names})).values() if len(names) > 1],
+        "An image and its label file have the same name up to the suffix: rename or remove one of "
+        "each group.",
     )
+
+
+def with_slashes(root: Path, name: str) -> str:
+    """Return a file name as it is on Linux, if it was written on Windows."""
+    if "\\" not in name or (root / name).exists():
+        return name
+    return name.replace("\\", "/")

@@ -77,7 +77,8 @@ def read(source: Source, findings: Findings) -> Annotated:
             image; a listed name has no XML file.
     """
     documents, images = _files(source)
-    refuse_shared_stems(findings, [name for names in images.values() for name in names])
+    for kind, files in {"images": images, "XML files": documents}.items():
+        refuse_shared_stems(findings, kind, [name for names in files.values() for name in names])
     if source.parts:
         stems = _listed(source.parts[0], images)
         findings.refuse(
@@ -90,7 +91,7 @@ def read(source: Source, findings: Findings) -> Annotated:
         stems = sorted(images)
         findings.refuse(
             f"XML files without an image of the same name in {source.root}",
-            [f"{stem}.xml" for stem in documents if stem not in images],
+            [names[0] for stem, names in documents.items() if stem not in images],
             "Add the images, or remove the files.",
         )
     coco: dict[str, Any] = {"images": [], "annotations": []}
@@ -98,7 +99,8 @@ def read(source: Source, findings: Findings) -> Annotated:
     renamed, of_others = [], []
     for image_id, stem in enumerate(stems, start=1):
         image: dict[str, Any] = {"id": image_id, "file_name": images[stem][0]}
-        if document := documents.get(stem):
+        if stem in documents:
+            document = source.annotations / documents[stem][0]
             said, objects = image_and_objects(document.read_bytes(), str(document))
             filename = os.path.basename(said.pop("filename").replace("\\", "/"))
             other = os.path.splitext(filename)[0]
@@ -130,28 +132,23 @@ def image_files(source: Source) -> dict[str, list[str]]:
     """Return the names of images and XML files by folder, relative to the root."""
     documents, images = _files(source)
     stems = _listed(source.parts[0], images) if source.parts else {*documents, *images}
+    up = os.path.relpath(source.annotations, source.root)
     files: dict[str, list[str]] = {}
     for stem in stems:
-        named = [os.path.relpath(documents[stem], source.root)] if stem in documents else []
-        for name in [*images.get(stem, []), *named]:
+        xml = [os.path.normpath(os.path.join(up, name)) for name in documents.get(stem, [])]
+        for name in [*images.get(stem, []), *xml]:
             folder, base = os.path.split(name)
             files.setdefault(folder, []).append(base)
     return files
 
 
-def _files(source: Source) -> tuple[dict[str, Path], dict[str, list[str]]]:
-    """Return the XML files and the names of images, by their names without suffix."""
-    documents = {
-        os.path.splitext(os.path.join(folder, name))[0]: source.annotations / folder / name
-        for folder, names in names_in(source.annotations, ".xml")
-        for name in names
-    }
-    images = [
-        os.path.join(folder, name)
-        for folder, names in names_in(source.root, IMAGE_SUFFIXES)
-        for name in names
-    ]
-    return documents, by_stem(images)
+def _files(source: Source) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Return the names of XML files, and those of images, by their names without suffix."""
+    documents, images = (
+        [os.path.join(sub, name) for sub, names in names_in(folder, suffixes) for name in names]
+        for folder, suffixes in ((source.annotations, ".xml"), (source.root, IMAGE_SUFFIXES))
+    )
+    return by_stem(documents), by_stem(images)
 
 
 def _listed(file: Path, images: dict[str, list[str]]) -> list[str]:

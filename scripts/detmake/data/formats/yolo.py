@@ -87,7 +87,8 @@ def read(source: Source, findings: Findings) -> Annotated:
     problems: dict[str, list[str]] = {"line": [], "class": [], "value": []}
     root = _image_root(source, listed)
     for folder, image_names in listed.items():
-        refuse_shared_stems(findings, [os.path.join(folder, name) for name in image_names])
+        paths = [os.path.join(folder, name) for name in image_names]
+        refuse_shared_stems(findings, "images", paths)
         labels = _labels(findings, source, folder, image_names)
         for name in image_names:
             file_name = os.path.relpath(os.path.join(folder, name), root)
