@@ -1,6 +1,5 @@
 """Data: the embedded cells dataset, BCCD, and the check of any dataset before it is used."""
 
-
 @cache
 def sources_of(run):
     """Return where the images of each subset of a run's data are, and their annotations."""

@@ -66,25 +66,23 @@ def locate(
         InputError: nothing was found, a key is missing or unknown, a value is of a wrong type, or a
             file cannot be read.
     """
-    options: dict[str, Any] = {}
+    name, options = "The key `data`", {}
     if isinstance(data, Mapping):
         options = {key: data[key] for key in _OPTIONS if key in data}
-        rest = {key: value for key, value in data.items() if key not in _OPTIONS}
-        if "source" in rest:
-            if len(rest) > 1:
-                others = ", ".join(key for key in rest if key != "source")
-                raise InputError(f"The key `data` has source and {others}. Remove one of them.")
-            data = rest["source"]
-            found = _find(Path(data), is_made)
-        else:
-            data = "The key `data`"
-            found = _subsets(rest, Path(), data)
+        data = {key: value for key, value in data.items() if key not in _OPTIONS}
+        if "source" in data and len(data) > 1:
+            others = ", ".join(key for key in data if key != "source")
+            raise InputError(f"{name} has source and {others}. Remove one of them.")
+        data = data.get("source", data)
+    if isinstance(data, Mapping):
+        found = _subsets(data, Path(), name)
     else:
+        name = str(data)
         found = _find(Path(data), is_made)
     if classes := options.pop("classes", None):
         names = _class_names(classes)
         found = {subset: replace(source, classes=names) for subset, source in found.items()}
-    return _split(found, str(data), **options)
+    return _split(found, name, **options)
 
 
 def named_paths(data: str | Path | Mapping[str, Any], is_made: _Made) -> list[NamedPath]:
@@ -109,7 +107,8 @@ def named_paths(data: str | Path | Mapping[str, Any], is_made: _Made) -> list[Na
         if source.whole in named:
             continue
         if path and not path.is_file() and source.format != "yolo":
-            paths = [NamedPath(key, source.annotations, _LAYOUT, source.format == "voc")]
+            expected = _LAYOUT if source.format == "coco" else "annotations, as for train"
+            paths = [NamedPath(key, source.annotations, expected, source.format == "voc")]
         else:
             prefix = f"{key}: {path}: {subset}" if path else f"data.{subset}"
             paths = _paths_of(source, prefix, is_made)
