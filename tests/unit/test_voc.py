@@ -70,7 +70,7 @@ def voc(tmp_path):
 
 
 def test_files_beside_the_images(beside):
-    beside.draw("train/b.jpg", "train/deeper/c.png")
+    beside.draw("train/b.jpg", "train/deeper/c.png", "train/results/demo/d.png")
     beside.write({"train/deeper/c.xml": labelimg(("cat", 1.5, 2, 3, 4.25), filename="c.png")})
     coco = beside.prepare()
     assert beside.boxes() == {"a": [DOG_BOX], "b": [], "c": [("cat", [1.5, 2, 1.5, 2.25])]}

@@ -70,7 +70,9 @@ def _objects(root: Element, origin: str) -> Iterator[tuple[str, dict[str, Any]]]
 
 
 def read(source: Source, findings: Findings) -> Annotated:
-    """Read a subset. Classes are in alphabetical order. Images without an XML file are background.
+    """Read a subset. Classes are in alphabetical order.
+
+    Without a list of ImageSets, images that have no XML file are background.
 
     Raises:
         InputError: a document is not a VOC annotation, or is of another image; an XML file has no
@@ -104,7 +106,7 @@ def read(source: Source, findings: Findings) -> Annotated:
             said, objects = image_and_objects(document.read_bytes(), str(document))
             filename = os.path.basename(said.pop("filename").replace("\\", "/"))
             other = os.path.splitext(filename)[0]
-            if other and other != os.path.basename(stem):
+            if other and os.path.basename(stem) not in (other, filename):
                 folder = os.path.dirname(stem)
                 is_there = os.path.join(folder, other) in images
                 (of_others if is_there else renamed).append(f"{document} ({filename})")
@@ -143,12 +145,19 @@ def image_files(source: Source) -> dict[str, list[str]]:
 
 
 def _files(source: Source) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """Return the names of XML files, and those of images, by their names without suffix."""
-    documents, images = (
-        [os.path.join(sub, name) for sub, names in names_in(folder, suffixes) for name in names]
-        for folder, suffixes in ((source.annotations, ".xml"), (source.root, IMAGE_SUFFIXES))
+    """Return the names of XML files, and those of images, by their names without suffix.
+
+    Of images that have XML files beside them, only folders with such files count: others may hold
+    what is no part of the dataset, such as results.
+    """
+    documents = dict(names_in(source.annotations, ".xml"))
+    images = dict(names_in(source.root, IMAGE_SUFFIXES))
+    if source.annotations == source.root:
+        images = {folder: names for folder, names in images.items() if folder in documents}
+    return tuple(
+        by_stem([os.path.join(folder, name) for folder, names in found.items() for name in names])
+        for found in (documents, images)
     )
-    return by_stem(documents), by_stem(images)
 
 
 def _listed(file: Path, images: dict[str, list[str]]) -> list[str]:
