@@ -1,44 +1,45 @@
 """Data: the embedded cells dataset, BCCD, and the check of any dataset before it is used."""
 
-
-def sources_of(wildcards):
-    """Return annotation file and image folder of each subset of a run's data."""
+@cache
+def sources_of(run):
+    """Return where the images of each subset of a run's data are, and their annotations."""
     check_paths()
-    return checked(sources.locate, settings_of(wildcards)["data"])
+    return checked(sources.locate, SETTINGS[run]["data"], is_made)
 
 
 def source_of(wildcards):
-    """Return annotation file and image folder of one subset."""
-    return sources_of(wildcards)[wildcards.split]
+    """Return where the images of one subset are, and their annotations."""
+    return sources_of(run_of(wildcards))[wildcards.split]
 
 
 def lacks_test(wildcards):
     """Return whether the data has no test subset, so that val is used in its place."""
-    sources = sources_of(wildcards)
+    sources = sources_of(run_of(wildcards))
     return sources["test"] == sources["val"]
 
 
 def made_images(wildcards):
     """Return an input that stands for the images that a rule makes: their folder, or their digest."""
-    annotations, folder = source_of(wildcards)
-    digests = folder / image_digests.GENERATED_DIGESTS
-    if is_made(folder):
-        return {"images": local(str(folder))}
-    return {"digests": local(str(digests))} if is_made(annotations, digests) else {}
+    source = source_of(wildcards)
+    digests = source.root / image_digests.GENERATED_DIGESTS
+    if is_made(source.root):
+        return {"images": local(str(source.root))}
+    return {"digests": local(str(digests))} if is_made(source.annotations, digests) else {}
 
 
 @cache
-def changed_images(annotations, folder):
-    """A parameter: the state of the listed images, which are not among the rule's input files.
+def changed_images(source):
+    """A parameter: the state of images and label files, which are not among the rule's input files.
 
     It is None if a rule makes the images: it would differ before and after that rule. A rule that
     writes annotations into the image folder is taken to make the images, too. The rules of this
     workflow also record the images' digest, so that images that a user changes count.
     """
+    annotations, folder = source.annotations, source.root
     recorded = is_made(annotations, folder / image_digests.GENERATED_DIGESTS)
     if is_made(folder) or (annotations.parent == folder and is_made(annotations) and not recorded):
         return None
-    digest = checked(image_digests.changed_images, annotations, folder, DIGESTS)
+    digest = checked(image_digests.changed_images, source, DIGESTS)
     return digest and f"images in {folder}: {digest[:16]}"
 
 
@@ -119,7 +120,7 @@ rule prepare_dataset:
             )
         ),
         unpack(made_images),
-        annotations=lambda wildcards: local(source_of(wildcards)[0]),
+        annotations=lambda wildcards: local([str(file) for file in source_of(wildcards).files]),
     output:
         "{run}/dataset/{split}.json",
     log:
@@ -132,9 +133,11 @@ rule prepare_dataset:
         slurm_partition=partition(),
     params:
         **code_of("prepare_dataset", "data"),
-        image_root=lambda wildcards: str(source_of(wildcards)[1]),
-        annotations=lambda wildcards: digest_of("annotations", source_of(wildcards)[0]),
-        images=lambda wildcards: changed_images(*source_of(wildcards)),
+        source=lambda wildcards: source_of(wildcards).as_parameter(),
+        annotations=lambda wildcards: [
+            digest_of("annotations", file) for file in source_of(wildcards).files
+        ],
+        images=lambda wildcards: changed_images(source_of(wildcards).whole),
         stand_in=lambda wildcards: wildcards.split == "test" and lacks_test(wildcards),
     message:
         "Checking the {wildcards.split} subset for {wildcards.run}"

@@ -5,13 +5,12 @@ from pathlib import Path
 from detmake import logs
 from detmake.artifacts import write_json
 from detmake.data import checking, subsets
+from detmake.data.annotated import Source
 
 with logs.job(snakemake.log[0]) as log:
     train = snakemake.input.get("train")
     classes = subsets.class_names(subsets.read(Path(train))) if train else None
     if snakemake.params.stand_in:
         log.warning("`data` names no test subset: val serves as test")
-    coco = checking.prepare(
-        Path(snakemake.input.annotations), Path(snakemake.params.image_root), classes
-    )
+    coco = checking.prepare(Source.from_parameter(snakemake.params.source), classes)
     write_json(Path(snakemake.output[0]), coco)

@@ -12,6 +12,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from detmake.data import checking, sources, subsets
+from detmake.data.annotated import Source
+from detmake.data.image_digests import listed_digest
 from detmake.errors import InputError
 
 WIDTH, HEIGHT = 60, 40
@@ -47,7 +49,7 @@ def prepare(tmp_path):
             if not path.exists():
                 save(path)
         (tmp_path / "coco.json").write_text(json.dumps(coco))
-        return checking.prepare(tmp_path / "coco.json", tmp_path, classes)
+        return checking.prepare(Source("coco", tmp_path / "coco.json", tmp_path), classes)
 
     return call
 
@@ -72,6 +74,15 @@ def boxes(coco):
 
 def remarks(coco):
     return "\n".join(coco["info"]["remarks"])
+
+
+def test_file_names_of_windows_are_accepted(prepare, tmp_path):
+    save(tmp_path / "deep/1.jpg")
+    coco = prepare(images=[image(1, file_name="deep\\1.jpg")], make=False)
+    assert coco["images"][0]["file_name"] == "deep/1.jpg"
+    before = listed_digest(Source("coco", tmp_path / "coco.json", tmp_path))
+    save(tmp_path / "deep/1.jpg", (5, 5))
+    assert listed_digest(Source("coco", tmp_path / "coco.json", tmp_path)) != before
 
 
 def test_a_valid_subset_is_unchanged(prepare, tmp_path):
@@ -303,7 +314,9 @@ def test_file_names_may_have_folders_spaces_and_unicode(prepare, tmp_path):
     ]
     assert all(path.is_file() for path in subsets.image_paths(coco))
     detour = tmp_path / "deep" / ".."
-    assert checking.prepare(tmp_path / "coco.json", detour)["images"] == coco["images"]
+    assert (
+        checking.prepare(Source("coco", tmp_path / "coco.json", detour))["images"] == coco["images"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -333,7 +346,7 @@ def test_a_missing_image_root_is_refused(tmp_path):
     coco["categories"] = [{"id": 1, "name": "cell"}]
     (tmp_path / "coco.json").write_text(json.dumps(coco))
     with pytest.raises(InputError, match="none: no such image folder"):
-        checking.prepare(tmp_path / "coco.json", tmp_path / "none")
+        checking.prepare(Source("coco", tmp_path / "coco.json", tmp_path / "none"))
 
 
 def test_declared_sizes_are_optional_but_must_match_the_images(prepare, refused):
@@ -484,21 +497,21 @@ def test_files_that_are_not_coco_are_refused(tmp_path, content, said):
     path = tmp_path / "coco.json"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InputError) as error:
-        checking.prepare(path, tmp_path)
+        checking.prepare(Source("coco", path, tmp_path))
     assert said in str(error.value) and str(path) in str(error.value)
     assert "COCO" in str(error.value)
 
 
 def test_a_missing_annotation_file_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"none\.json: cannot be read \(No such file"):
-        checking.prepare(tmp_path / "none.json", tmp_path)
+        checking.prepare(Source("coco", tmp_path / "none.json", tmp_path))
 
 
 def test_a_byte_order_mark_is_accepted(prepare, tmp_path):
     clean = prepare()
     path = tmp_path / "coco.json"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    assert checking.prepare(path, tmp_path) == clean
+    assert checking.prepare(Source("coco", path, tmp_path)) == clean
 
 
 # --- BCCD -----------------------------------------------------------------------------------------
@@ -511,11 +524,11 @@ BCCD = os.environ.get("DETMAKE_BCCD")
 )
 def test_bccd_is_accepted_and_its_two_boxes_without_area_are_dropped():
     located = sources.locate(BCCD)
-    train = checking.prepare(*located["train"])
+    train = checking.prepare(located["train"])
     assert subsets.class_names(train) == ["Platelets", "RBC", "WBC"]
     assert len(train["images"]) == 255
     assert len(train["annotations"]) == 3448
     assert "2 boxes without area, dropped" in remarks(train)
-    val = checking.prepare(*located["val"], subsets.class_names(train))
+    val = checking.prepare(located["val"], subsets.class_names(train))
     per_class = np.bincount([entry["category_id"] for entry in val["annotations"]])
     assert per_class.tolist() == [0, 76, 819, 72]  # as in the tutorial's table

@@ -8,9 +8,14 @@ import time
 import pytest
 
 from detmake.data import image_digests
-from detmake.data.image_digests import listed_digest
+from detmake.data.annotated import Source
+from detmake.data.formats import coco
 
 NAMES = ["a.jpg", "b.PNG", "sub/ü 1.jpg"]
+
+
+def listed_digest(annotations, folder, cache=None):
+    return image_digests.listed_digest(Source("coco", annotations, folder), cache)
 
 
 def annotate(folder, *names):
@@ -130,8 +135,8 @@ def test_without_a_change_neither_images_nor_annotations_are_read(
     def refuse(*_args):
         raise AssertionError("called")
 
-    for name in ("sha256", "read_coco"):
-        monkeypatch.setattr(image_digests, name, refuse)
+    monkeypatch.setattr(image_digests, "sha256", refuse)
+    monkeypatch.setattr(coco, "read_coco", refuse)
     annotations = folder / "_annotations.coco.json"
     assert listed_digest(annotations, folder, tmp_path / "cache") == first
 
@@ -204,13 +209,13 @@ def test_a_copy_has_the_same_digest(tmp_path, folder, digest):
 def test_images_that_the_build_made_count_while_they_differ(tmp_path, folder, change, undo):
     annotations, cache = folder / "_annotations.coco.json", tmp_path / "cache"
     image_digests.record_generated(annotations)
-    assert image_digests.changed_images(annotations, folder, cache) is None
+    assert image_digests.changed_images(Source("coco", annotations, folder), cache) is None
     change(folder)
-    changed = image_digests.changed_images(annotations, folder, cache)
+    changed = image_digests.changed_images(Source("coco", annotations, folder), cache)
     assert changed is not None
     assert changed == listed_digest(annotations, folder)
     undo(folder)
-    assert image_digests.changed_images(annotations, folder, cache) is None
+    assert image_digests.changed_images(Source("coco", annotations, folder), cache) is None
 
 
 def test_recording_adds_one_file_and_no_cache(tmp_path, folder, caplog):
@@ -222,9 +227,17 @@ def test_recording_adds_one_file_and_no_cache(tmp_path, folder, caplog):
 
 def test_images_of_a_users_folder_always_count(tmp_path, folder, digest):
     annotations = folder / "_annotations.coco.json"
-    assert image_digests.changed_images(annotations, folder, tmp_path / "cache") == digest()
+    assert (
+        image_digests.changed_images(Source("coco", annotations, folder), tmp_path / "cache")
+        == digest()
+    )
 
 
 def test_images_that_are_yet_to_be_made_do_not_count(tmp_path):
     annotations = tmp_path / "none/_annotations.coco.json"
-    assert image_digests.changed_images(annotations, tmp_path / "none", tmp_path / "cache") is None
+    assert (
+        image_digests.changed_images(
+            Source("coco", annotations, tmp_path / "none"), tmp_path / "cache"
+        )
+        is None
+    )

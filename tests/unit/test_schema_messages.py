@@ -135,7 +135,8 @@ def test_unknown_keys(problems, given, start):
         ),
         (
             {"data": {**DATA, "val": {"data-roots": "val"}}},
-            "data.val.ann-files: missing, expected the path of a COCO annotation file",
+            "data.val.ann-files: missing, expected the path of a COCO or CVAT annotation file, or "
+            "of a folder of Pascal VOC's XML files",
         ),
         (
             {"runs": {"slow": {"learning_parameters": {"seed": -1}}}},

@@ -1,12 +1,16 @@
 """Where the files of a dataset are."""
 
+import os
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from detmake.data import sources
+from detmake.data.annotated import Share, Source
 from detmake.errors import InputError
 
 # The file of the OTX tutorial, word for word.
@@ -26,14 +30,26 @@ TUTORIAL_DATA_YAML = """\
 """  # noqa: E501
 
 
+def coco(file, root):
+    return Source("coco", Path(file), Path(root))
+
+
+def write(folder, *files):
+    """Create files, and folders whose names end with a slash."""
+    for name in files:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(exist_ok=True) if name.endswith("/") else path.touch()
+
+
 def test_locate_accepts_the_tutorials_data_yaml(tmp_path):
     (tmp_path / "data.yaml").write_text(TUTORIAL_DATA_YAML)
     otx = Path("/home/<username>/training_extensions")
     valid = otx / "datasets/BCCD/valid"
     assert sources.locate(tmp_path / "data.yaml") == {
-        "train": (otx / "BCCD/train/_annotations.coco.json", otx / "datasets/BCCD/train"),
-        "val": (valid / "_annotations.coco.json", valid),
-        "test": (valid / "_annotations.coco.json", valid),
+        "train": coco(otx / "BCCD/train/_annotations.coco.json", otx / "datasets/BCCD/train"),
+        "val": coco(valid / "_annotations.coco.json", valid),
+        "test": coco(valid / "_annotations.coco.json", valid),
     }
 
 
@@ -43,8 +59,8 @@ def test_paths_in_a_data_yaml_are_relative_to_it(tmp_path):
         "train: {ann-files: a/train.json, data-roots: ../images}\nval: {ann-files: b/val.json}\n"
     )
     located = sources.locate(tmp_path / "sets/data.yaml")
-    assert located["train"] == (tmp_path / "sets/a/train.json", tmp_path / "sets/../images")
-    assert located["val"] == (tmp_path / "sets/b/val.json", tmp_path / "sets/b")
+    assert located["train"] == coco(tmp_path / "sets/a/train.json", tmp_path / "sets/../images")
+    assert located["val"] == coco(tmp_path / "sets/b/val.json", tmp_path / "sets/b")
 
 
 def test_val_replaces_a_missing_test_subset():
@@ -53,48 +69,173 @@ def test_val_replaces_a_missing_test_subset():
         "val": {"ann-files": "val/val.json"},
     }
     located = sources.locate(data)
-    assert located["train"] == (Path("train.json"), Path("/images"))
-    assert located["test"] == located["val"] == (Path("val/val.json"), Path("val"))
+    assert located["train"] == coco("train.json", "/images")
+    assert located["test"] == located["val"] == coco("val/val.json", "val")
     assert list(located) == ["train", "val", "test"]
 
 
 @pytest.mark.parametrize(
     ("existing", "folders"),
     [
-        ([], ("train", "valid", "test")),  # made later, by a rule of the build
-        (["train"], ("train", "valid", "test")),  # being made
-        (["train/_annotations.coco.json", "valid", "test"], ("train", "valid", "test")),
-        (["train/_annotations.coco.json", "val", "test"], ("train", "val", "test")),
-        (["train/_annotations.coco.json", "val", "valid", "test"], ("train", "valid", "test")),
-        (["train/_annotations.coco.json", "val"], ("train", "val", "val")),
-        (["train/_annotations.coco.json", "valid"], ("train", "valid", "valid")),
+        (["train/_annotations.coco.json", "valid/", "test/"], ("train", "valid", "test")),
+        (["train/_annotations.coco.json", "val/", "test/"], ("train", "val", "test")),
+        (["train/_annotations.coco.json", "val/", "valid/", "test/"], ("train", "valid", "test")),
+        (["train/_annotations.coco.json", "val/"], ("train", "val", "val")),
+        (["train/_annotations.coco.json", "valid/"], ("train", "valid", "valid")),
     ],
 )
 def test_locate_accepts_a_folder_in_the_tutorials_layout(tmp_path, existing, folders):
-    for name in existing:
-        path = tmp_path / "BCCD" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch() if path.suffix else path.mkdir()
+    write(tmp_path / "BCCD", *existing)
     located = sources.locate(str(tmp_path / "BCCD"))
-    expected = [tmp_path / "BCCD" / folder for folder in folders]
-    assert [root for _, root in located.values()] == expected
-    assert [file for file, _ in located.values()] == [
-        folder / "_annotations.coco.json" for folder in expected
-    ]
+    roots = [tmp_path / "BCCD" / folder for folder in folders]
+    expected = [coco(root / "_annotations.coco.json", root) for root in roots]
+    assert list(located.values()) == expected
+
+
+@pytest.mark.parametrize("existing", [[], ["train/"], ["train/_annotations.coco.json"]])
+def test_a_folder_that_a_rule_makes_has_all_subsets(tmp_path, existing):
+    write(tmp_path, *existing)
+    located = sources.locate(tmp_path, lambda path: path.name == "_annotations.coco.json")
+    assert [source.root.name for source in located.values()] == ["train", "valid", "test"]
+
+
+@pytest.mark.parametrize(
+    ("existing", "expected"),
+    [
+        (
+            ["Annotations/a.xml", "JPEGImages/"],
+            {"train": ("voc", "Annotations", "JPEGImages")},
+        ),
+        (
+            [
+                *("Annotations/a.xml", "JPEGImages/", "ImageSets/Main/train.txt"),
+                *("ImageSets/Main/val.txt", "ImageSets/Main/trainval.txt"),
+            ],
+            {
+                "train": ("voc", "Annotations", "JPEGImages", "ImageSets/Main/train.txt"),
+                "val": ("voc", "Annotations", "JPEGImages", "ImageSets/Main/val.txt"),
+            },
+        ),
+        (["a.jpg", "a.xml"], {"train": ("voc", ".", ".")}),
+        (
+            ["train/a.xml", "valid/a.xml", "test/a.xml"],
+            {
+                "train": ("voc", "train", "train"),
+                "val": ("voc", "valid", "valid"),
+                "test": ("voc", "test", "test"),
+            },
+        ),
+        (["annotations.xml", "images/a.jpg"], {"train": ("cvat", "annotations.xml", "images")}),
+        (["annotations.xml", "a.jpg"], {"train": ("cvat", "annotations.xml", ".")}),
+        (
+            ["annotations/instances_default.json", "images/a.jpg"],
+            {"train": ("coco", "annotations/instances_default.json", "images")},
+        ),
+        (["_annotations.coco.json", "a.jpg"], {"train": ("coco", "_annotations.coco.json", ".")}),
+    ],
+)
+def test_locate_finds_out_the_format_of_a_folder(tmp_path, existing, expected):
+    write(tmp_path, *existing)
+    located = sources.locate({"source": str(tmp_path), "split": "auto"})
+    assert {
+        subset: (
+            source.format,
+            *(os.path.relpath(p, tmp_path) for p in (source.annotations, source.root)),
+            *(os.path.relpath(p, tmp_path) for p in source.parts),
+        )
+        for subset, source in located.items()
+        if subset in expected
+    } == expected
+    shares = [subset for subset in located if subset not in expected]
+    assert all(located[subset].share for subset in shares)
+    assert (located["train"].share is None) == (len(expected) == 3)
+
+
+def test_without_annotations_the_message_says_what_it_looked_for(tmp_path):
+    write(tmp_path, "a.jpg", "labels.csv")
+    with pytest.raises(InputError) as error:
+        sources.locate(tmp_path)
+    for said in ("data.yaml", "Annotations/", "_annotations.coco.json", "annotations.xml"):
+        assert said in str(error.value)
+    assert "The folder holds a.jpg, labels.csv." in str(error.value)
+
+
+def test_one_file_is_split(tmp_path):
+    write(tmp_path, "all.json", "a.jpg", "all.csv")
+    whole = coco(tmp_path / "all.json", tmp_path)
+    data = {"source": str(tmp_path / "all.json"), "split": {"val": 0.2, "test": 0.1}, "seed": 3}
+    located = sources.locate(data | {"group": "a.*"})
+    assert located == {
+        "train": replace(whole, share=Share(0.1 + 0.2, 1.0, 3, "a.*")),
+        "val": replace(whole, share=Share(0.1, 0.1 + 0.2, 3, "a.*")),
+        "test": replace(whole, share=Share(0.0, 0.1, 3, "a.*")),
+    }
+    assert sources.locate(data | {"split": {"val": 0.5}})["test"].share == Share(0, 0.5, 3, None)
+    with pytest.raises(InputError, match=r"it has no val subset.*split: auto"):
+        sources.locate(tmp_path / "all.json")
+    with pytest.raises(InputError, match="a file of another kind"):
+        sources.locate(tmp_path / "all.csv")
+
+
+def test_a_split_makes_only_the_subsets_that_are_missing(tmp_path):
+    write(tmp_path, "train/_annotations.coco.json", "valid/_annotations.coco.json")
+    located = sources.locate({"source": str(tmp_path), "split": "auto"})
+    assert located["val"].share is None
+    assert located["test"] == replace(located["train"], share=Share(0, 0.15, 0, None))
+    assert located["train"].share == Share(0.15, 1, 0, None)
+    write(tmp_path, "test/_annotations.coco.json")
+    assert sources.locate({"source": str(tmp_path), "split": "auto"}) == sources.locate(tmp_path)
+
+
+SUBSETS = {"train": {"ann-files": "a.json"}, "val": {"ann-files": "b.json"}}
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (SUBSETS | {"source": "a"}, "has source and train, val"),
+        (SUBSETS | {"split": {"val": 0.1}}, "it has its own val subset"),
+        ({"train": SUBSETS["train"], "split": {"test": 0.1}}, "it has no val subset"),
+        ({"train": SUBSETS["train"], "split": {"val": 0.5, "test": 0.5}}, "nothing is left"),
+        (SUBSETS | {"group": "a"}, "`group` has no effect without `split`"),
+        (SUBSETS | {"seed": 0}, "`seed` has no effect without `split`"),
+        (SUBSETS | {"split": "auto", "group": "("}, "not a regular expression"),
+        (SUBSETS | {"classes": {"a": ["b"], "c": ["b"]}}, "`classes` has b more than once"),
+    ],
+)
+def test_faulty_splits_and_classes_are_refused(data, said):
+    with pytest.raises(InputError, match=re.escape(said)):
+        sources.locate(data)
+
+
+def test_classes_are_selected_or_merged():
+    located = sources.locate(SUBSETS | {"classes": ["b", "a"]})
+    assert [list(source.classes.items()) for source in located.values()] == [
+        [("b", ("b",)), ("a", ("a",))]
+    ] * 3
+    located = sources.locate(SUBSETS | {"classes": {"vehicle": ["car", "van"]}})
+    assert located["test"].classes == {"vehicle": ("car", "van")}
+
+
+def test_a_source_survives_the_way_through_parameters():
+    source = Source("voc", Path("a"), Path("b"), (Path("c.txt"),), Share(0, 0.5, 1, "g"))
+    for one in (source, replace(source, classes={"x": ("y", "z")}, share=None)):
+        assert Source.from_parameter(one.as_parameter()) == one
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("train: {ann-files: a.json}", "is missing the key 'val'"),
+        ("train: {ann-files: a.json}", "it has no val subset"),
+        ("val: {ann-files: a.json}", "is missing the key 'train'"),
         ("train: {ann-files: a.json}\nvalid: {ann-files: b.json}", "unknown key 'valid'"),
         (
             "train: {data-roots: a}\nval: {ann-files: b.json}",
             "train is missing the key 'ann-files'",
         ),
         ("train: {ann-files: a, anns: b}\nval: {ann-files: b}", "train has the unknown key 'anns'"),
-        ("train: ../train/images\nval: ../valid/images\nnc: 3", "unknown key 'nc'"),
-        ("train: ../train/images\nval: ../valid/images", "train is '../train/images'"),
+        ("train: {ann-files: a}\nval: b", "names is None"),
+        ("train: {ann-files: a}\nval: 3", "val is 3, not a mapping"),
         ("train: {ann-files: }\nval: {ann-files: b.json}", "ann-files of train is None"),
         ("- a", "not a mapping"),
         ("{train: ", "not YAML"),
@@ -114,16 +255,6 @@ def test_faulty_values_of_data_are_refused(tmp_path):
         sources.locate(tmp_path / "data.yaml")
     with pytest.raises(InputError, match=r"key `data`.*unknown key 'nc'"):
         sources.locate({"train": {}, "val": {}, "nc": 3})
-    (tmp_path / "coco.json").write_text('{"images": []}')
-    with pytest.raises(InputError, match=r"coco\.json: its content has the unknown key 'images'"):
-        sources.locate(tmp_path / "coco.json")
-
-
-@pytest.mark.parametrize("key", ["nc: 1, ", ""])
-def test_a_data_yaml_of_ultralytics_is_told_apart(tmp_path, key):
-    (tmp_path / "data.yaml").write_text(f"{{path: ., train: a, val: b, {key}names: [c]}}")
-    with pytest.raises(InputError, match=r"data\.yaml: this is a data\.yaml of Ultralytics"):
-        sources.locate(tmp_path / "data.yaml")
 
 
 def named(data, *made):
@@ -135,15 +266,15 @@ def named(data, *made):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 def test_a_folder_names_the_annotations_of_each_subset(folder):
     assert named("mine") == [("data", "mine")]
-    Path("mine").mkdir()
     files = [f"mine/{name}/_annotations.coco.json" for name in ("train", "valid", "test")]
-    assert named("mine") == [("data", file) for file in files]
-    Path("mine").rmdir()
     assert named("mine", *files) == [("data", file) for file in files]  # that a rule will make
+    write(folder, files[0], "mine/valid/", "mine/test/")
+    assert named("mine") == [("data", file) for file in files]
 
 
 def test_a_mapping_names_its_files_and_folders(folder):
@@ -164,6 +295,21 @@ def test_a_data_yaml_names_its_files_and_folders(folder):
     assert named("data.yaml") == [("data", "data.yaml")]
     Path("data.yaml").write_text("{train: {ann-files: a.json}, val: {ann-files: b.json}}")
     assert named("data.yaml")[0] == ("data: data.yaml: train.ann-files", "a.json")
+
+
+def test_a_folder_of_another_format_names_its_annotations(folder):
+    write(folder, "mine/Annotations/a.xml", "mine/JPEGImages/")
+    assert named({"source": "mine", "split": "auto"}) == [("data.source", "mine/Annotations")]
+
+
+def test_a_data_yaml_of_ultralytics_names_its_parts(folder):
+    write(folder, "images/train/")
+    Path("data.yaml").write_text("{train: images/train, val: [images/val, b.txt], names: [a]}")
+    assert named("data.yaml") == [
+        ("data: data.yaml: train", "images/train"),
+        ("data: data.yaml: val", "images/val"),
+        ("data: data.yaml: val", "b.txt"),
+    ]
 
 
 def test_import_is_light():

@@ -74,15 +74,26 @@ def _other(subset: str) -> tuple[dict[str, Any], dict[str, Any]]:
     )
 
 
+def _one_set(**changes: Any) -> dict[str, Any]:
+    return {"data": {"source": "data/train", "split": "auto"} | changes}
+
+
 #: For each key of the configuration: a change of it, and the first rules that run again.
 KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
     "data": ({"data": "other"}, {"prepare_dataset"}),
+    "data.source": ({"data": {"source": "other"}}, {"prepare_dataset"}),
     "data.train.ann-files": (_other("train")[0], {"prepare_dataset"}),
     "data.train.data-roots": (_other("train")[1], {"prepare_dataset"}),
     "data.val.ann-files": (_other("val")[0], {"prepare_dataset"}),
     "data.val.data-roots": (_other("val")[1], {"prepare_dataset"}),
     "data.test.ann-files": (_other("test")[0], {"prepare_dataset:test"}),
     "data.test.data-roots": (_other("test")[1], {"prepare_dataset:test"}),
+    "data.split": (_one_set(), {"prepare_dataset"}),
+    "data.split.val": (_one_set(split={"val": 0.3}), {"prepare_dataset"}),
+    "data.split.test": (_one_set(split={"val": 0.3, "test": 0.2}), {"prepare_dataset"}),
+    "data.group": (_one_set(group=r"image (\d)"), {"prepare_dataset"}),
+    "data.seed": (_one_set(seed=1), {"prepare_dataset"}),
+    "data.classes": ({"data": DATA | {"classes": ["disc"]}}, {"prepare_dataset"}),
     "template": ({"template": "ssd_mobilenetv2"}, TRAINING),
     "input_size": ({"input_size": [160, 128]}, TRAINING),
     "backbone": ({"backbone": {"widen_factor": 0.5}}, TRAINING),

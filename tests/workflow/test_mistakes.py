@@ -89,13 +89,21 @@ def test_a_missing_source_of_the_demo(built):
     assert "Traceback" not in output
 
 
-def test_data_of_another_format(project):
-    yolo = {"train": "data/train", "val": "data/valid", "nc": 2, "names": ["square", "disc"]}
-    (project.folder / "data.yaml").write_text(str(yolo))
-    project.configure(data="data.yaml")
+def test_a_folder_without_annotations(project):
+    (project.folder / "photos").mkdir()
+    (project.folder / "photos/labels.csv").touch()
+    project.configure(data="photos")
     output = project.snakemake("--dry-run", fails=True)
-    assert "data: data.yaml: this is a data.yaml of Ultralytics" in output
-    assert "export the dataset in that format" in output
+    assert "data: photos: found no annotations that detmake can read. It looked for" in output
+    assert "The folder holds labels.csv." in output
+    assert "Traceback" not in output
+
+
+def test_one_set_of_images_without_a_split(project):
+    project.configure(data="data/train")
+    output = project.snakemake("--dry-run", fails=True)
+    assert "data: data/train: it has no val subset" in output
+    assert "`data: {source: …, split: auto}`" in output
 
 
 def test_without_data_there_are_templates(project):

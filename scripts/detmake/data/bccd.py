@@ -1,16 +1,18 @@
 """The public dataset BCCD (blood cells): verify its archive and write its subsets as COCO."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from detmake.artifacts import staged, write_json
 from detmake.data.archive import read_members
-from detmake.data.formats.voc import coco_from_voc
+from detmake.data.formats.voc import image_and_objects
 from detmake.data.sources import ANNOTATION_FILE
 from detmake.errors import InputError
 
-_CLASSES = ("Platelets", "RBC", "WBC")
+# Category 0 is the supercategory of a Roboflow export; it has no boxes.
+_CATEGORIES = ("cells", "Platelets", "RBC", "WBC")
 _REPOSITORY = "https://github.com/Shenggan/BCCD_Dataset"
 _COLUMNS = ("subset", "name", "image_sha256", "annotation_sha256")
 _IMAGE = "BCCD/JPEGImages/{name}.jpg"  # members of the archive
@@ -51,11 +53,7 @@ def write_subset(archive: Path, manifest: Path, subset: str, folder: Path) -> No
         found = ", ".join(sorted({row["subset"] for row in rows}))
         raise InputError(f"{manifest}: no subset {subset!r}; found: {found}.")
     contents = _read(archive, of_subset)
-    coco = coco_from_voc(
-        {f"{row['name']}.jpg": contents[_ANNOTATION.format_map(row)] for row in of_subset},
-        _CLASSES,
-        supercategory="cells",
-    )
+    coco = _coco({f"{row['name']}.jpg": contents[_ANNOTATION.format_map(row)] for row in of_subset})
     coco["info"] = {"description": f"BCCD, {subset} subset", "url": _REPOSITORY}
     with staged(folder) as scratch:
         for row in of_subset:
@@ -63,6 +61,31 @@ def write_subset(archive: Path, manifest: Path, subset: str, folder: Path) -> No
         # Old annotations must not remain beside new images if the move is interrupted.
         (folder / ANNOTATION_FILE).unlink(missing_ok=True)
     write_json(folder / ANNOTATION_FILE, coco)
+
+
+def _coco(documents: Mapping[str, bytes]) -> dict[str, Any]:
+    """Return COCO in the form of BCCD on Roboflow Universe (bccd/3) from VOC by image file name."""
+    categories = [
+        {"id": number, "name": name, "supercategory": "cells" if number else "none"}
+        for number, name in enumerate(_CATEGORIES)
+    ]
+    coco: dict[str, Any] = {"categories": categories, "images": [], "annotations": []}
+    for image_id, (file_name, document) in enumerate(documents.items()):
+        image, objects = image_and_objects(document, file_name)
+        size = {"height": image["height"], "width": image["width"]}
+        coco["images"].append({"id": image_id, "file_name": file_name} | size)
+        for name, entry in objects:
+            coco["annotations"].append(
+                {
+                    "id": len(coco["annotations"]),
+                    "image_id": image_id,
+                    "category_id": _CATEGORIES.index(name),
+                    "bbox": entry["bbox"],
+                    "area": entry["bbox"][2] * entry["bbox"][3],
+                    "iscrowd": 0,
+                }
+            )
+    return coco
 
 
 def _rows(manifest: Path) -> list[dict[str, str]]:

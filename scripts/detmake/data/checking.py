@@ -5,28 +5,26 @@ import logging
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm.contrib.concurrent import thread_map
 
-from detmake.data.formats.coco import read_coco
+from detmake.data.annotated import Source
+from detmake.data.findings import Findings, repeated
+from detmake.data.formats import readers
 from detmake.data.images import DecodedImage, decode
+from detmake.data.selection import group_of, in_share, merge_classes
 from detmake.errors import InputError
 from detmake.image_files import IMAGE_SUFFIXES
 
-_EXAMPLES = 5  # items that a message lists
-
-_Entries = Sequence[Mapping[str, Any]]  # of a list in the annotation file
-
-log = logging.getLogger("detmake")
+_Entries = Sequence[Mapping[str, Any]]  # of a list in a COCO dictionary
 
 
-def prepare(
-    annotation_file: Path, image_root: Path, classes: Sequence[str] | None = None
-) -> dict[str, Any]:
+def prepare(source: Source, classes: Sequence[str] | None = None) -> dict[str, Any]:
     """Check one subset of a user's dataset, including its images, and return it in a clean form.
 
     Repairs what it can and logs a remark about each repair. Refuses everything else.
@@ -39,47 +37,54 @@ def prepare(
       image, or are less than one pixel wide or high (MMDetection ignores those in training only).
     - Image sizes are upright, as OpenCV and MMDetection decode them. Boxes are turned upright if
       the annotation file declares the size before EXIF orientation. Other boxes are not turned.
-    - Absolute file names are accepted below `image_root`. Image ids are kept. Annotations get new
-      ids, because pycocotools counts a match with annotation 0 as no match.
+    - Absolute file names are accepted below the image root. Image ids are kept. Annotations get
+      new ids, because pycocotools counts a match with annotation 0 as no match.
+    - If the source has a share, only its images are taken and decoded; if it has classes, only
+      their boxes.
 
     Args:
-        annotation_file: COCO annotation file; boxes are xywh in pixels.
-        image_root: folder that its file names are relative to.
+        source: where the annotated images are.
         classes: class names of the train subset; None if this is the train subset.
 
     Returns:
         A COCO dictionary. `categories`: `id` (1..K) and `name`, in the order of `classes`; for the
-        train subset in the order of the file's ids. `images`: `id`, `file_name` (relative to
-        `image_root`), `width` and `height` (decoded, upright) and `sha256` (of the file).
-        `annotations`: `id` (from 1), `image_id`, `category_id`, `bbox` (four floats: xywh in
-        pixels, within the image), `area` (of the box) and `iscrowd` (1 also for annotations marked
-        `ignore`). `info`: `image_root`, `annotation_file` and `remarks` (list of str).
+        train subset in the order of the annotations' ids. `images`: `id`, `file_name` (relative to
+        `image_root`), `width` and `height` (decoded, upright), `sha256` (of the file), and `group`
+        if the share has a pattern that finds one. `annotations`: `id` (from 1), `image_id`,
+        `category_id`, `bbox` (four floats: xywh in pixels, within the image), `area` (of the box)
+        and `iscrowd` (1 also for annotations marked `ignore`). `info`: `image_root`,
+        `annotation_file` and `remarks` (list of str).
 
     Raises:
-        InputError: the annotation file is missing or not a COCO detection file; ids, names or sizes
+        InputError: the annotations are missing or not of their format; ids, names or sizes
             contradict each other; a box is not four finite numbers, or its class is not in
-            `classes`; an image is missing, outside `image_root` or cannot be decoded; there are no
-            images or no boxes.
+            `classes`; an image is missing, outside the image root or cannot be decoded; there are
+            no images or no boxes.
     """
-    coco = read_coco(annotation_file)
-    findings = _Findings(annotation_file)
+    findings = Findings(str(source.annotations))
+    annotated = readers.read(source, findings)
+    coco, image_root = annotated.coco, annotated.root
     findings.refuse_if_empty(coco["images"], "images")
     findings.refuse_if_empty(coco["annotations"], "annotations")
     _check_entries(findings, "image", coco["images"], "file_name", coco["annotations"])
     _check_entries(findings, "category", coco["categories"], "name", coco["annotations"])
     file_names = _check_file_names(findings, coco["images"], image_root)
     _check_boxes(findings, coco["annotations"], file_names)
+    coco, groups = _select(findings, coco, file_names, source, classes)
+    file_names = {image["id"]: file_names[image["id"]] for image in coco["images"]}
     names, category_ids = _match_categories(
         findings, coco["categories"], coco["annotations"], classes
     )
     images = _decode_images(findings, file_names, image_root)
+    if annotated.is_normalized:
+        coco = _in_pixels(coco, images)
     turned = _find_turned(findings, coco["images"], images)
     annotations = _clean_annotations(findings, coco["annotations"], category_ids, images, turned)
     _check_content(findings, names, images, annotations)
     return {
         "info": {
             "image_root": str(image_root),
-            "annotation_file": str(annotation_file),
+            "annotation_file": str(source.annotations),
             "remarks": findings.remarks,
         },
         "categories": [{"id": k, "name": name} for k, name in enumerate(names, start=1)],
@@ -90,6 +95,7 @@ def prepare(
                 "width": image.width,
                 "height": image.height,
                 "sha256": image.sha256,
+                **groups.get(image_id, {}),
             }
             for image_id, image in images.items()
         ],
@@ -97,45 +103,8 @@ def prepare(
     }
 
 
-class _Findings:
-    """Reports what is found in an annotation file: collects and logs remarks, or refuses it."""
-
-    def __init__(self, annotation_file: Path) -> None:
-        self.annotation_file = annotation_file
-        self.remarks: list[str] = []
-
-    def refuse(self, what: str, items: Sequence[str], remedy: str) -> None:
-        """Raise InputError if there are any items."""
-        if items:
-            raise InputError(f"{self.annotation_file}: {_listed(what, items)}\n{remedy}")
-
-    def refuse_if_empty(self, entries: Sequence[Any], what: str) -> None:
-        """Raise InputError if there are no entries, and quote the remarks, which may say why."""
-        if not entries:
-            raise InputError(
-                "\n".join([f"{self.annotation_file}: there are no {what}.", *self.remarks])
-                + "\nEvery subset needs images with boxes: correct the annotation file, or set "
-                "`data` to another dataset."
-            )
-
-    def remark(self, what: str, items: Sequence[str], level: int = logging.WARNING) -> None:
-        """Keep and log a remark if there are any items."""
-        if items:
-            self.remarks.append(_listed(what, items))
-            log.log(level, "%s: %s", self.annotation_file, self.remarks[-1])
-
-
-def _listed(what: str, items: Sequence[str]) -> str:
-    more = ", …" if len(items) > _EXAMPLES else ""
-    return f"{len(items)} {what}: {', '.join(items[:_EXAMPLES])}{more}"
-
-
-def _repeated(values: Iterable[Any]) -> list[str]:
-    return [repr(value) for value, count in Counter(values).items() if count > 1]
-
-
 def _check_entries(
-    findings: _Findings, kind: str, entries: _Entries, name: str, annotations: _Entries
+    findings: Findings, kind: str, entries: _Entries, name: str, annotations: _Entries
 ) -> None:
     """Refuse images or categories without id or name, and annotations of none of them."""
     several = {"image": "images", "category": "categories"}[kind]
@@ -153,7 +122,7 @@ def _check_entries(
     ids = Counter(entry["id"] for entry in entries)
     findings.refuse(
         f"{kind} ids used more than once",
-        _repeated(ids),
+        repeated(ids),
         f"Ids must be unique: renumber the {several}, and the {kind}_id of their annotations.",
     )
     references = [entry.get(f"{kind}_id") for entry in annotations]
@@ -165,7 +134,7 @@ def _check_entries(
     )
 
 
-def _check_file_names(findings: _Findings, images: _Entries, image_root: Path) -> dict[int, str]:
+def _check_file_names(findings: Findings, images: _Entries, image_root: Path) -> dict[int, str]:
     """Return file names relative to the image root, by image id."""
     root = os.path.abspath(image_root)
     paths = {image["id"]: Path(image["file_name"]) for image in images}
@@ -182,7 +151,7 @@ def _check_file_names(findings: _Findings, images: _Entries, image_root: Path) -
     file_names = {image_id: path.as_posix() for image_id, path in paths.items()}
     findings.refuse(
         "file names used by more than one image",
-        _repeated(file_names.values()),
+        repeated(file_names.values()),
         "Merge these entries, or correct their file names.",
     )
     findings.refuse(
@@ -193,24 +162,32 @@ def _check_file_names(findings: _Findings, images: _Entries, image_root: Path) -
     return file_names
 
 
-def _check_boxes(findings: _Findings, annotations: _Entries, file_names: Mapping[int, str]) -> None:
+def _check_boxes(findings: Findings, annotations: _Entries, file_names: Mapping[int, str]) -> None:
     """Refuse boxes that are missing or not four finite numbers."""
     boxless = [entry for entry in annotations if not entry.get("bbox")]
     findings.refuse(
         "annotations without bbox"
         + (" (but with a segmentation)" if any("segmentation" in e for e in boxless) else ""),
-        [f"{file_names[entry['image_id']]} (id {entry.get('id')})" for entry in boxless],
+        [
+            file_names[entry["image_id"]] + (_origin(entry) or f" (id {entry.get('id')})")
+            for entry in boxless
+        ],
         "Every object needs a box [x, y, width, height] in pixels: export the boxes, too.",
     )
     findings.refuse(
         "annotations whose bbox is not four finite numbers",
         [
-            f"{file_names[entry['image_id']]} {entry['bbox']!r}"
+            f"{file_names[entry['image_id']]} {entry['bbox']!r}{_origin(entry)}"
             for entry in annotations
             if not _is_box(entry["bbox"])
         ],
         "Expected [x, y, width, height] in pixels: correct or remove these.",
     )
+
+
+def _origin(annotation: Mapping[str, Any]) -> str:
+    """Return where an annotation is in the user's files, if its reader says so."""
+    return f" ({annotation['origin']})" if "origin" in annotation else ""
 
 
 def _is_box(value: Any) -> bool:
@@ -222,14 +199,14 @@ def _is_box(value: Any) -> bool:
 
 
 def _match_categories(
-    findings: _Findings, categories: _Entries, annotations: _Entries, classes: Sequence[str] | None
+    findings: Findings, categories: _Entries, annotations: _Entries, classes: Sequence[str] | None
 ) -> tuple[list[str], dict[int, int]]:
     """Return the class names, and each class's number (from 1) by the file's category id."""
     names = {category["id"]: category["name"] for category in categories}
     boxes = Counter(entry["category_id"] for entry in annotations)
     findings.refuse(
         "class names shared by several categories with boxes",
-        _repeated(names[category_id] for category_id in boxes),
+        repeated(names[category_id] for category_id in boxes),
         "Names identify classes: if these are one class, give its boxes one category_id; otherwise "
         "rename them.",
     )
@@ -267,11 +244,36 @@ def _match_categories(
     return list(classes), category_ids
 
 
+def _select(
+    findings: Findings,
+    coco: Mapping[str, Any],
+    file_names: Mapping[int, str],
+    source: Source,
+    classes: Sequence[str] | None,
+) -> tuple[dict[str, Any], dict[int, dict[str, str]]]:
+    """Return what a source takes of its annotations, and the group of each image that has one."""
+    images, annotations, groups = coco["images"], coco["annotations"], {}
+    if source.share:
+        taken = in_share(findings, file_names, source.share)
+        images = [entry for entry in images if entry["id"] in taken]
+        annotations = [entry for entry in annotations if entry["image_id"] in taken]
+        found = {key: group_of(file_names[key], source.share.group) for key in taken}
+        groups = {key: {"group": group} for key, group in found.items() if group is not None}
+    categories = coco["categories"]
+    if source.classes:
+        taken_of = {"categories": categories, "annotations": annotations}
+        categories, annotations = merge_classes(findings, taken_of, source.classes, classes)
+    return {"images": images, "annotations": annotations, "categories": categories}, groups
+
+
 def _decode_images(
-    findings: _Findings, file_names: Mapping[int, str], image_root: Path
+    findings: Findings, file_names: Mapping[int, str], image_root: Path
 ) -> dict[int, DecodedImage]:
     """Decode every image; return the results by image id."""
-    remedy = "Set data-roots to the folder that file names are relative to, or add what is missing."
+    remedy = (
+        "Add what is missing, or name the folder that file names are relative to (data-roots; in a "
+        "data.yaml of YOLO, path)."
+    )
     if not image_root.is_dir():
         raise InputError(f"{image_root}: no such image folder.\n{remedy}")
     findings.refuse(
@@ -282,7 +284,7 @@ def _decode_images(
     images = thread_map(
         partial(decode, image_root),
         file_names.values(),
-        desc=f"Checking {findings.annotation_file}",
+        desc=f"Checking {findings.subject}",
         unit="image",
         mininterval=2,
     )
@@ -295,8 +297,24 @@ def _decode_images(
     return dict(zip(file_names, images, strict=True))
 
 
+def _in_pixels(coco: Mapping[str, Any], images: Mapping[int, DecodedImage]) -> dict[str, Any]:
+    """Convert normalized boxes to pixels; images get their sizes, except those to turn upright."""
+    annotations = []
+    for entry in coco["annotations"]:
+        width, height = images[entry["image_id"]].size
+        scaled = np.multiply(entry["bbox"], (width, height, width, height)).tolist()
+        annotations.append(entry | {"bbox": scaled})
+    sizes = {
+        image_id: {"width": image.width, "height": image.height}
+        for image_id, image in images.items()
+        if image.orientation not in range(2, 9)
+    }
+    entries = [entry | sizes.get(entry["id"], {}) for entry in coco["images"]]
+    return {**coco, "images": entries, "annotations": annotations}
+
+
 def _find_turned(
-    findings: _Findings, entries: _Entries, images: Mapping[int, DecodedImage]
+    findings: Findings, entries: _Entries, images: Mapping[int, DecodedImage]
 ) -> set[int]:
     """Compare declared with decoded sizes; return the ids of images whose boxes must be turned."""
     turned: set[int] = set()
@@ -339,7 +357,7 @@ def _find_turned(
 
 
 def _clean_annotations(
-    findings: _Findings,
+    findings: Findings,
     entries: _Entries,
     category_ids: Mapping[int, int],
     images: Mapping[int, DecodedImage],
@@ -350,7 +368,7 @@ def _clean_annotations(
     crowds, clipped, flat, outside, small = [], [], [], [], []
     for entry in entries:
         image = images[entry["image_id"]]
-        label = f"{image.file_name} {entry['bbox']}"
+        label = f"{image.file_name} {entry['bbox']}{_origin(entry)}"
         box = [float(value) for value in entry["bbox"]]
         if min(box[2:]) <= 0:
             flat.append(label)
@@ -392,14 +410,14 @@ def _clean_annotations(
     )
     findings.remark(
         "annotation ids used more than once, renumbered",
-        _repeated(entry["id"] for entry in entries if isinstance(entry.get("id"), int | str)),
+        repeated(entry["id"] for entry in entries if isinstance(entry.get("id"), int | str)),
     )
     findings.remark("crowd annotations, ignored in training and evaluation", crowds, logging.INFO)
     return annotations
 
 
 def _check_content(
-    findings: _Findings,
+    findings: Findings,
     names: Sequence[str],
     images: Mapping[int, DecodedImage],
     annotations: _Entries,

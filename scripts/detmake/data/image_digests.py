@@ -1,10 +1,9 @@
-"""Detect whether the images that an annotation file lists have changed."""
+"""Detect whether the images of a dataset, or the label files of single images, have changed."""
 
 import hashlib
 import marshal
 import os
 import stat
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,9 @@ from typing import Any
 from tqdm.contrib.concurrent import thread_map
 
 from detmake.artifacts import FileState, file_state, sha256, write_text
+from detmake.data.annotated import Source
 from detmake.data.file_digests import remembered, state_line
-from detmake.data.formats.coco import read_coco
+from detmake.data.formats import readers
 from detmake.errors import InputError
 
 #: File beside generated images that holds their digest.
@@ -22,83 +22,81 @@ GENERATED_DIGESTS = "images.sha256"
 _ABSENT = (FileNotFoundError, NotADirectoryError, ValueError)
 
 
-def listed_digest(annotations: Path, folder: Path, cache: Path | None = None) -> str | None:
-    """Return a digest of the images that an annotation file lists: their names and contents.
+def listed_digest(source: Source, cache: Path | None = None) -> str | None:
+    """Return a digest of a source's images and of their label files: of their names and contents.
 
-    Other files in the folder do not count, and neither do times and permissions. A listed image
-    that does not exist counts as absent, and an annotation file that cannot be read lists none:
-    the check of the dataset reports both.
+    Other files do not count, and neither do times and permissions. A listed image that does not
+    exist counts as absent, and an annotation file that cannot be read lists none: the check of the
+    dataset reports both.
 
     Args:
-        annotations: COCO annotation file.
-        folder: image folder, which its file names are relative to.
-        cache: as for `file_digests.remembered`. The annotation file is parsed only if it has
-            changed, and only changed images are hashed.
+        source: where the annotated images are.
+        cache: as for `file_digests.remembered`. An annotation file is parsed only if it has
+            changed, and only changed images and label files are hashed.
 
     Returns:
-        Hexadecimal SHA-256, or None if the annotation file or the folder does not exist.
+        Hexadecimal SHA-256, or None if the annotations or the root folder do not exist.
 
     Raises:
-        InputError: a listed image, or a folder that holds one, cannot be read.
+        InputError: an image or a label file, or a folder that holds one, cannot be read.
     """
-    if not annotations.is_file() or not folder.is_dir():
+    if not source.annotations.exists() or not source.root.is_dir():
         return None
     try:
-        listed = _listed_images(annotations, cache)
-        states = {subfolder: _states(folder / subfolder, listed[subfolder]) for subfolder in listed}
+        listed = _listed_files(source, cache)
+        states = {folder: _states(source.root / folder, names) for folder, names in listed.items()}
 
         def compute(known: Any) -> tuple[str, dict[str, str]]:
             images = dict(_existing(listed, states))
-            digests = _image_digests(folder, images, known if isinstance(known, dict) else {})
+            digests = _image_digests(source.root, images, known if isinstance(known, dict) else {})
             content = "".join(f"{name}\0{digests[images[name]]}" for name in sorted(images))
             return hashlib.sha256(os.fsencode(content)).hexdigest(), digests
 
-        subject = f"{folder.absolute()}, images of {annotations.absolute()}"
+        parts = "".join(f", {part}" for part in source.parts)
+        subject = (
+            f"{source.root.absolute()}, images of {source.annotations.absolute()} "
+            f"({source.format}{parts})"
+        )
         # Of a form that is fixed, and quick to write for 100,000 images: version 2 of marshal.
         state = hashlib.sha256(marshal.dumps([listed, states], 2)).hexdigest()
         return remembered(cache, subject, state, compute)
     except OSError as error:
         raise InputError(
             f"{error.filename}: cannot be read ({error.strerror}). Every image in "
-            f"{folder} must be readable: correct the permissions or remove the image."
+            f"{source.root} must be readable: correct the permissions or remove the image."
         ) from error
 
 
 def record_generated(annotations: Path) -> None:
     """Write the digest of images that a rule has just made.
 
-    Images, annotation file and digest are in one folder.
+    Images, annotation file (COCO) and digest are in one folder.
     """
     folder = annotations.parent
-    write_text(folder / GENERATED_DIGESTS, f"{listed_digest(annotations, folder)}\n")
+    digest = listed_digest(Source("coco", annotations, folder))
+    write_text(folder / GENERATED_DIGESTS, f"{digest}\n")
 
 
-def changed_images(annotations: Path, folder: Path, cache: Path) -> str | None:
+def changed_images(source: Source, cache: Path) -> str | None:
     """Return `listed_digest`, or None if the images are still as a rule wrote them.
 
     As a parameter of another rule, it is therefore the same before and after that rule runs.
     """
-    digest = listed_digest(annotations, folder, cache)
-    generated = folder / GENERATED_DIGESTS
+    digest = listed_digest(source, cache)
+    generated = source.root / GENERATED_DIGESTS
     if generated.is_file() and generated.read_text(encoding="utf-8").strip() == digest:
         return None
     return digest
 
 
-def _listed_images(annotations: Path, cache: Path | None) -> dict[str, list[str]]:
-    """Return the names of the images that an annotation file lists, by folder."""
-
-    def read(_: Any) -> tuple[dict[str, list[str]], None]:
-        names = defaultdict(list)
-        for entry in read_coco(annotations)["images"]:
-            if isinstance(name := entry.get("file_name"), str):
-                folder, base = os.path.split(name)
-                names[folder].append(base)
-        return dict(names), None
-
+def _listed_files(source: Source, cache: Path | None) -> dict[str, list[str]]:
+    """Return the names of a source's images and label files, by folder relative to its root."""
     try:
-        state = state_line(annotations)
-        return remembered(cache, f"images listed in {annotations.absolute()}", state, read)
+        if source.format not in readers.ONE_FILE:
+            return readers.image_files(source)
+        subject = f"images listed in {source.annotations.absolute()}"
+        state = state_line(source.annotations)
+        return remembered(cache, subject, state, lambda _: (readers.image_files(source), None))
     except InputError:
         return {}
 

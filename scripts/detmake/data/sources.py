@@ -1,60 +1,91 @@
-"""Find the annotation files and image folders of a dataset."""
+"""Find out what a dataset is, and where its subsets are."""
 
+import os
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from detmake.data.annotated import Share, Source
+from detmake.data.formats import yolo
 from detmake.errors import InputError
+from detmake.image_files import IMAGE_SUFFIXES
 from detmake.named_paths import NamedPath
 
 #: Name of each subset's annotation file in a dataset folder as Roboflow exports it.
 ANNOTATION_FILE = "_annotations.coco.json"
 
+_CVAT_FILE = "annotations.xml"
+_DATA_YAMLS = ("data.yaml", "data.yml", "dataset.yaml")
 _LAYOUT = (
     f"a folder with train/, valid/ (or val/) and, optionally, test/, each with {ANNOTATION_FILE} "
     "(COCO) and its images"
 )
+#: What `locate` looks for in a folder.
+_LOOKED_FOR = f"""\
+- {", ".join(_DATA_YAMLS)}: of Ultralytics (YOLO), or with train, val and test
+- Annotations/ and JPEGImages/, or annotations/ and images/, with XML files (Pascal VOC)
+- in train/, valid/ (or val/) and test/, or in the folder itself, one of
+  - {ANNOTATION_FILE} (COCO)
+  - {_CVAT_FILE} (CVAT for images 1.1)
+  - XML files beside the images (Pascal VOC)
+  - one JSON file in annotations/ (COCO)
+Other files: name them as `data: {{train: {{ann-files: …, data-roots: …}}, val: …}}`."""
+
+_AUTO_SHARE = 0.15  # of each subset that is missing, of the images
+_OPTIONS = ("split", "group", "seed", "classes")
+
+_Made = Callable[[Path], bool]
 
 
-def locate(data: str | Path | Mapping[str, Any]) -> dict[str, tuple[Path, Path]]:
-    """Return the annotation file and the image root of the subsets train, val and test.
+def locate(
+    data: str | Path | Mapping[str, Any], is_made: _Made = lambda path: False
+) -> dict[str, Source]:
+    """Return where the images of the subsets train, val and test are, and in which format.
 
-    Reads at most a `data.yaml`; annotation files and images need not exist yet. Without a test
-    subset, the entry `test` equals the entry `val`. Relative paths start at the working directory;
-    those in a `data.yaml` start at the folder of that file.
+    Reads at most a `data.yaml` and names of files; images and annotations that a rule makes need
+    not exist yet. Without a test subset, the entry `test` equals the entry `val`. Relative paths
+    start at the working directory; those in a `data.yaml` start at the folder of that file.
 
     Args:
         data: one of
-            a mapping of `train`, `val` and optionally `test` to `ann-files` (a COCO annotation
-            file) and optionally `data-roots` (the folder that its file names are relative to; by
-            default the folder of the annotation file);
-            the path of a `data.yaml` with that mapping, optionally under an outer key `data`;
-            the path of a folder with `train/`, `valid/` (or `val/`) and `test/`, each with its
-            images and `_annotations.coco.json`. If train's annotations exist and `test/` does not,
-            there is no test subset. A folder that a rule has yet to write has all three subsets.
+            the path of a folder (`_LOOKED_FOR` says what may be in it), of a COCO or CVAT file, or
+            of a `data.yaml`. If train's COCO file is there or to be made, the folder is in
+            Roboflow's layout. One that a rule has yet to write has all three subsets;
+            a mapping of `train`, `val` and optionally `test` to `ann-files` (a COCO or CVAT file,
+            or a folder of VOC's XML files) and optionally `data-roots` (the folder that file names
+            are relative to; by default the folder of the annotations);
+            a mapping with such a path as `source`.
+            Both mappings may have `split` ("auto", or shares of `val` and `test`: subsets to take
+            from the images of train), `group` (see `Share`), `seed`, and `classes` (a list, or a
+            mapping of new names to lists of names).
+        is_made: whether a rule makes a file or folder.
 
     Raises:
-        InputError: a key is missing or unknown, a value is no path, or a data.yaml cannot be read.
+        InputError: nothing was found, a key is missing or unknown, a value is of a wrong type, or a
+            file cannot be read.
     """
+    name, options = "The key `data`", {}
     if isinstance(data, Mapping):
-        return _locate_subsets(data, Path(), "The key `data`")
-    path = Path(data)
-    if path.suffix in (".yaml", ".yml") or path.is_file():
-        return _locate_subsets(_read_data_yaml(path), path.parent, str(path))
-    train, val, test = path / "train", path / "valid", path / "test"
-    if (path / "val").is_dir() and not val.is_dir():
-        val = path / "val"
-    if (train / ANNOTATION_FILE).is_file() and not test.is_dir():
-        test = val
-    folders = {"train": train, "val": val, "test": test}
-    return {subset: (folder / ANNOTATION_FILE, folder) for subset, folder in folders.items()}
+        options = {key: data[key] for key in _OPTIONS if key in data}
+        data = {key: value for key, value in data.items() if key not in _OPTIONS}
+        if "source" in data and len(data) > 1:
+            others = ", ".join(key for key in data if key != "source")
+            raise InputError(f"{name} has source and {others}. Remove one of them.")
+        data = data.get("source", data)
+    if isinstance(data, Mapping):
+        found = _subsets(data, Path(), name)
+    else:
+        name = str(data)
+        found = _find(Path(data), is_made)
+    if classes := options.pop("classes", None):
+        names = _class_names(classes)
+        found = {subset: replace(source, classes=names) for subset, source in found.items()}
+    return _split(found, name, **options)
 
 
-def named_paths(
-    data: str | Path | Mapping[str, Any], is_made: Callable[[Path], bool]
-) -> list[NamedPath]:
+def named_paths(data: str | Path | Mapping[str, Any], is_made: _Made) -> list[NamedPath]:
     """Return the files and folders of a dataset, by the keys that name them.
 
     Args:
@@ -65,28 +96,145 @@ def named_paths(
     Raises:
         InputError: as for `locate`.
     """
-    path = None if isinstance(data, Mapping) else Path(data)
+    key, path = "data", data
+    if isinstance(data, Mapping):
+        key, path = "data.source", data.get("source")
+    path = Path(path) if path else None
     if path and not path.exists() and not is_made(path / "train" / ANNOTATION_FILE):
-        return [NamedPath("data", path, "a dataset folder or a data.yaml")]
-    located = locate(data)
-    if located["test"] == located["val"]:
-        del located["test"]
-    named = []
-    for subset, (file, root) in located.items():
-        if path and not path.is_file():
-            named.append(NamedPath("data", file, _LAYOUT))
+        return [NamedPath(key, path, "a dataset folder, a data.yaml or an annotation file")]
+    named: dict[Source, list[NamedPath]] = {}
+    for subset, source in locate(data, is_made).items():
+        if source.whole in named:
             continue
-        key = f"data: {path}: {subset}" if path else f"data.{subset}"
-        named.append(NamedPath(f"{key}.ann-files", file, "a COCO annotation file"))
-        if not is_made(file) and not is_made(root):
-            named.append(NamedPath(f"{key}.data-roots", root, "a folder of images", is_folder=True))
-    return named
+        if path and not path.is_file() and source.format != "yolo":
+            expected = _LAYOUT if source.format == "coco" else "annotations, as for train"
+            paths = [NamedPath(key, source.annotations, expected, source.format == "voc")]
+        else:
+            prefix = f"{key}: {path}: {subset}" if path else f"data.{subset}"
+            paths = _paths_of(source, prefix, is_made)
+        named[source.whole] = paths
+    return [path for paths in named.values() for path in paths]
 
 
-def _locate_subsets(data: Any, base: Path, source: str) -> dict[str, tuple[Path, Path]]:
+def _paths_of(source: Source, prefix: str, is_made: _Made) -> list[NamedPath]:
+    """Return what the keys of one subset name."""
+    if source.format == "yolo":
+        return [
+            NamedPath(prefix, part, "a folder of images or a .txt list", part.suffix != ".txt")
+            for part in source.parts
+        ]
+    expected = "a COCO or CVAT annotation file, or a folder of Pascal VOC's XML files"
+    is_folder = source.format == "voc"
+    paths = [NamedPath(f"{prefix}.ann-files", source.annotations, expected, is_folder)]
+    if not is_made(source.annotations) and not is_made(source.root):
+        key = f"{prefix}.data-roots"
+        paths.append(NamedPath(key, source.root, "a folder of images", is_folder=True))
+    return paths
+
+
+def _find(path: Path, is_made: _Made) -> dict[str, Source]:
+    """Return the subsets of a folder or file, at least train."""
+    if path.suffix in (".yaml", ".yml"):
+        return _in_data_yaml(path)
+    if path.is_file():
+        return {"train": _one_file(path)}
+    found = _in_subset_folders(path, is_made)
+    yamls = [path / name for name in _DATA_YAMLS if (path / name).is_file()]
+    if not found and yamls:
+        return _in_data_yaml(yamls[0])
+    found = found or _in_voc_folder(path)
+    if not found and (source := _in_one_folder(path, is_made)):
+        found = {"train": source}
+    if not found:
+        there = sorted(os.listdir(path)) if path.is_dir() else []
+        raise InputError(
+            f"{path}: found no annotations that detmake can read. It looked for\n{_LOOKED_FOR}\n"
+            f"The folder holds {', '.join(there[:8]) or 'nothing'}."
+        )
+    return found
+
+
+def _in_data_yaml(file: Path) -> dict[str, Source]:
+    content = yolo.read_data_yaml(file)
+    if isinstance(content, dict) and set(content) == {"data"}:
+        content = content["data"]
+    if yolo.is_data_yaml(content):
+        return yolo.sources(file, content)
+    return _subsets(content, file.parent, str(file))
+
+
+def _in_subset_folders(path: Path, is_made: _Made) -> dict[str, Source]:
+    """Return the subsets that have a folder each; none if there is no train."""
+    folder = path / "train"
+    train = _in_one_folder(folder, is_made)
+    if not train:
+        return {}
+    found = {"train": train}
+    for subset, names in {"val": ("valid", "val"), "test": ("test",)}.items():
+        folders = [path / name for name in names]
+        there = next((f for f in folders if f.is_dir() or is_made(f / ANNOTATION_FILE)), None)
+        if there:
+            # If nothing is in this folder, the message is about what is missing.
+            like_train = replace(
+                train,
+                annotations=there / train.annotations.relative_to(folder),
+                root=there / train.root.relative_to(folder),
+            )
+            found[subset] = _in_one_folder(there, is_made) or like_train
+    return found
+
+
+def _in_voc_folder(path: Path) -> dict[str, Source]:
+    for annotations, images in (("Annotations", "JPEGImages"), ("annotations", "images")):
+        if (path / images).is_dir() and _has_file(path / annotations, ".xml"):
+            source = Source("voc", path / annotations, path / images)
+            lists = {s: path / "ImageSets/Main" / f"{s}.txt" for s in ("train", "val", "test")}
+            found = {s: replace(source, parts=(f,)) for s, f in lists.items() if f.is_file()}
+            return found if "train" in found else {"train": source}
+    return {}
+
+
+def _in_one_folder(folder: Path, is_made: _Made) -> Source | None:
+    """Return what annotates the images of one folder."""
+    for name in (ANNOTATION_FILE, _CVAT_FILE):
+        if (folder / name).is_file():
+            return _one_file(folder / name)
+    if is_made(folder / ANNOTATION_FILE):
+        return Source("coco", folder / ANNOTATION_FILE, folder)
+    if _has_file(folder, ".xml"):
+        return Source("voc", folder, folder)
+    in_folder = list((folder / "annotations").glob("*.json"))
+    return _one_file(in_folder[0]) if len(in_folder) == 1 else None
+
+
+def _one_file(file: Path) -> Source:
+    """Return the source of one file; images are beside it, or in a folder `images`."""
+    formats = {".json": "coco", ".xml": "cvat"}
+    if file.suffix not in formats:
+        raise InputError(
+            f"{file}: found a file of another kind. Expected a COCO file (.json), a CVAT file "
+            "(.xml), a data.yaml or a folder."
+        )
+    folders = [file.parent / "images", file.parent.parent / "images"]
+    folders = [] if _has_file(file.parent, IMAGE_SUFFIXES) else folders
+    root = next((folder for folder in folders if folder.is_dir()), file.parent)
+    return Source(formats[file.suffix], file, root)
+
+
+def _has_file(folder: Path, suffixes: str | tuple[str, ...]) -> bool:
+    """Tell whether a folder has a file of these suffixes; looks no further than the first one."""
+    if not folder.is_dir():
+        return False
+    with os.scandir(folder) as entries:
+        return any(entry.name.lower().endswith(suffixes) for entry in entries)
+
+
+def _subsets(data: Any, base: Path, source: str) -> dict[str, Source]:
+    """Return the subsets of a mapping."""
     expected = (
-        "Expected train, val and optionally test, each with ann-files (the path of a COCO "
-        "annotation file) and optionally data-roots (the path of the image folder)."
+        "Expected train, val and optionally test, each with ann-files (the path of a COCO or CVAT "
+        "annotation file, or of a folder of Pascal VOC's XML files) and optionally data-roots (the "
+        "path of the image folder)."
     )
 
     def keys(value: Any, name: str, required: set[str], optional: set[str]) -> None:
@@ -98,36 +246,73 @@ def _locate_subsets(data: Any, base: Path, source: str) -> dict[str, tuple[Path,
         for key in sorted(required - set(value)):
             raise InputError(f"{source}: {name} is missing the key {key!r}.\n{expected}")
 
-    if isinstance(data, Mapping) and "names" in data:
-        raise InputError(
-            f"{source}: this is a data.yaml of Ultralytics (it has the key 'names'), whose labels "
-            "are text files. detmake reads COCO annotations: export the dataset in that format, "
-            f"or convert its labels.\n{expected}"
-        )
-    keys(data, "its content", {"train", "val"}, {"test"})
-    located = {}
-    for subset in ("train", "val", "test"):
-        given = data.get(subset, data["val"])
+    keys(data, "its content", {"train"}, {"val", "test"})
+    found = {}
+    for subset, given in data.items():
         keys(given, subset, {"ann-files"}, {"data-roots"})
         for key, value in given.items():
             if not isinstance(value, str | Path) or not str(value):
                 raise InputError(f"{source}: {key} of {subset} is {value!r}.\n{expected}")
         file = base / given["ann-files"]
-        root = base / given["data-roots"] if "data-roots" in given else file.parent
-        located[subset] = (file, root)
-    return located
+        is_folder = file.is_dir()
+        root = file if is_folder else file.parent
+        if "data-roots" in given:
+            root = base / given["data-roots"]
+        formats = {True: "voc", False: "cvat" if file.suffix == ".xml" else "coco"}
+        found[subset] = Source(formats[is_folder], file, root)
+    return found
 
 
-def _read_data_yaml(path: Path) -> Any:
-    try:
-        content = yaml.safe_load(path.read_bytes())
-    except OSError as error:
+def _class_names(classes: Any) -> dict[str, tuple[str, ...]]:
+    """Return names in the annotations by new names."""
+    if not isinstance(classes, Mapping):
+        classes = {name: [name] for name in classes}
+    names = [name for names in classes.values() for name in names]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(
-            f"{path}: cannot be read ({error.strerror}). Set the key `data` to an "
-            "existing YAML file or a dataset folder."
-        ) from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"{path}: not YAML: {error}") from error
-    if isinstance(content, dict) and set(content) == {"data"}:
-        return content["data"]
-    return content
+            f"`classes` has {', '.join(twice)} more than once. Each name may be in one."
+        )
+    return {name: tuple(names) for name, names in classes.items()}
+
+
+def _split(
+    found: Mapping[str, Source],
+    name: str,
+    split: Any = None,
+    group: str | None = None,
+    seed: int | None = None,
+) -> dict[str, Source]:
+    """Return the three subsets: those that are missing get shares of the train subset."""
+    given = {"group": group, "seed": seed}
+    if split is None and (useless := [key for key, value in given.items() if value is not None]):
+        raise InputError(
+            f"`{useless[0]}` has no effect without `split`. Remove it, or add `split`."
+        )
+    try:
+        re.compile(group or "")
+    except re.error as error:
+        raise InputError(f"`group` is {group!r}, not a regular expression ({error}).") from error
+    missing = [subset for subset in ("test", "val") if subset not in found]
+    shares = dict.fromkeys(missing, _AUTO_SHARE) if split == "auto" else dict(split or {})
+    if there := [subset for subset in shares if subset in found]:
+        raise InputError(
+            f"{name}: it has its own {there[0]} subset. Remove {there[0]} from `split`, or set "
+            "`split: auto`, which makes only what is missing."
+        )
+    if "val" in missing and "val" not in shares:
+        raise InputError(
+            f"{name}: it has no val subset. Add one, or take it from the train subset: "
+            "`data: {source: …, split: auto}`."
+        )
+    if sum(shares.values()) >= 1:
+        raise InputError(f"`split` is {shares}: nothing is left for train. Choose smaller shares.")
+    subsets, low = dict(found), 0.0
+    for subset in ("test", "val"):  # test first: another share of val leaves it as it is
+        if subset in shares:
+            share = Share(low, low + shares[subset], seed or 0, group)
+            subsets[subset] = replace(found["train"], share=share)
+            low = share.high
+    if low:
+        subsets["train"] = replace(found["train"], share=Share(low, 1.0, seed or 0, group))
+    subsets.setdefault("test", subsets["val"])
+    return {subset: subsets[subset] for subset in ("train", "val", "test")}

@@ -1,10 +1,34 @@
 """Read COCO annotation files."""
 
 import json
+import os
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from detmake.data.annotated import Annotated, Source
+from detmake.data.findings import Findings
+from detmake.data.formats.folders import with_slashes
 from detmake.errors import InputError
+
+
+def read(source: Source, findings: Findings) -> Annotated:
+    """Read a subset; see `read_coco`."""
+    coco = read_coco(source.annotations)
+    for entry in coco["images"]:
+        if isinstance(name := entry.get("file_name"), str):
+            entry["file_name"] = with_slashes(source.root, name)
+    return Annotated(coco, source.root)
+
+
+def image_files(source: Source) -> dict[str, list[str]]:
+    """Return the names of the listed images by folder, relative to the root. Raises InputError."""
+    names = defaultdict(list)
+    for entry in read_coco(source.annotations)["images"]:
+        if isinstance(name := entry.get("file_name"), str):
+            folder, base = os.path.split(with_slashes(source.root, name))
+            names[folder].append(base)
+    return names
 
 
 def read_coco(path: Path) -> dict[str, Any]:

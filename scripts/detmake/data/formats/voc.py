@@ -1,103 +1,176 @@
-"""Read Pascal VOC annotations.
+"""Read Pascal VOC annotations: an XML file for each image.
 
-Like every reader in this package, it returns a COCO dictionary: `images`, `annotations` (boxes as
-xywh in pixels) and `categories`, which `checking.prepare` accepts as a JSON file.
+The form is that of http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/: XML files in
+`Annotations`, images of the same names in `JPEGImages`, and lists of names in `ImageSets/Main`.
+XML files beside the images, as LabelImg and Roboflow write them, are read as well.
 """
 
-import logging
-import xml.etree.ElementTree as ET
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import Element
 
+from detmake.data.annotated import Annotated, Source
+from detmake.data.findings import Findings
+from detmake.data.formats.folders import by_stem, names_in, refuse_shared_stems
+from detmake.data.formats.xml import parse, text_of
 from detmake.errors import InputError
+from detmake.image_files import IMAGE_SUFFIXES
 
-log = logging.getLogger("detmake")
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
-def coco_from_voc(
-    annotations: Mapping[str, bytes], classes: Sequence[str], supercategory: str
-) -> dict[str, Any]:
-    """Convert Pascal VOC annotations to a COCO dictionary in the form of a Roboflow export.
+def image_and_objects(
+    document: bytes, origin: str
+) -> tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]:
+    """Return what a VOC document says of its image, and its objects.
 
-    A box (xmin, ymin, xmax, ymax) in pixels becomes xywh (xmin, ymin, xmax - xmin, ymax - ymin).
-    This omits the pixel that VOC's inclusive corners would add, so that BCCD's boxes equal those of
-    its COCO version on Roboflow Universe (bccd/3). Boxes without area are dropped and counted in
-    the log. VOC's `difficult` and `truncated` are not kept: COCO has no such fields.
+    A box (xmin, ymin, xmax, ymax) in pixels becomes xywh (xmin, ymin, xmax - xmin, ymax - ymin),
+    as Roboflow converts it. VOC's own files count pixels from 1 and include the last one, so
+    their boxes come out shifted by up to a pixel; other tools write the edges of boxes.
 
     Args:
-        annotations: XML document by image file name; images get ids from 0 in this order.
-        classes: class names; they get category ids from 1 in this order.
-        supercategory: name of category 0, which has no boxes and is the parent of all classes.
+        document: content of an XML file.
+        origin: the file, for messages.
 
     Returns:
-        A COCO dictionary, with empty `info` and `licenses`.
+        Entries of COCO: `width` and `height` of the image (if the document has them), and
+        `filename`; and for each object its class name and `bbox`, `origin` and, if it is marked
+        `difficult`, `ignore`.
 
     Raises:
-        InputError: a document is not a VOC annotation, or has a class that is not in `classes`.
+        InputError: it is not a VOC annotation.
     """
-    images: list[dict[str, Any]] = []
-    boxes: list[dict[str, Any]] = []
-    dropped: list[str] = []
-    for image_id, (file_name, document) in enumerate(annotations.items()):
-        height, width, objects = _parse(file_name, document)
-        images.append({"id": image_id, "file_name": file_name, "height": height, "width": width})
-        for name, (xmin, ymin, xmax, ymax) in objects:
-            if name not in classes:
-                raise InputError(
-                    f"{file_name}: found the class {name!r} in its annotation; "
-                    f"expected one of: {', '.join(classes)}."
-                )
-            if xmax <= xmin or ymax <= ymin:
-                dropped.append(f"{file_name} {[xmin, ymin, xmax, ymax]}")
-                continue
-            boxes.append(
-                {
-                    "id": len(boxes),
-                    "image_id": image_id,
-                    "category_id": classes.index(name) + 1,
-                    "bbox": [xmin, ymin, xmax - xmin, ymax - ymin],
-                    "area": (xmax - xmin) * (ymax - ymin),
-                    "segmentation": [],
-                    "iscrowd": 0,
-                }
-            )
-    if dropped:
-        count = f"{len(dropped)} of {len(dropped) + len(boxes)}"
-        log.warning("%s boxes have no area and were dropped; first: %s", count, dropped[0])
-    return {
-        "info": {},
-        "licenses": [],
-        "categories": [
-            {"id": k, "name": name, "supercategory": supercategory if k else "none"}
-            for k, name in enumerate([supercategory, *classes])
-        ],
-        "images": images,
-        "annotations": boxes,
-    }
-
-
-def _parse(file_name: str, document: bytes) -> tuple[int, int, list[tuple[str, list[int]]]]:
-    """Return height, width and the (class, [xmin, ymin, xmax, ymax]) of one VOC document."""
-
-    def text(element: ET.Element, path: str) -> str:
-        found = element.findtext(path)
-        if found is None:
-            raise ValueError(f"<{element.tag}> without {path}")
-        return found
-
+    root = parse(document, "annotation", origin)
     try:
-        root = ET.fromstring(document)
-        height, width = (int(text(root, f"size/{side}")) for side in ("height", "width"))
-        objects = [
-            (
-                text(element, "name"),
-                [int(text(element, f"bndbox/{k}")) for k in ("xmin", "ymin", "xmax", "ymax")],
-            )
-            for element in root.iterfind("object")
-        ]
-    except (ET.ParseError, ValueError) as error:
+        image: dict[str, Any] = {"filename": root.findtext("filename", "").strip()}
+        if root.find("size") is not None:
+            image |= {side: int(text_of(root, f"size/{side}")) for side in ("width", "height")}
+        objects = list(_objects(root, origin))
+    except ValueError as error:
         raise InputError(
-            f"{file_name}: its annotation is not Pascal VOC ({error}); expected XML with size and, "
-            "for each object, name and bndbox in whole pixels."
+            f"{origin}: not a Pascal VOC annotation ({error}). Expected, for each object, name and "
+            "bndbox with xmin, ymin, xmax and ymax in pixels."
         ) from error
-    return height, width, objects
+    return image, objects
+
+
+def _objects(root: Element, origin: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for number, element in enumerate(root.iterfind("object"), start=1):
+        try:
+            xmin, ymin, xmax, ymax = (float(text_of(element, f"bndbox/{k}")) for k in _CORNERS)
+            name = text_of(element, "name")
+        except ValueError as error:
+            raise ValueError(f"object {number}: {error}") from error
+        entry = {"bbox": [xmin, ymin, xmax - xmin, ymax - ymin]}
+        if element.findtext("difficult", "0").strip() == "1":
+            entry["ignore"] = 1
+        yield name, {**entry, "origin": f"{origin} object {number}"}
+
+
+def read(source: Source, findings: Findings) -> Annotated:
+    """Read a subset. Classes are in alphabetical order.
+
+    Without a list of ImageSets, images that have no XML file are background.
+
+    Raises:
+        InputError: a document is not a VOC annotation, or is of another image; an XML file has no
+            image; a listed name has no XML file.
+    """
+    documents, images = _files(source)
+    for kind, files in {"images": images, "XML files": documents}.items():
+        refuse_shared_stems(findings, kind, [name for names in files.values() for name in names])
+    if source.parts:
+        stems = _listed(source.parts[0], images)
+        findings.refuse(
+            f"names in {source.parts[0]} without an XML file in {source.annotations}, or an image "
+            f"in {source.root}",
+            [stem for stem in stems if stem not in documents or stem not in images],
+            "Add the files, or remove the names.",
+        )
+    else:
+        stems = sorted(images)
+        findings.refuse(
+            f"XML files without an image of the same name in {source.root}",
+            [names[0] for stem, names in documents.items() if stem not in images],
+            "Add the images, or remove the files.",
+        )
+    coco: dict[str, Any] = {"images": [], "annotations": []}
+    named: list[tuple[str, dict[str, Any]]] = []
+    renamed, of_others = [], []
+    for image_id, stem in enumerate(stems, start=1):
+        image: dict[str, Any] = {"id": image_id, "file_name": images[stem][0]}
+        if stem in documents:
+            document = source.annotations / documents[stem][0]
+            said, objects = image_and_objects(document.read_bytes(), str(document))
+            filename = os.path.basename(said.pop("filename").replace("\\", "/"))
+            other = os.path.splitext(filename)[0]
+            if other and os.path.basename(stem) not in (other, filename):
+                folder = os.path.dirname(stem)
+                is_there = os.path.join(folder, other) in images
+                (of_others if is_there else renamed).append(f"{document} ({filename})")
+            image |= said
+            named += [(name, entry | {"image_id": image_id}) for name, entry in objects]
+        coco["images"].append(image)
+    findings.refuse(
+        "XML files whose filename is that of another image",
+        of_others,
+        "A file belongs to the image of its own name: rename it, or correct its filename.",
+    )
+    findings.remark(
+        "XML files with another filename than their own, of no image here; taken for those of the "
+        "images of their names",
+        renamed,
+    )
+    classes = sorted({name for name, _ in named})
+    numbers = {name: number for number, name in enumerate(classes)}
+    coco["annotations"] = [entry | {"category_id": numbers[name]} for name, entry in named]
+    coco["categories"] = [{"id": number, "name": name} for name, number in numbers.items()]
+    return Annotated(coco, source.root)
+
+
+def image_files(source: Source) -> dict[str, list[str]]:
+    """Return the names of images and XML files by folder, relative to the root."""
+    documents, images = _files(source)
+    stems = _listed(source.parts[0], images) if source.parts else {*documents, *images}
+    up = os.path.relpath(source.annotations, source.root)
+    files: dict[str, list[str]] = {}
+    for stem in stems:
+        xml = [os.path.normpath(os.path.join(up, name)) for name in documents.get(stem, [])]
+        for name in [*images.get(stem, []), *xml]:
+            folder, base = os.path.split(name)
+            files.setdefault(folder, []).append(base)
+    return files
+
+
+def _files(source: Source) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Return the names of XML files, and those of images, by their names without suffix.
+
+    Of images that have XML files beside them, only folders with such files count: others may hold
+    what is no part of the dataset, such as results.
+    """
+    documents = dict(names_in(source.annotations, ".xml"))
+    images = dict(names_in(source.root, IMAGE_SUFFIXES))
+    if source.annotations == source.root:
+        images = {folder: names for folder, names in images.items() if folder in documents}
+    return tuple(
+        by_stem([os.path.join(folder, name) for folder, names in found.items() for name in names])
+        for found in (documents, images)
+    )
+
+
+def _listed(file: Path, images: dict[str, list[str]]) -> list[str]:
+    """Return the names in a list of ImageSets; a suffix, or the flag of a class, does not count."""
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: cannot be read as a list of names ({error}).") from error
+    names = [line.strip().replace("\\", "/") for line in lines if line.strip()]
+    for index, name in enumerate(names):
+        if name not in images:
+            words = name.split()
+            name = " ".join(words[:-1]) if words[-1] in ("-1", "0", "1") else name
+            stem, suffix = os.path.splitext(name)
+            names[index] = stem if suffix.lower() in IMAGE_SUFFIXES else name
+    return list(dict.fromkeys(names))

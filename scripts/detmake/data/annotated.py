@@ -1,0 +1,89 @@
+"""Annotated images of a subset: where the user has them, and what a reader makes of them."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Share:
+    """Some of a source's images, chosen at random but for good (see `selection.position`).
+
+    Attributes:
+        low: the share holds images whose position is at least this; from 0 to 1.
+        high: and less than this.
+        seed: of the positions.
+        group: regular expression; images in whose file names it finds the same text have the same
+            position. None: each image has its own.
+    """
+
+    low: float
+    high: float
+    seed: int
+    group: str | None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the annotated images of one subset are.
+
+    Attributes:
+        format: a key of `formats.readers.READERS`.
+        annotations: the annotation file, the data.yaml (YOLO), or the folder of XML files (VOC).
+        root: the folder that names of images count from.
+        parts: what belongs to the subset: folders of images and lists of them (YOLO), or one list
+            of ImageSets (VOC). Empty: everything.
+        share: the images to take; None for all.
+        classes: class names to take, each with the names that it has in the annotations; None for
+            all classes.
+    """
+
+    format: str
+    annotations: Path
+    root: Path
+    parts: tuple[Path, ...] = ()
+    share: Share | None = None
+    classes: Mapping[str, tuple[str, ...]] | None = None
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that say which images there are; label files of single images aside."""
+        lists = [part for part in self.parts if part.suffix == ".txt"]
+        return lists if self.annotations.is_dir() else [self.annotations, *lists]
+
+    @property
+    def whole(self) -> "Source":
+        """The source with all its images and classes."""
+        return replace(self, share=None, classes=None)
+
+    def as_parameter(self) -> dict[str, Any]:
+        """Return a mapping of strings, lists and numbers, from which `from_parameter` makes it."""
+        paths = {"annotations": str(self.annotations), "root": str(self.root)}
+        return asdict(self) | paths | {"parts": [str(part) for part in self.parts]}
+
+    @classmethod
+    def from_parameter(cls, parameter: Mapping[str, Any]) -> "Source":
+        """Return the source of which `as_parameter` made a mapping."""
+        share = parameter["share"] and Share(**parameter["share"])
+        paths = {key: Path(parameter[key]) for key in ("annotations", "root")}
+        parts = tuple(Path(part) for part in parameter["parts"])
+        return cls(**{**parameter, **paths, "parts": parts, "share": share})
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """What a reader returns.
+
+    Attributes:
+        coco: a COCO dictionary: `images`, `annotations` (`bbox`: xywh) and `categories`. An
+            annotation may have an `origin`, its place in the user's files for messages, such as
+            "labels/a.txt line 3".
+        root: the folder that file names count from.
+        is_normalized: whether boxes are in parts of the image's upright width and height, from 0
+            to 1, instead of pixels.
+    """
+
+    coco: dict[str, Any]
+    root: Path
+    is_normalized: bool = False

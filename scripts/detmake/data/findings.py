@@ -1,0 +1,55 @@
+"""Report what is found in a user's dataset: remarks that are kept, and refusals."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from detmake.errors import InputError
+
+_EXAMPLES = 5  # items that a message lists
+
+log = logging.getLogger("detmake")
+
+
+class Findings:
+    """Collects and logs remarks about a subset, or refuses it.
+
+    Attributes:
+        subject: the user's file or folder that messages begin with.
+        remarks: what was found and repaired or left out.
+    """
+
+    def __init__(self, subject: str) -> None:
+        self.subject = subject
+        self.remarks: list[str] = []
+
+    def refuse(self, what: str, items: Sequence[str], remedy: str) -> None:
+        """Raise InputError if there are any items."""
+        if items:
+            raise InputError(f"{self.subject}: {_listed(what, items)}\n{remedy}")
+
+    def refuse_if_empty(self, entries: Sequence[Any], what: str) -> None:
+        """Raise InputError if there are no entries, and quote the remarks, which may say why."""
+        if not entries:
+            raise InputError(
+                "\n".join([f"{self.subject}: there are no {what}.", *self.remarks])
+                + "\nEvery subset needs images with boxes: correct the annotations, or set `data` "
+                "to another dataset."
+            )
+
+    def remark(self, what: str, items: Sequence[str], level: int = logging.WARNING) -> None:
+        """Keep and log a remark if there are any items."""
+        if items:
+            self.remarks.append(_listed(what, items))
+            log.log(level, "%s: %s", self.subject, self.remarks[-1])
+
+
+def _listed(what: str, items: Sequence[str]) -> str:
+    more = ", …" if len(items) > _EXAMPLES else ""
+    return f"{len(items)} {what}: {', '.join(items[:_EXAMPLES])}{more}"
+
+
+def repeated(values: Iterable[Any]) -> list[str]:
+    """Return the values that occur more than once, as they look in Python."""
+    return [repr(value) for value, count in Counter(values).items() if count > 1]

@@ -1,0 +1,56 @@
+"""Find images and their label files in folders."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from detmake.data.findings import Findings
+
+
+def names_in(folder: Path, suffixes: str | tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
+    """Yield each folder in `folder`, itself included, with its files of these suffixes, sorted.
+
+    The folders are relative to `folder` ("" is itself). Hidden ones are left out. Raises OSError
+    for a folder that cannot be read.
+    """
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for path, folders, files in os.walk(folder, onerror=fail, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        names = sorted(n for n in files if n.lower().endswith(suffixes) and not n.startswith("."))
+        if names:
+            yield os.path.normpath(os.path.relpath(path, folder)).removeprefix("."), names
+
+
+def by_stem(names: Sequence[str]) -> dict[str, list[str]]:
+    """Return file names by their stem."""
+    stems = defaultdict(list)
+    for name in names:
+        stems[os.path.splitext(name)[0]].append(name)
+    return stems
+
+
+def refuse_shared_stems(findings: Findings, kind: str, names: Sequence[str]) -> None:
+    """Refuse files that differ in their suffix only: images and labels are found by the stem.
+
+    Args:
+        findings: refuses them.
+        kind: what the files are, a plural noun.
+        names: names of the files.
+    """
+    findings.refuse(
+        f"names that several {kind} share",
+        [" and ".join(names) for names in by_stem(sorted({*names})).values() if len(names) > 1],
+        "An image and its label file have the same name up to the suffix: rename or remove one of "
+        "each group.",
+    )
+
+
+def with_slashes(root: Path, name: str) -> str:
+    """Return a file name as it is on Linux, if it was written on Windows."""
+    if "\\" not in name or (root / name).exists():
+        return name
+    return name.replace("\\", "/")

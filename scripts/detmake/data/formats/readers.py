@@ -1,0 +1,29 @@
+"""The readers of all formats.
+
+A reader is a module with two functions:
+
+- `read(source, findings)` returns `Annotated`. It refuses what it cannot read, and remarks on what
+  it leaves out.
+- `image_files(source)` returns the names of the images, and of the label files that belong to
+  single images, by folder, relative to `source.root`. Some of them may not exist. It is called
+  while the Snakefile is read, so it opens no image and no label file.
+"""
+
+from detmake.data.annotated import Annotated, Source
+from detmake.data.findings import Findings
+from detmake.data.formats import coco, cvat, voc, yolo
+
+READERS = {"coco": coco, "cvat": cvat, "voc": voc, "yolo": yolo}
+
+#: Formats in which one file lists the images and holds all annotations.
+ONE_FILE = {"coco", "cvat"}
+
+
+def read(source: Source, findings: Findings) -> Annotated:
+    """Read the annotations of a source. Raises InputError if they cannot be read."""
+    return READERS[source.format].read(source, findings)
+
+
+def image_files(source: Source) -> dict[str, list[str]]:
+    """Return images and label files by folder, relative to the root. May raise InputError."""
+    return READERS[source.format].image_files(source)

@@ -1,0 +1,127 @@
+"""Take the images of a share, and the classes that the configuration names."""
+
+import hashlib
+import logging
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from detmake.data.annotated import Share
+from detmake.data.findings import Findings
+
+
+def position(key: str, seed: int) -> float:
+    """Return a number from 0 to below 1, spread evenly over keys, from the SHA-256 of seed and key.
+
+    It depends on nothing else, so adding images moves no other image to another share.
+    """
+    digest = hashlib.sha256(f"{seed}\0{key}".encode()).digest()
+    return int.from_bytes(digest[:6]) / 2**48
+
+
+def group_of(file_name: str, pattern: str | None) -> str | None:
+    """Return what keeps an image together with others: the pattern's groups, or what it finds.
+
+    Args:
+        file_name: name of the image, relative to its root.
+        pattern: a regular expression; None for no groups.
+
+    Returns:
+        None if there is no pattern, or it finds nothing.
+    """
+    found = re.search(pattern, file_name) if pattern else None
+    if found is None:
+        return None
+    return "\0".join(group or "" for group in found.groups()) or found[0]
+
+
+def in_share(findings: Findings, file_names: Mapping[int, str], share: Share) -> set[int]:
+    """Return the ids of the images that belong to a share.
+
+    An image without a group has its file name for a key.
+
+    Args:
+        file_names: by image id, relative to the image root.
+
+    Raises:
+        InputError: the pattern of groups finds nothing in any name, or the share has no images.
+    """
+    groups = {image_id: group_of(name, share.group) for image_id, name in file_names.items()}
+    without = [file_names[image_id] for image_id, group in groups.items() if group is None]
+    if share.group and len(without) == len(file_names):
+        findings.refuse(
+            f"images, in none of whose names `group` ({share.group}) finds anything",
+            without,
+            "Correct the regular expression, which is applied to names as they are shown here.",
+        )
+    if share.group:
+        findings.remark(
+            "images whose names have no `group`, each of which is a group of its own", without
+        )
+    keys = {image_id: groups[image_id] or name for image_id, name in file_names.items()}
+    taken = {
+        image_id
+        for image_id, key in keys.items()
+        if share.low <= position(key, share.seed) < share.high
+    }
+    size = f"{share.high - share.low:.0%} of {len(file_names)} images"
+    if share.group:
+        size += f" in {len(set(keys.values()))} groups"
+    if not taken:
+        findings.refuse(
+            "empty subset",
+            [f"{size} came to none"],
+            "Choose another `seed`, or a larger share in `split`.",
+        )
+    findings.remark("images taken", [f"{size} by `split`"] * len(taken), logging.INFO)
+    return taken
+
+
+def merge_classes(
+    findings: Findings,
+    coco: Mapping[str, Any],
+    classes: Mapping[str, Sequence[str]],
+    known: Sequence[str] | None,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Select and merge the classes of a COCO dictionary whose ids were checked.
+
+    Args:
+        findings: for the remark about the boxes that are left out.
+        coco: `categories` and `annotations`.
+        classes: names in the annotations, by the names that they shall have.
+        known: class names of the train subset, whose annotations have all names; None if this is
+            the train subset.
+
+    Returns:
+        The new categories, in the order of `classes`, and the annotations of these. Ids of
+        categories count from 1.
+
+    Raises:
+        InputError: the annotations of the train subset lack one of the names.
+    """
+    names = {category["id"]: category["name"] for category in coco["categories"]}
+    new = {old: number for number, olds in enumerate(classes.values(), 1) for old in olds}
+    if known is None:
+        findings.refuse(
+            "names in `classes` that the annotations do not have",
+            [repr(name) for name in new if name not in names.values()],
+            f"Classes of the annotations: {', '.join(map(repr, sorted({*names.values()})))}.",
+        )
+    numbers = {category_id: new[name] for category_id, name in names.items() if name in new}
+    left_out = Counter(
+        names[entry["category_id"]]
+        for entry in coco["annotations"]
+        if entry["category_id"] not in numbers
+    )
+    findings.remark(
+        "classes that `classes` does not select, left out",
+        [f"{name!r} ({count} boxes)" for name, count in sorted(left_out.items())],
+        logging.INFO,
+    )
+    annotations = [
+        entry | {"category_id": numbers[entry["category_id"]]}
+        for entry in coco["annotations"]
+        if entry["category_id"] in numbers
+    ]
+    return [{"id": number, "name": name} for number, name in enumerate(classes, 1)], annotations

@@ -1,0 +1,179 @@
+"""Splits of one set of images into subsets, and the classes that are taken."""
+
+import json
+import random
+from collections import Counter
+
+import pytest
+from dataset_case import Dataset, remark
+
+from detmake.data.selection import group_of, position
+
+
+def test_positions_are_spread_evenly_and_depend_on_the_seed():
+    positions = [position(f"{k}.jpg", 0) for k in range(20_000)]
+    counts = Counter(int(10 * value) for value in positions)
+    # 2000 of each tenth are expected, with a standard deviation of 42.
+    assert sorted(counts) == list(range(10))
+    assert max(abs(count - 2000) for count in counts.values()) < 200
+    others = [position(f"{k}.jpg", 1) for k in range(20_000)]
+    both = sum(a < 0.5 and b < 0.5 for a, b in zip(positions, others, strict=True))
+    assert abs(both - 5000) < 300
+
+
+def test_positions_stay_the_same_in_later_versions():
+    """Worked out with `sha256sum`: another number would move a user's images."""
+    # printf '0\0a.jpg' | sha256sum
+    assert position("a.jpg", 0) == int("e439d64aed98", 16) / 2**48
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "group"),
+    [
+        (None, "a/frame_x_1.jpg", None),
+        (r"frame_(\w+)_\d+", "a/frame_x_1.jpg", "x"),
+        (r"^[^/]+", "a/frame_x_1.jpg", "a"),
+        (r"(\w)/frame_(\w)", "a/frame_x_1.jpg", "a\0x"),
+        (r"scene\d", "a/frame_x_1.jpg", None),
+    ],
+)
+def test_groups(pattern, name, group):
+    assert group_of(name, pattern) == group
+
+
+class Coco(Dataset):
+    """One COCO file for all images."""
+
+    def annotate(self, *names, categories=("dog", "cat")):
+        images = [{"id": k, "file_name": name} for k, name in enumerate(names)]
+        boxes = [
+            {"id": k, "image_id": k, "category_id": k % len(categories), "bbox": [10, 20, 30, 40]}
+            for k in range(len(names))
+        ]
+        classes = [{"id": k, "name": name} for k, name in enumerate(categories)]
+        coco = {"images": images, "annotations": boxes, "categories": classes}
+        self.draw(*(name for name in names if not (self.folder / name).exists()))
+        self.write({"all.json": json.dumps(coco)})
+
+    def names(self, subset):
+        return {image["file_name"] for image in self.prepare(subset)["images"]}
+
+
+@pytest.fixture
+def coco(tmp_path):
+    dataset = Coco(tmp_path / "set")
+    dataset.annotate(*(f"video{k // 4}_{k % 4}.png" for k in range(60)))
+    source = str(dataset.folder / "all.json")
+    dataset.data = {"source": source, "split": {"val": 0.2, "test": 0.2}}
+    return dataset
+
+
+def subsets(dataset) -> dict[str, str]:
+    """The subset of each image; each must be in one."""
+    found = {}
+    for subset in ("train", "val", "test"):
+        for name in dataset.names(subset):
+            assert name not in found
+            found[name] = subset
+    return found
+
+
+def test_each_image_is_in_one_subset(coco):
+    found = subsets(coco)
+    assert len(found) == 60
+    counts = Counter(found.values())
+    assert 5 <= counts["val"] <= 19
+    assert 5 <= counts["test"] <= 19
+    assert remark(coco.prepare("val"), "by `split`").startswith(f"{counts['val']} images taken")
+    coco.data |= {"seed": 1}
+    assert subsets(coco) != found
+
+
+def test_adding_removing_and_reordering_images_moves_no_other(coco):
+    before = subsets(coco)
+    names = [name for name in before if name != "video3_1.png"] + [f"new{k}.png" for k in range(9)]
+    random.Random(0).shuffle(names)
+    coco.annotate(*names)
+    after = subsets(coco)
+    assert len(after) == 68
+    assert {name: after[name] for name in before if name in after}.items() <= before.items()
+
+
+def test_another_share_of_val_leaves_test_as_it_is(coco):
+    test = coco.names("test")
+    val = coco.names("val")
+    coco.data["split"] = {"val": 0.4, "test": 0.2}
+    assert coco.names("test") == test
+    assert coco.names("val") > val
+
+
+def test_a_group_stays_together(coco):
+    coco.data |= {"group": r"video(\d+)_"}
+    found = subsets(coco)
+    for video in range(15):
+        assert len({found[f"video{video}_{k}.png"] for k in range(4)}) == 1
+    assert len(set(found.values())) == 3
+    image = coco.prepare("val")["images"][0]
+    assert image["group"] == image["file_name"].removeprefix("video").split("_")[0]
+    assert "in 15 groups" in remark(coco.prepare("val"), "by `split`")
+
+
+def test_images_without_a_group_are_remarked_on(coco):
+    coco.annotate("video1_0.png", "video1_1.png", *(f"{k}.png" for k in range(30)))
+    coco.data |= {"group": "video(.)_"}
+    assert remark(coco.prepare(), "no `group`").startswith("30 images")
+    coco.data |= {"group": "scene"}
+    coco.refused("none of whose names `group` (scene) finds anything", "video1_0.png")
+
+
+def test_an_empty_subset_is_refused(coco):
+    coco.annotate("a.png", "b.png")
+    coco.data["split"] = {"val": 1e-9}
+    coco.refused("0% of 2 images came to none", "Choose another `seed`", subset="val")
+
+
+def test_only_the_images_of_a_subset_are_decoded(coco):
+    (name, *_) = coco.names("train")
+    (coco.folder / name).write_bytes(b"")
+    coco.prepare("val")
+    coco.refused("cannot be decoded", name)
+
+
+def classes_of(coco):
+    return [category["name"] for category in coco["categories"]]
+
+
+def boxes_of(coco):
+    names = {category["id"]: category["name"] for category in coco["categories"]}
+    return [names[entry["category_id"]] for entry in coco["annotations"]]
+
+
+def test_classes_are_selected_and_the_others_are_left_out(coco):
+    coco.annotate("a.png", "b.png", "c.png", "d.png", categories=("dog", "cat", "cow", "dog "))
+    one = {"ann-files": str(coco.folder / "all.json")}
+    coco.data = {"train": one, "val": one, "classes": ["cow", "dog"]}
+    train = coco.prepare()
+    assert classes_of(train) == ["cow", "dog"]
+    assert boxes_of(train) == ["dog", "cow"]
+    assert remark(train, "does not select") == (
+        "2 classes that `classes` does not select, left out: 'cat' (1 boxes), 'dog ' (1 boxes)"
+    )
+    assert "2 images without boxes, kept as background: b.png, d.png" in train["info"]["remarks"]
+
+
+def test_classes_are_merged(coco):
+    coco.annotate("a.png", "b.png", "c.png", categories=("car", "dog", "van"))
+    one = {"ann-files": str(coco.folder / "all.json")}
+    coco.data = {"train": one, "val": one}
+    coco.data["classes"] = {"vehicle": ["van", "car"], "animal": ["dog"]}
+    train = coco.prepare()
+    assert classes_of(train) == ["vehicle", "animal"]
+    assert boxes_of(train) == ["vehicle", "animal", "vehicle"]
+    # The val subset need not have all of them.
+    coco.annotate("a.png", categories=("van",))
+    assert boxes_of(coco.prepare("val", classes_of(train))) == ["vehicle"]
+
+
+def test_unknown_names_are_refused(coco):
+    coco.data |= {"classes": {"vehicle": ["car", "dog"]}}
+    coco.refused("1 names in `classes` that the annotations do not have: 'car'", "'cat', 'dog'")

@@ -1,0 +1,226 @@
+"""Datasets of Ultralytics YOLO."""
+
+import logging
+
+import pytest
+from dataset_case import Dataset, remark
+
+from detmake.data import image_digests
+from detmake.data.image_digests import listed_digest
+from detmake.errors import InputError
+
+DATA_YAML = "path: .\ntrain: images/train\nval: images/val\ntest:\nnames:\n  0: cat\n  1: dog\n"
+ONE_DOG = "1 0.5 0.5 0.2 0.4\n"  # of 200×100 pixels
+
+
+@pytest.fixture
+def yolo(tmp_path):
+    """A dataset with one box in each of two subsets."""
+    dataset = Dataset(tmp_path / "set")
+    dataset.write({"data.yaml": DATA_YAML})
+    for subset in ("train", "val"):
+        dataset.draw(f"images/{subset}/a.png")
+        dataset.write({f"labels/{subset}/a.txt": ONE_DOG})
+    return dataset
+
+
+DOG = ("dog", [80, 30, 40, 40])
+
+
+def test_a_dataset_is_read(yolo):
+    yolo.draw("images/train/b.png", "images/train/c.JPG", "images/train/deeper/d.png")
+    yolo.write(
+        {
+            "labels/train/a.txt": ONE_DOG + "\n0 0.25 0.75 0.1 0.5\n",
+            "labels/train/b.txt": "",
+            "labels/train/deeper/d.txt": "0 0.1 0.2 0.3 0.2 0.3 0.6 0.1 0.5\n",
+            "labels/train/classes.txt": "cat\ndog\n",
+        }
+    )
+    coco = yolo.prepare()
+    assert yolo.boxes() == {
+        "a": [DOG, ("cat", [40, 50, 20, 50])],
+        "b": [],
+        "c": [],
+        "d": [("cat", [20, 20, 40, 40])],  # the box around the polygon
+    }
+    assert [category["name"] for category in coco["categories"]] == ["cat", "dog"]
+    assert [image["file_name"] for image in coco["images"]] == [
+        f"images/train/{name}" for name in ("a.png", "b.png", "c.JPG", "deeper/d.png")
+    ]
+    assert coco["info"]["image_root"] == str(yolo.folder)
+    assert [text[:48] for text in coco["info"]["remarks"]] == [
+        "2 images without boxes, kept as background: imag"
+    ]
+    assert yolo.boxes("val") == {"a": [DOG]}
+    assert yolo.source("test") == yolo.source("val")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "train: images/train\nval: images/val\nnc: 2\nnames: [cat, dog]\n",
+        "train: [images/train]\nval: [images/val]\nnames: {'0': cat, '1': dog}\n",
+        "train: ../images/train\nval: ../images/val\nnames: [cat, dog]\n",  # as Roboflow writes it
+        "path: /content/gone\ntrain: images/train\nval: images/val\nnames: [cat, dog]\n",
+        "path: C:\\data\\set\ntrain: images\\train\nval: images\\val\nnames: [cat, dog]\n",
+        "path: ../set\ntrain: images/train\nvalidation: images/val\nnames: [cat, dog]\n",
+        "\ufefftrain: images/train\r\nval: images/val\r\nnames:\r\n- cat\r\n- dog\r\n",
+        "train: train.txt\nval: images/val\nnames: [cat, dog]\n",
+        "train: windows.txt\nval: images/val\nnames: [cat, dog]\n",
+    ],
+)
+def test_forms_of_a_data_yaml(yolo, text):
+    yolo.write(
+        {
+            "data.yaml": text,
+            "train.txt": "./images/train/a.png\n\n",
+            "windows.txt": "\ufeffimages\\train\\a.png\r\n",
+        }
+    )
+    assert yolo.boxes() == yolo.boxes("val") == {"a": [DOG]}
+    yolo.data = str(yolo.folder / "data.yaml")
+    assert yolo.boxes() == {"a": [DOG]}
+
+
+def test_names_may_be_missing_as_with_ultralytics(yolo):
+    yolo.write({"data.yaml": "train: images/train\nval: images/val\nnc: 2\n"})
+    assert yolo.boxes() == {"a": [("class_1", DOG[1])]}
+
+
+def test_several_parts_and_images_elsewhere(yolo, tmp_path):
+    elsewhere = Dataset(tmp_path / "elsewhere")
+    elsewhere.draw("photos/b.png")
+    elsewhere.write({"photos/b.txt": ONE_DOG, "list.txt": f"{tmp_path}/elsewhere/photos/b.png\n"})
+    yolo.write(
+        {
+            "data.yaml": DATA_YAML.replace(
+                "images/train", f"[images/train, {tmp_path}/elsewhere/photos]"
+            )
+        }
+    )
+    coco = yolo.prepare()
+    assert yolo.boxes() == {"a": [DOG], "b": [DOG]}
+    assert coco["info"]["image_root"] == str(tmp_path)
+    yolo.write({"data.yaml": DATA_YAML.replace("images/train", f"{tmp_path}/elsewhere/list.txt")})
+    assert yolo.boxes() == {"b": [DOG]}
+
+
+def test_without_any_label_file_the_message_says_where_they_should_be(yolo):
+    (yolo.folder / "labels/train/a.txt").unlink()
+    yolo.refused(
+        "there are no annotations", f"looked for {yolo.folder}/labels/train/a.txt and so on"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("2 0.5 0.5 0.2 0.4", ("whose class is not an index of names, 0 to 1", "cat, dog")),
+        ("-1 0.5 0.5 0.2 0.4", ("whose class is not an index of names",)),
+        ("0.5 0.5 0.5 0.2 0.4", ("whose class is not an index of names",)),
+        ("1 0.5 0.5 0.2", ("not five numbers",)),
+        ("", ()),
+        ("1 0.5 0.5 0.2 0.4 0.9", ("not five numbers",)),
+        ("dog 0.5 0.5 0.2 0.4", ("not five numbers",)),
+        ("1 100 50 40 40", ("not within the image, from 0 to 1", "Divide pixels")),
+        ("1 0.5 -0.5 0.2 0.4", ("not within the image",)),
+        ("1 0.5 nan 0.2 0.4", ("not within the image",)),
+        ("1 0.1 0.2 0.3 0.2 0.3 1.6", ("not within the image",)),
+    ],
+)
+def test_a_bad_line_is_named(yolo, line, said):
+    yolo.write({"labels/train/a.txt": f"{ONE_DOG}\r\n{line}\r\n"})
+    if said:
+        yolo.refused(*said, f"labels/train/a.txt line 3 ({line!r})", f"{yolo.folder}/data.yaml: 1 ")
+    else:
+        assert yolo.boxes() == {"a": [DOG]}
+
+
+def test_labels_with_a_byte_order_mark_or_another_encoding(yolo):
+    yolo.write({"labels/train/a.txt": f"\ufeff{ONE_DOG}"})
+    assert yolo.boxes() == {"a": [DOG]}
+    yolo.write({"labels/train/a.txt": ONE_DOG.encode("utf-16")})
+    with pytest.raises(InputError, match=r"labels/train/a\.txt: not a text file in UTF-8"):
+        yolo.prepare()
+
+
+def test_a_box_at_the_edge_is_clipped_and_its_line_is_named(yolo):
+    yolo.write({"labels/train/a.txt": "0 1.0 0.5 0.2 0.2\n"})
+    assert yolo.boxes() == {"a": [("cat", [180, 40, 20, 20])]}
+    assert "labels/train/a.txt line 1" in remark(yolo.prepare(), "clipped")
+
+
+def test_images_or_labels_of_one_name(yolo):
+    yolo.draw("images/train/a.jpg")
+    yolo.refused("names that several images share", "a.jpg and ", "rename or remove")
+    (yolo.folder / "images/train/a.jpg").unlink()
+    yolo.write({"images/train/a.txt": ONE_DOG})
+    yolo.refused("with two label files", "images/train", "labels/train")
+
+
+def test_a_label_without_an_image_is_left_out(yolo, caplog):
+    yolo.write({"labels/train/b.txt": ONE_DOG})
+    with caplog.at_level(logging.WARNING, logger="detmake"):
+        assert "b.txt" in remark(yolo.prepare(), "without an image, left out")
+    assert "without an image" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("names:\n  0: cat\n  1: dog\n", "", "names is None"),
+        ("names:\n  0: cat\n  1: dog\n", "names: [cat, dog]\nnc: 3\n", "nc is 3, but names has 2"),
+        ("1: dog", "2: dog", "indices in names are [0, 2]"),
+        ("train: images/train", "train: {a: b}", "train is {'a': 'b'}"),
+        ("train: images/train", "", "train is missing"),
+    ],
+)
+def test_a_faulty_data_yaml_is_refused(yolo, old, new, said):
+    yolo.write({"data.yaml": DATA_YAML.replace(old, new)})
+    yolo.refused(said, f"{yolo.folder}/data.yaml: ")
+
+
+def test_lists_with_windows_drives_or_missing_images(yolo):
+    yolo.write({"data.yaml": DATA_YAML.replace("images/train", "list.txt")})
+    yolo.write({"list.txt": "C:\\set\\images\\train\\a.png\n"})
+    yolo.refused("list.txt: found the path C:/set/images/train/a.png, of Windows")
+    yolo.write({"list.txt": "./images/train/a.png\nimages/train/q.png\n"})
+    yolo.refused("image files missing", "images/train/q.png")
+
+
+def test_the_digest_follows_images_labels_and_lists(yolo):
+    digests = [yolo.digest()]
+
+    def changed(subset="train"):
+        digests.append(yolo.digest(subset))
+        return len(set(digests)) == len(digests)
+
+    yolo.write({"labels/train/a.txt": "1 0.5 0.5 0.2 0.5\n"})
+    assert changed()
+    yolo.draw("images/train/b.png")
+    assert changed()
+    yolo.write({"labels/train/b.txt": ""})
+    assert changed()
+    (yolo.folder / "labels/train/a.txt").unlink()
+    assert changed()
+    yolo.write({"data.yaml": DATA_YAML.replace("images/train", "list.txt")})
+    yolo.write({"list.txt": "images/train/a.png\nimages/train/b.png\n"})
+    assert yolo.digest() == digests[-1]  # the same images and labels
+    yolo.write({"list.txt": "images/train/a.png\n"})
+    assert changed()
+    assert {file.name for file in yolo.source().files} == {"data.yaml", "list.txt"}
+    yolo.draw("images/train/c.png")  # not listed
+    yolo.write({"labels/train/b.txt": ONE_DOG, "labels/train/notes.csv": ""})
+    assert yolo.digest() == digests[-1]
+
+
+def test_a_digest_without_a_change_opens_no_label(yolo, tmp_path, monkeypatch):
+    first = listed_digest(yolo.source(), tmp_path / "cache")
+
+    def refuse(*_args):
+        raise AssertionError("called")
+
+    monkeypatch.setattr(image_digests, "sha256", refuse)
+    monkeypatch.setattr("detmake.data.formats.yolo._text", refuse)
+    assert listed_digest(yolo.source(), tmp_path / "cache") == first
