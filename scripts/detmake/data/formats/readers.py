@@ -26,4 +26,4 @@ def read(source: Source, findings: Findings) -> Annotated:
 
 def image_files(source: Source) -> dict[str, list[str]]:
     """Return images and label files by folder, relative to the root. May raise InputError."""
-    return READERS[source.format].image_files(source)
+    return dict(READERS[source.format].image_files(source))
