@@ -3,8 +3,8 @@
 The form is that of https://docs.ultralytics.com/datasets/detect/: the labels of
 `images/train/a.jpg` are in `labels/train/a.txt`, one object a line: the index of its class, and
 the box as x and y of the centre, width and height, in parts of the image's width and height; or
-the index and the corners of a polygon or rotated box, around which the box is taken. An image without a label file, or
-with an empty one, is background.
+the index and the corners of a polygon or of a rotated box, around which the box is taken. An image
+without a label file, or with an empty one, is background.
 """
 
 import os
