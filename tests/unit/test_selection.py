@@ -33,7 +33,7 @@ def test_positions_stay_the_same_in_later_versions():
         (None, "a/frame_x_1.jpg", None),
         (r"frame_(\w+)_\d+", "a/frame_x_1.jpg", "x"),
         (r"^[^/]+", "a/frame_x_1.jpg", "a"),
-        (r"(\w)/frame_(\w)", "a/frame_x_1.jpg", "a\0x"),
+        (r"(\w)/frame_(\w)", "a/frame_x_1.jpg", "a/x"),
         (r"scene\d", "a/frame_x_1.jpg", None),
     ],
 )

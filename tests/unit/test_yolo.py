@@ -88,6 +88,12 @@ def test_names_may_be_missing_as_with_ultralytics(yolo):
     assert yolo.boxes() == {"a": [("class_1", DOG[1])]}
 
 
+def test_of_poses_the_box_is_taken(yolo):
+    yolo.write({"data.yaml": f"{DATA_YAML}kpt_shape: [2, 2]\n"})
+    yolo.write({"labels/train/a.txt": f"{ONE_DOG.strip()} 0.1 0.2 0.3 0.4\n"})
+    assert yolo.boxes() == {"a": [DOG]}
+
+
 def test_several_parts_and_images_elsewhere(yolo, tmp_path):
     elsewhere = Dataset(tmp_path / "elsewhere")
     elsewhere.draw("photos/b.png")

@@ -33,7 +33,7 @@ def group_of(file_name: str, pattern: str | None) -> str | None:
     found = re.search(pattern, file_name) if pattern else None
     if found is None:
         return None
-    return "\0".join(group or "" for group in found.groups()) or found[0]
+    return "/".join(group or "" for group in found.groups()) or found[0]
 
 
 def in_share(findings: Findings, file_names: Mapping[int, str], share: Share) -> set[int]:

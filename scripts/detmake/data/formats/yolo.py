@@ -3,8 +3,8 @@
 The form is that of https://docs.ultralytics.com/datasets/detect/: the labels of
 `images/train/a.jpg` are in `labels/train/a.txt`, one object a line: the index of its class, and
 the box as x and y of the centre, width and height, in parts of the image's width and height; or
-the index and the corners of a polygon, of which the box is taken. An image without a label file, or
-with an empty one, is background.
+the index and the corners of a polygon or of a rotated box, around which the box is taken. An image
+without a label file, or with an empty one, is background.
 """
 
 import os
@@ -79,7 +79,8 @@ def read_data_yaml(file: Path) -> Any:
 
 def read(source: Source, findings: Findings) -> Annotated:
     """Read a subset. Raises InputError for lines that are no objects of the data.yaml's classes."""
-    names = _names(source.annotations, read_data_yaml(source.annotations))
+    content = read_data_yaml(source.annotations)
+    names, has_poses = _names(source.annotations, content), "kpt_shape" in content
     listed = _images(source)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -96,7 +97,7 @@ def read(source: Source, findings: Findings) -> Annotated:
             if not (label := labels[name]):
                 unlabelled.append(file_name)
                 continue
-            for number, class_index, box in _objects(label, len(names), problems):
+            for number, class_index, box in _objects(label, len(names), has_poses, problems):
                 annotations.append(
                     {
                         "image_id": len(images),
@@ -243,7 +244,7 @@ def _labels(
 
 
 def _objects(
-    label: str, classes: int, problems: dict[str, list[str]]
+    label: str, classes: int, has_poses: bool, problems: dict[str, list[str]]
 ) -> Iterable[tuple[int, int, list[float]]]:
     """Yield line number, class index and normalized xywh box of the objects in a label file."""
     for number, line in enumerate(_text(label).splitlines(), start=1):
@@ -255,6 +256,8 @@ def _objects(
         except ValueError:
             problems["line"].append(place)
             continue
+        if has_poses:
+            values = values[:4]  # the box, before the keypoints
         if len(values) != 4 and (len(values) < 6 or len(values) % 2):
             problems["line"].append(place)
         elif not (0 <= index < classes and index.is_integer()):
