@@ -1,14 +1,28 @@
 """Store: the finished trainings that are kept beside the results, to be restored."""
 
 from detmake.store import Store
+from detmake.training import lock
 
 
-# Before any job runs, since Snakemake removes the outputs of those that will. The store lacks
-# trainings whose results were copied here, and those that ran while it was off.
+def refuse_second_trainings():
+    """Stop if a job is to train where another process trains, perhaps of a killed Snakemake."""
+    for job in workflow.dag.needrun_jobs():
+        if checkpoints := job.resources.get("checkpoints"):
+            with lock.held(Path(checkpoints)):
+                pass
+
+
+def store_results():
+    """Store trainings that the store lacks: their results were copied here, or it was off."""
+    for note in expand("{run}/logs/{step}.json", run=RUNS.values(), step=["train", "nncf"]):
+        Store(**SETTINGS[""]["store"]).take(Path(note))
+
+
+# Before any job runs, since Snakemake removes the outputs and the logs of those that will.
 onstart:
     if workflow.is_main_process:
-        for note in expand("{run}/logs/{step}.json", run=RUNS.values(), step=["train", "nncf"]):
-            Store(**SETTINGS[""]["store"]).take(Path(note))
+        checked(refuse_second_trainings)
+        store_results()
 
 
 # Without outputs, logs and environments, as in plan.smk.

@@ -21,7 +21,9 @@ opened = set()
 
 def note(event, arguments):
     if event == "open" and not isinstance(arguments[0], int):
-        opened.add(os.path.relpath(os.fsdecode(arguments[0])))
+        path = os.path.relpath(os.fsdecode(arguments[0]))
+        if not os.path.isdir(path):
+            opened.add(path)
 
 sys.addaudithook(note)
 from snakemake.cli import main
