@@ -12,7 +12,7 @@ from detmake.runtime.inference import OpenvinoDetector
 with logs.job(snakemake.log[0]):
     source = snakemake.input
     model, subset = [Path(source.xml), Path(source.bin)], Path(source.subset)
-    detector = OpenvinoDetector(model[0].parent, snakemake.threads)
+    detector = OpenvinoDetector(model[0].parent, snakemake.threads, "THROUGHPUT")
     coco, postprocessing = subsets.read(subset), snakemake.params.postprocessing
     figures = performance.evaluate(detector, coco, postprocessing, "IR")
     if detector.quantization:

@@ -163,6 +163,9 @@ class KnownDetector:
     def __call__(self, image):
         return self.predictions[image[0, 0, 0]]
 
+    def stream(self, images):
+        return map(self, images)
+
 
 @pytest.mark.parametrize("postprocessing", [GIVEN, RESULT_BASED])
 def test_a_detector_is_evaluated_on_the_files_of_a_subset(

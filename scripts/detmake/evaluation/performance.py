@@ -15,7 +15,7 @@ log = logging.getLogger("detmake")
 def evaluate(
     detector: Detector, coco: Mapping[str, Any], postprocessing: Mapping[str, Any], progress: str
 ) -> dict[str, Any]:
-    """Return `figures` and `images_per_second` of a detector, called with one image at a time.
+    """Return `figures` and `images_per_second` of a detector, from image files to the figures.
 
     Args:
         detector: the detector.

@@ -1,6 +1,7 @@
 """The detector of a snapshot, by MMDetection's own prediction."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from torch import nn
 
 from detmake.detections import Detections
 from detmake.model.snapshot import Snapshot
+
+_BATCH_SIZE = 8
 
 
 class SnapshotDetector:
@@ -27,11 +30,13 @@ class SnapshotDetector:
 
     def __call__(self, image: np.ndarray) -> Detections:
         """Detect in one image, (H, W, 3) uint8, BGR, any size."""
-        return _detect(self._detector, self._pipeline({"img": image, "img_id": 0}))
+        return next(self.stream([image]))
 
     def stream(self, images: Iterable[np.ndarray]) -> Iterator[Detections]:
-        """Detect in one image after the other."""
-        return map(self, images)
+        """Detect in a stream of images, in batches."""
+        packed = (self._pipeline({"img": image, "img_id": 0}) for image in images)
+        while batch := list(islice(packed, _BATCH_SIZE)):
+            yield from _detect(self._detector, batch)
 
 
 def test_pipeline(input_size: Sequence[int]) -> list[dict[str, Any]]:
@@ -51,8 +56,10 @@ def test_pipeline(input_size: Sequence[int]) -> list[dict[str, Any]]:
 
 
 @torch.inference_mode()
-def _detect(detector: nn.Module, packed: Mapping[str, Any]) -> Detections:
-    sample = detector.test_step(pseudo_collate([packed]))[0]
-    found, (height, width) = sample.pred_instances.cpu().numpy(), sample.ori_shape
-    boxes = found.bboxes.clip(0, [width, height, width, height])  # YOLOX does not clip
-    return Detections(boxes, found.scores, found.labels)
+def _detect(detector: nn.Module, batch: Sequence[Mapping[str, Any]]) -> list[Detections]:
+    found = []
+    for sample in detector.test_step(pseudo_collate(batch)):
+        instances, (height, width) = sample.pred_instances.cpu().numpy(), sample.ori_shape
+        boxes = instances.bboxes.clip(0, [width, height, width, height])  # YOLOX does not clip
+        found.append(Detections(boxes, instances.scores, instances.labels))
+    return found
