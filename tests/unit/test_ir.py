@@ -332,15 +332,16 @@ def test_only_the_core_is_quantized_and_the_image_is_not_clipped(exported, templ
             target.get_node() for output in node.outputs() for target in output.get_target_inputs()
         ]
         assert not any("decoder" in consumer.get_friendly_name() for consumer in consumers)
-    # The first quantizer reads the image, the second what the first layer of the network reads.
+    # The first quantizer reads the image, the second what the first layer of the network reads. The
+    # IR stores mean and deviation in half precision.
     preprocessor = snapshot.model["data_preprocessor"]
     mean, std = np.array(preprocessor.get("mean", 0)), np.array(preprocessor.get("std", 1))
     for quantizer, (low, high) in zip(
         quantizers, [(0, 255), (np.min(-mean / std), np.max((255 - mean) / std))], strict=False
     ):
         ends = [quantizer.input_value(port).get_node().data for port in (1, 2, 3, 4)]
-        assert ends[0] == ends[2] <= low + 1e-5
-        assert ends[1] == ends[3] >= high - 1e-5
+        assert ends[0] == ends[2] <= low + 1e-3
+        assert ends[1] == ends[3] >= high - 1e-3
     assert ends[1] < 1.3 * max(high, -low)
 
 

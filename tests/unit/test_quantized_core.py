@@ -11,6 +11,7 @@ import openvino as ov
 import pytest
 import torch
 import yaml
+from nncf.torch.quantization.layers import BaseQuantizer
 
 from detmake.model import ir, quantized_core
 from detmake.model.network import CoreDetector, build_detector, model_config
@@ -46,11 +47,16 @@ def floating_point() -> Snapshot:
 
 @pytest.fixture(scope="module")
 def quantized(floating_point) -> Snapshot:
-    core = quantized_core.initialize(
-        floating_point.core(), images(8, 0), lambda image: image, "mixed"
-    )
+    core = initialized(floating_point)
     return replace(
         floating_point, state_dict=core.state_dict(), quantizers=quantized_core.describe(core)
+    )
+
+
+def initialized(snapshot, preset="mixed", ranges="default"):
+    """The core with quantizers, calibrated with images of a deviation of 1."""
+    return quantized_core.initialize(
+        snapshot.core(), images(8, 0), lambda image: image, preset, ranges, (-40.0, 60.0)
     )
 
 
@@ -90,6 +96,34 @@ torch.save([level for levels in maps for level in levels], folder / "maps.pth")
     )
     for here, there in zip(maps(quantized, image), torch.load(tmp_path / "maps.pth"), strict=True):
         assert torch.equal(here, there)
+
+
+@pytest.mark.parametrize("preset", ["mixed", "performance"])
+def test_the_known_range_of_the_input_is_not_clipped(floating_point, preset):
+    """The images that calibrate are within -6 and 6. Only the quantizers of the input are wide."""
+    core = initialized(floating_point, preset)
+    wide = []
+    for module in core.modules():
+        if isinstance(module, BaseQuantizer) and not module.per_channel:
+            low, high = module.get_input_low_input_high()
+            if low <= -40 and high >= 60:
+                wide.append(module)
+    assert len(wide) == 1
+    step = 100 / 255 if preset == "mixed" else 120 / 255
+    ends = torch.tensor([-40.0, -7.0, 0.0, 9.0, 60.0]).reshape(1, 1, 1, 5)
+    assert (wide[0](ends) - ends).abs().max() < 0.51 * step + 0.01
+
+
+def test_min_max_ranges_are_the_wider_ones(floating_point):
+    def width(ranges):
+        return sum(
+            float((high - low).sum())
+            for module in initialized(floating_point, ranges=ranges).modules()
+            if isinstance(module, BaseQuantizer)
+            for low, high in [module.get_input_low_input_high()]
+        )
+
+    assert width("min-max") > 1.05 * width("default")
 
 
 def test_a_quantized_core_can_be_trained(quantized):

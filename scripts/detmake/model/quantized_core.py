@@ -8,8 +8,13 @@ from pathlib import Path
 import nncf
 import nncf.torch
 import torch
+from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters
+from nncf.quantization.range_estimator import (
+    RangeEstimatorParameters,
+    RangeEstimatorParametersSet,
+)
 from nncf.torch.quantization import extensions
-from nncf.torch.quantization.layers import BaseQuantizer
+from nncf.torch.quantization.layers import BaseQuantizer, SymmetricQuantizer
 from nncf.torch.quantization.reference import ReferenceQuantizedFunctions
 from torch import Tensor, nn
 
@@ -23,9 +28,20 @@ torch.compiler.set_stance("force_eager")
 
 nncf.set_log_level(logging.WARNING)
 
+#: How the initial range of an activation follows from calibration images, by name.
+RANGES = {
+    "default": RangeEstimatorParameters(),
+    "min-max": RangeEstimatorParametersSet.MINMAX,
+}
+
 
 def initialize(
-    core: nn.Module, images: Sequence[Path], batch: Callable[[Path], Tensor], preset: str
+    core: nn.Module,
+    images: Sequence[Path],
+    batch: Callable[[Path], Tensor],
+    preset: str,
+    ranges: str,
+    input_range: tuple[float, float],
 ) -> nn.Module:
     """Insert quantizers into a core, with ranges from calibration images.
 
@@ -34,13 +50,45 @@ def initialize(
         images: calibration images, all of which are used.
         batch: function from an image file to the core's input, (1, 3, H, W) float, normalized.
         preset: `performance` (symmetric quantization) or `mixed` (asymmetric activations).
+        ranges: a key of `RANGES`.
+        input_range: the least and greatest value of any input. No quantizer clips it.
 
     Returns:
         The core with quantizers, whose parameters and ranges are trainable.
     """
-    data = nncf.Dataset(images, batch)
-    kind = nncf.QuantizationPreset(preset)
-    return _with_constants(nncf.quantize(core, data, preset=kind, subset_size=len(images)))
+    quantized = nncf.quantize(
+        core,
+        nncf.Dataset(images, batch),
+        preset=nncf.QuantizationPreset(preset),
+        subset_size=len(images),
+        advanced_parameters=AdvancedQuantizationParameters(
+            activations_range_estimator_params=RANGES[ranges]
+        ),
+    )
+    _widen(quantized, batch(images[0]), *input_range)
+    return _with_constants(quantized)
+
+
+@torch.no_grad()
+def _widen(core: nn.Module, image: Tensor, low: float, high: float) -> None:
+    """Let the quantizers of a core's input cover all its values."""
+    image = torch.empty_like(image).uniform_(low, high)
+
+    def widen(quantizer: BaseQuantizer, inputs: tuple[Tensor, ...]) -> None:
+        if not torch.isin(inputs[0], image).all():  # not the input, whole or in parts
+            return
+        if isinstance(quantizer, SymmetricQuantizer):
+            quantizer.signed = low < 0
+            quantizer.scale.fill_(max(-low, high))
+        else:
+            quantizer.input_low.fill_(low)
+            quantizer.input_range.fill_(high - low)
+
+    quantizers = [module for module in core.modules() if isinstance(module, BaseQuantizer)]
+    hooks = [quantizer.register_forward_pre_hook(widen) for quantizer in quantizers]
+    core(image)
+    for hook in hooks:
+        hook.remove()
 
 
 def describe(core: nn.Module) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 from mmcv.transforms import Compose
 from mmengine.dataset import pseudo_collate
 from mmengine.hooks import Hook
@@ -103,7 +104,7 @@ def train(
     if file.exists():
         initialized = Snapshot.load(file)
     else:
-        initialized, _ = with_best_threshold(_calibrated(snapshot, recipe, train_coco), val_coco)
+        initialized = _initialized(snapshot, recipe, train_coco, val_coco, budget)
         initialized.save(file)
     log.info("After initialization: %s", budget.report(initialized.f_measure))
 
@@ -143,8 +144,26 @@ def train(
     return best, description
 
 
+def _initialized(
+    snapshot: Snapshot,
+    recipe: QuantizationAwareRecipe,
+    train_coco: Mapping[str, Any],
+    val_coco: Mapping[str, Any],
+    budget: Budget,
+) -> Snapshot:
+    """The snapshot with calibrated quantizers: the first within the budget, or else the best."""
+    tried = []
+    for ranges in quantized_core.RANGES:
+        calibrated = _calibrated(snapshot, recipe, train_coco, ranges)
+        tried.append(with_best_threshold(calibrated, val_coco)[0])
+        log.info("With ranges '%s': %s", ranges, budget.report(tried[-1].f_measure))
+        if budget.allows(tried[-1].f_measure):
+            break
+    return max(tried, key=lambda candidate: candidate.f_measure)
+
+
 def _calibrated(
-    snapshot: Snapshot, recipe: QuantizationAwareRecipe, train_coco: Mapping[str, Any]
+    snapshot: Snapshot, recipe: QuantizationAwareRecipe, train_coco: Mapping[str, Any], ranges: str
 ) -> Snapshot:
     """The snapshot with calibrated quantizers."""
     paths = subsets.image_paths(train_coco)
@@ -157,7 +176,14 @@ def _calibrated(
         packed = pipeline({"img_path": str(path), "img_id": 0})
         return preprocess(pseudo_collate([packed]))["inputs"]
 
-    core = quantized_core.initialize(snapshot.core(), images, batch, recipe.preset)
+    mean, std = (
+        np.asarray(snapshot.model["data_preprocessor"].get(key, default), dtype=float)
+        for key, default in (("mean", 0), ("std", 1))
+    )
+    input_range = float(np.min(-mean / std)), float(np.max((255 - mean) / std))
+    core = quantized_core.initialize(
+        snapshot.core(), images, batch, recipe.preset, ranges, input_range
+    )
     described = quantized_core.describe(core)
     return replace(snapshot, state_dict=core.state_dict(), quantizers=described)
 
