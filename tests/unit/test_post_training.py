@@ -118,7 +118,7 @@ def grey(level):
 BLACK, DIM, LIGHT, WHITE = grey(0), grey(60), grey(150), grey(250)
 BLUE, RED, PALE_RED = (250, 0, 0), (0, 0, 200), (0, 0, 160)
 
-#: Each case, and the recipe and the layers in floating point that are to be found for it.
+#: Each case, the preset, and the recipe and the layers in floating point that are to be found for it.
 CASES = {
     # White cells are objects, light ones are not. Most images that calibrate have none of them.
     "dark images with rare highlights": (
@@ -128,6 +128,7 @@ CASES = {
             validation=[[BLACK, LIGHT, WHITE]] * 6,
             objects={WHITE: 0},
         ),
+        "auto",
         "performance, min-max",
         [],
     ),
@@ -140,6 +141,7 @@ CASES = {
             objects={RED: 0},
         ),
         "performance",
+        "performance",
         ["layer 1"],
     ),
     # Red has high values and is rare, so by default it is clipped to the value of pale red.
@@ -150,6 +152,7 @@ CASES = {
             validation=[[BLACK, BLUE, RED, PALE_RED]] * 6,
             objects={BLUE: 0, RED: 1},
         ),
+        "auto",
         "performance, min-max",
         [],
     ),
@@ -160,6 +163,7 @@ CASES = {
             validation=[[BLACK, LIGHT, WHITE]] * 6,
             objects={WHITE: 0},
         ),
+        "auto",
         "performance",
         ["layer 1", "layer 2"],
     ),
@@ -200,8 +204,8 @@ def searched(case, folder, **changes):
 
 @pytest.mark.parametrize("name", CASES)
 def test_what_collapses_by_default_stays_within_the_budget(name, tmp_path):
-    case, recipe, returned = CASES[name]
-    search, best = searched(case, tmp_path)
+    case, preset, recipe, returned = CASES[name]
+    search, best = searched(case, tmp_path, preset=preset)
     assert search.budget.original == 1
     assert (best.recipe.name, list(best.returned)) == (recipe, returned)
     assert best.f_measure == 1

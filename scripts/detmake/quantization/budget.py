@@ -111,8 +111,9 @@ class Budget:
         if on_degradation == "warn":
             log.warning("%s It is kept because %s.on_degradation is warn.", message, key)
             return
-        raise InputError(
-            f"{message}\n{tried}\nTry {_REMEDIES[key].format(key)}. To accept a larger drop, raise "
+        advice = (
+            f"Try {_REMEDIES[key].format(key)}. To accept a larger drop, raise "
             f"{key}.maximal_accuracy_degradation. To keep the model anyway, set "
             f"{key}.on_degradation: warn."
         )
+        raise InputError("\n".join(filter(None, (message, tried, advice))))

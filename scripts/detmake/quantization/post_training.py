@@ -153,7 +153,7 @@ class Search:
         self.tried: list[Candidate] = []
 
     def run(self) -> Candidate:
-        """Return the first model that is surely within the budget, or else the best one."""
+        """Return the chosen model: one within the budget, or the most accurate one."""
         best = self._best_recipe()
         if self._allows(best) or not self._models_left():
             return best
@@ -162,15 +162,13 @@ class Search:
         few = subsets.evenly_spread(subsets.image_paths(self._val_coco), ORDERING_IMAGES)
         layers = noisiest_first(self._model, best.model, few)
         attempts = self._parameters.max_models - len(self.tried)
-        fewest(
+        enough = fewest(
             lambda count: self._allows(self._try(best.recipe, layers[:count])),
             len(layers),
             attempts,
         )
-        within = [candidate for candidate in self.tried if self._allows(candidate)]
-        if within:
-            return min(within, key=lambda candidate: len(candidate.returned))
-        return max(self.tried, key=lambda candidate: candidate.f_measure)
+        found = [candidate for candidate in self.tried if len(candidate.returned) == enough]
+        return found[0] if found else max(self.tried, key=lambda one: one.f_measure)
 
     def table(self) -> pd.DataFrame:
         """Return a row for each measured model."""
