@@ -118,7 +118,7 @@ def grey(level):
 BLACK, DIM, LIGHT, WHITE = grey(0), grey(60), grey(150), grey(250)
 BLUE, RED, PALE_RED = (250, 0, 0), (0, 0, 200), (0, 0, 160)
 
-#: Each case, the preset, and the recipe and the layers in floating point that are to be found for it.
+#: Each case, its preset, and the recipe and the layers in floating point that the search finds.
 CASES = {
     # White cells are objects, light ones are not. Most images that calibrate have none of them.
     "dark images with rare highlights": (

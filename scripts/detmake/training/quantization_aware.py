@@ -104,7 +104,7 @@ def train(
     if file.exists():
         initialized = Snapshot.load(file)
     else:
-        initialized = _initialized(snapshot, recipe, train_coco, val_coco, budget)
+        initialized = _initialized(snapshot, recipe, train_coco, val_coco, loaded.f_measure)
         initialized.save(file)
     log.info("After initialization: %s", budget.report(initialized.f_measure))
 
@@ -149,15 +149,19 @@ def _initialized(
     recipe: QuantizationAwareRecipe,
     train_coco: Mapping[str, Any],
     val_coco: Mapping[str, Any],
-    budget: Budget,
+    original: float,
 ) -> Snapshot:
-    """The snapshot with calibrated quantizers: the first within the budget, or else the best."""
+    """The snapshot with calibrated quantizers: the first that loses little, or else the best.
+
+    The budget does not count here: a training goes on when it changes.
+    """
+    little = Budget(original, 1.0)
     tried = []
     for ranges in quantized_core.RANGES:
         calibrated = _calibrated(snapshot, recipe, train_coco, ranges)
         tried.append(with_best_threshold(calibrated, val_coco)[0])
-        log.info("With ranges '%s': %s", ranges, budget.report(tried[-1].f_measure))
-        if budget.allows(tried[-1].f_measure):
+        log.info("Ranges '%s': F-measure %.4f", ranges, tried[-1].f_measure)
+        if little.allows(tried[-1].f_measure):
             break
     return max(tried, key=lambda candidate: candidate.f_measure)
 
