@@ -72,10 +72,12 @@ def initialize(
 @torch.no_grad()
 def _widen(core: nn.Module, image: Tensor, low: float, high: float) -> None:
     """Let the quantizers of a core's input cover all its values."""
-    image = torch.empty_like(image).uniform_(low, high)
+    # All its values differ, so a quantizer that reads only such values reads the input.
+    values = torch.linspace(low, high, image.numel(), device=image.device)
+    image = values.reshape(image.shape)
 
     def widen(quantizer: BaseQuantizer, inputs: tuple[Tensor, ...]) -> None:
-        if not torch.isin(inputs[0], image).all():  # not the input, whole or in parts
+        if not torch.isin(inputs[0], image).all():
             return
         if isinstance(quantizer, SymmetricQuantizer):
             quantizer.signed = low < 0
