@@ -95,7 +95,7 @@ class Evaluation:
     def _match(self) -> None:
         """Keep score, class and outcome of every detection from pycocotools' matches at IoU 0.5."""
         scores, labels, hits, images = [], [], [], []
-        positions = {image: at for at, image in enumerate(self._coco_eval.params.imgIds)}
+        positions = {image: at for at, image in enumerate(self._at_half.params.imgIds)}
         self._image_truths = np.zeros(len(positions), dtype=int)
         self._ground_truths = np.zeros(len(self.classes), dtype=int)
         for result in filter(None, self._at_half.evalImgs):
