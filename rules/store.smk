@@ -4,25 +4,21 @@ from detmake.store import Store
 from detmake.training import lock
 
 
-def refuse_second_trainings():
-    """Stop if a job is to train where another process trains, perhaps of a killed Snakemake."""
-    for job in workflow.dag.needrun_jobs():
-        if checkpoints := job.resources.get("checkpoints"):
-            with lock.held(Path(checkpoints)):
-                pass
+def keep_others_work(checkpoints, note):
+    """Stop if another process trains, perhaps of a killed Snakemake. Store what is to be replaced.
 
-
-def store_results():
-    """Store trainings that the store lacks: their results were copied here, or it was off."""
-    for note in expand("{run}/logs/{step}.json", run=RUNS.values(), step=["train", "nncf"]):
-        Store(**SETTINGS[""]["store"]).take(Path(note))
+    The store lacks a training that was copied here, or that was made while the store was off.
+    """
+    with lock.held(checkpoints):
+        Store(**SETTINGS[""]["store"]).take(note)
 
 
 # Before any job runs, since Snakemake removes the outputs and the logs of those that will.
 onstart:
     if workflow.is_main_process:
-        checked(refuse_second_trainings)
-        store_results()
+        for job in workflow.dag.needrun_jobs():
+            if checkpoints := job.resources.get("checkpoints"):
+                checked(keep_others_work, Path(checkpoints), Path(job.log[0]).with_suffix(".json"))
 
 
 # Without outputs, logs and environments, as in plan.smk.
