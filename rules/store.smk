@@ -18,7 +18,9 @@ onstart:
     if workflow.is_main_process:
         for job in workflow.dag.needrun_jobs():
             if checkpoints := job.resources.get("checkpoints"):
-                checked(keep_others_work, Path(checkpoints), Path(job.log[0]).with_suffix(".json"))
+                checked(
+                    keep_others_work, Path(checkpoints), Path(job.log[0]).with_suffix(".json")
+                )
 
 
 # Without outputs, logs and environments, as in plan.smk.
