@@ -20,7 +20,7 @@ TORCH = [*OPENVINO, "onedl-mmcv", "onedl-mmdetection", "onedl-mmengine", "scikit
 #: For each environment, the title of its file and the packages that its scripts import.
 ENVIRONMENTS = {
     "data": (
-        "Datasets and downloads.",
+        "Datasets, their statistics, and downloads.",
         [*IMAGES, "pandas", "pillow", "pyyaml", "requests", "tabulate"],
     ),
     "training": (
