@@ -19,7 +19,10 @@ TORCH = [*OPENVINO, "onedl-mmcv", "onedl-mmdetection", "onedl-mmengine", "scikit
 
 #: For each environment, the title of its file and the packages that its scripts import.
 ENVIRONMENTS = {
-    "data": ("Datasets and downloads.", [*IMAGES, "pillow", "pyyaml", "requests"]),
+    "data": (
+        "Datasets, their statistics, and downloads.",
+        [*IMAGES, "pandas", "pillow", "pyyaml", "requests", "tabulate"],
+    ),
     "training": (
         "Training, and evaluation and export of the snapshot.",
         [*TORCH, "pycocotools", "requests"],

@@ -15,13 +15,15 @@ START, END = "<!-- tests/workflow/staleness.py writes this table -->\n", "<!-- e
 
 #: The rules that read what each rule writes. Some rules have special cases, named after a colon.
 READERS = {
-    "draw_cells": ["prepare_dataset:trained run"],
+    "draw_cells": ["prepare_dataset:trained run", "statistics"],
     "download_bccd": ["convert_bccd"],
-    "convert_bccd": ["prepare_dataset:trained run"],
+    "convert_bccd": ["prepare_dataset:trained run", "statistics"],
     "download_pretrained": ["train:declared run"],
-    "prepare_dataset": ["train", "adopt_weights", "quantize_nncf"],
+    "prepare_dataset": ["train", "adopt_weights", "quantize_nncf", "statistics"],
     # Training checks the test subset but does not use it.
-    "prepare_dataset:test": ["evaluate_snapshot", "evaluate_ir", "demo", "benchmark"],
+    "prepare_dataset:test": [
+        *("evaluate_snapshot", "evaluate_ir", "demo", "benchmark", "statistics"),
+    ],
     "prepare_dataset:trained run": ["train"],
     "train": ["evaluate_snapshot", "export", "quantize_nncf", "benchmark"],
     "train:declared run": ["evaluate_snapshot", "export"],
@@ -34,6 +36,7 @@ READERS = {
     "evaluate_ir": ["deploy", "compare"],
     "evaluate_ir:nncf": ["deploy"],
     "deploy": [],
+    "statistics": [],
     "demo": [],
     "compare": [],
     "benchmark": [],
@@ -95,7 +98,7 @@ KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
     "data.seed": (_one_set(seed=1), {"prepare_dataset"}),
     "data.classes": ({"data": DATA | {"classes": ["disc"]}}, {"prepare_dataset"}),
     "template": ({"template": "ssd_mobilenetv2"}, TRAINING),
-    "input_size": ({"input_size": [160, 128]}, TRAINING),
+    "input_size": ({"input_size": [160, 128]}, TRAINING | {"statistics"}),
     "backbone": ({"backbone": {"widen_factor": 0.5}}, TRAINING),
     "backbone.type": ({"backbone": {"type": "ResNet", "depth": 18}}, TRAINING),
     "pretrained": ({"pretrained": "pretrained.pth"}, {"train"}),
@@ -177,6 +180,7 @@ KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
 ENVIRONMENTS = {
     "data": {
         *("draw_cells", "download_bccd", "convert_bccd", "download_pretrained", "prepare_dataset"),
+        "statistics",
     },
     "training": {"train", "adopt_weights", "evaluate_snapshot", "export"},
     "inference": {"quantize_pot", "evaluate_ir", "evaluate_ir:nncf", "deploy", "demo"},
@@ -187,6 +191,7 @@ ENVIRONMENTS = {
 #: Columns of the table, and the rules that each is about.
 COLUMNS = {
     "data": {"prepare_dataset"},
+    "statistics": {"statistics"},
     "training": {"train", "adopt_weights"},
     "export": {"export"},
     "post-training quantization": {"quantize_pot"},

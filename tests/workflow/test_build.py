@@ -1,6 +1,7 @@
 """The files that a build makes, and whether they agree."""
 
 import json
+import shutil
 
 import cv2
 import openvino as ov
@@ -90,6 +91,32 @@ def test_int8_weights_are_smaller(built_project):
     assert (results / "pot/openvino.bin").stat().st_size < 0.7 * half
     quantized = (results / "pot/openvino.xml").read_text()
     assert quantized.count('type="FakeQuantize"') > 50
+
+
+def test_inspect_describes_the_dataset_without_training(project):
+    """Two images of train are in val, too. val is used as test, which is no leak."""
+    for number in range(2):
+        name = f"image {number}.png"
+        shutil.copy(project.folder / "data/train" / name, project.folder / "data/valid" / name)
+    data = {
+        "train": {"ann-files": "data/train/_annotations.coco.json"},
+        "val": {"ann-files": "data/valid/_annotations.coco.json"},
+    }
+    project.configure(data=data)
+    printed = project.snakemake("inspect")
+    assert (project.folder / "results/dataset/statistics.md").read_text() in printed
+    found = project.json("results/dataset/statistics.json")
+    assert {name: part["images"] for name, part in found["subsets"].items()} == {
+        "train": 16,
+        "val": 6,
+    }
+    assert found["leaks"] == [
+        [f"{subset}/image {number}.png" for subset in ("train", "val")] for number in range(2)
+    ]
+    # Squares of at least 26 pixels in images of 160×120, resized to 128×96.
+    assert 26 * 0.8 <= found["classes"]["square"]["shorter_side"]["0.05"] < 40 * 0.8
+    assert project.stale("inspect") == {"inspect": 1}
+    assert not (project.folder / "results/weights.pth").exists()
 
 
 @pytest.mark.slow

@@ -34,7 +34,8 @@ OTHERS = READERS.keys() - {
 
 def targets(results: str = "results") -> list[str]:
     archives = [f"deploy/{model}.zip" for model in ("openvino", "pot", "nncf")]
-    return ["all", *(f"{results}/{file}" for file in FILES + archives)]
+    described = [f"{run}dataset/statistics.json" for run in ("", "bccd/", "cells/")]
+    return ["all", *(f"{results}/{file}" for file in FILES + archives + described)]
 
 
 FILES = ["benchmark.csv", "comparison.csv", "demo"]
@@ -189,7 +190,9 @@ def rules_of_scripts() -> dict[str, str]:
     """The rule that runs each script, by the script's name."""
     files = [path.read_text(encoding="utf-8") for path in (ROOT / "rules").glob("*.smk")]
     found = re.findall(
-        r"^rule (\w+):.*?^        \"../scripts/(\w+).py\"", "".join(files), re.M | re.S
+        r"^rule (\w+):(?:(?!^rule ).)*?^        \"../scripts/(\w+).py\"",
+        "".join(files),
+        re.M | re.S,
     )
     return {script: rule for rule, script in found}
 

@@ -27,7 +27,7 @@ class Findings:
     def refuse(self, what: str, items: Sequence[str], remedy: str) -> None:
         """Raise InputError if there are any items."""
         if items:
-            raise InputError(f"{self.subject}: {_listed(what, items)}\n{remedy}")
+            raise InputError(f"{self.subject}: {listed(what, items)}\n{remedy}")
 
     def refuse_if_empty(self, entries: Sequence[Any], what: str) -> None:
         """Raise InputError if there are no entries, and quote the remarks, which may say why."""
@@ -41,11 +41,12 @@ class Findings:
     def remark(self, what: str, items: Sequence[str], level: int = logging.WARNING) -> None:
         """Keep and log a remark if there are any items."""
         if items:
-            self.remarks.append(_listed(what, items))
+            self.remarks.append(listed(what, items))
             log.log(level, "%s: %s", self.subject, self.remarks[-1])
 
 
-def _listed(what: str, items: Sequence[str]) -> str:
+def listed(what: str, items: Sequence[str]) -> str:
+    """Return a line with the number of items, what they are, and the first of them."""
     more = ", …" if len(items) > _EXAMPLES else ""
     return f"{len(items)} {what}: {', '.join(items[:_EXAMPLES])}{more}"
 
