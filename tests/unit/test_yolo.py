@@ -195,6 +195,12 @@ def test_lists_with_windows_drives_or_missing_images(yolo):
     yolo.refused("image files missing", "images/train/q.png")
 
 
+def test_a_list_whose_folders_are_missing_is_refused(yolo):
+    yolo.write({"data.yaml": DATA_YAML.replace("images/train", "list.txt")})
+    yolo.write({"list.txt": "images/gone/a.png\n", "labels/gone/a.txt": ONE_DOG})
+    yolo.refused("image files missing", "images/gone/a.png")
+
+
 def test_the_digest_follows_images_labels_and_lists(yolo):
     digests = [yolo.digest()]
 

@@ -225,7 +225,7 @@ def _labels(
     there = set(os.listdir(label_folder)) if os.path.isdir(label_folder) else set()
     needed = {name: _label_name(name) for name in image_names}
     if label_folder != folder:
-        beside = there.intersection(os.listdir(folder))
+        beside = there.intersection(os.listdir(folder) if os.path.isdir(folder) else ())
         findings.refuse(
             f"images with two label files, one in {folder} and one in {label_folder}",
             [name for name, label in needed.items() if label in beside],
