@@ -1,6 +1,7 @@
 """Datasets of Ultralytics YOLO."""
 
 import logging
+import os
 
 import pytest
 from dataset_case import Dataset, remark
@@ -138,7 +139,7 @@ def test_without_any_label_file_the_message_says_where_they_should_be(yolo):
 def test_a_bad_line_is_named(yolo, line, said):
     yolo.write({"labels/train/a.txt": f"{ONE_DOG}\r\n{line}\r\n"})
     if said:
-        yolo.refused(*said, f"labels/train/a.txt line 3 ({line!r})", f"{yolo.folder}/data.yaml: 1 ")
+        yolo.refused(*said, f"labels/train/a.txt line 3 ({line!r})", f"{yolo.folder}/images/train (train): 1 ")
     else:
         assert yolo.boxes() == {"a": [DOG]}
 
@@ -185,6 +186,16 @@ def test_a_label_without_an_image_is_left_out(yolo, caplog):
 def test_a_faulty_data_yaml_is_refused(yolo, old, new, said):
     yolo.write({"data.yaml": DATA_YAML.replace(old, new)})
     yolo.refused(said, f"{yolo.folder}/data.yaml: ")
+
+
+def test_names_that_are_not_utf8_are_refused(yolo):
+    name = os.fsencode(yolo.folder / "images/train") + b"/caf\xe9.png"
+    with open(name, "wb") as image:
+        image.write((yolo.folder / "images/train/a.png").read_bytes())
+    said = r"images whose file_name is not Unicode text (UTF-8): 'images/train/caf\udce9.png'"
+    yolo.refused(said, "Rename the file")
+    yolo.data = {"source": str(yolo.folder), "split": {"test": 0.5}}
+    yolo.refused(said)
 
 
 def test_lists_with_windows_drives_or_missing_images(yolo):

@@ -41,13 +41,19 @@ class Findings:
     def remark(self, what: str, items: Sequence[str], level: int = logging.WARNING) -> None:
         """Keep and log a remark if there are any items."""
         if items:
-            self.remarks.append(_listed(what, items))
-            log.log(level, "%s: %s", self.subject, self.remarks[-1])
+            self.note(_listed(what, items), level)
+
+    def note(self, sentence: str, level: int) -> None:
+        """Keep and log a sentence."""
+        self.remarks.append(sentence)
+        log.log(level, "%s: %s", self.subject, sentence)
 
 
 def _listed(what: str, items: Sequence[str]) -> str:
     more = ", …" if len(items) > _EXAMPLES else ""
-    return f"{len(items)} {what}: {', '.join(items[:_EXAMPLES])}{more}"
+    text = f"{len(items)} {what}: {', '.join(items[:_EXAMPLES])}{more}"
+    # Bytes that are no UTF-8, as in names of files, can be neither logged nor kept.
+    return text.encode(errors="backslashreplace").decode()
 
 
 def repeated(values: Iterable[Any]) -> list[str]:
