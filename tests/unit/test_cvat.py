@@ -90,6 +90,14 @@ def test_images_of_a_project_are_in_folders_of_their_subsets(cvat):
     assert cvat.digest() != before
 
 
+def test_subsets_that_are_pooled_are_remarked_on(cvat):
+    cvat.draw("images/b.png", "images/c.png")
+    annotate(cvat, *(image(f"{name}.png", DOG, subset="Train") for name in "ab"))
+    assert not any("subsets of CVAT" in text for text in cvat.prepare()["info"]["remarks"])
+    annotate(cvat, image("a.png", DOG, subset="Train"), image("b.png", DOG, subset="Test"))
+    assert remark(cvat.prepare(), "one file").endswith(": Test (1 images), Train (1 images)")
+
+
 def test_an_image_that_moves_between_these_folders_is_seen(cvat, tmp_path):
     """Whether the annotation file is read again or not: it is still the same."""
 

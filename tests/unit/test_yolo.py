@@ -2,6 +2,7 @@
 
 import logging
 import os
+from pathlib import Path
 
 import pytest
 from dataset_case import Dataset, remark
@@ -113,6 +114,22 @@ def test_several_parts_and_images_elsewhere(yolo, tmp_path):
     assert yolo.boxes() == {"b": [DOG]}
 
 
+@pytest.mark.parametrize("list_file", ["lists/train.txt", "photos/train.txt", "all.txt"])
+def test_file_names_do_not_depend_on_where_the_data_is(yolo, tmp_path, list_file):
+    """A split goes by them."""
+    data = Dataset(tmp_path / "data")
+    data.draw("photos/a.png")
+    data.write({"photos/a.txt": ONE_DOG, "cfg/data.yaml": DATA_YAML})
+    up = "../photos" if list_file.startswith("lists") else "photos"
+    up = "." if list_file.startswith("photos") else up
+    data.write({list_file: f"{up}/a.png\n"})
+    data.write({"cfg/data.yaml": f"train: ../{list_file}\nval: ../{list_file}\nnames: [a, dog]\n"})
+    data.data = str(data.folder / "cfg/data.yaml")
+    assert data.boxes() == {"a": [DOG]}
+    root = Path(data.prepare()["info"]["image_root"])
+    assert root == data.folder / ("photos" if list_file.startswith("photos") else "")
+
+
 def test_without_any_label_file_the_message_says_where_they_should_be(yolo):
     (yolo.folder / "labels/train/a.txt").unlink()
     yolo.refused(
@@ -139,7 +156,11 @@ def test_without_any_label_file_the_message_says_where_they_should_be(yolo):
 def test_a_bad_line_is_named(yolo, line, said):
     yolo.write({"labels/train/a.txt": f"{ONE_DOG}\r\n{line}\r\n"})
     if said:
-        yolo.refused(*said, f"labels/train/a.txt line 3 ({line!r})", f"{yolo.folder}/images/train (train): 1 ")
+        yolo.refused(
+            *said,
+            f"labels/train/a.txt line 3 ({line!r})",
+            f"{yolo.folder}/images/train (train): 1 ",
+        )
     else:
         assert yolo.boxes() == {"a": [DOG]}
 
@@ -178,6 +199,10 @@ def test_a_label_without_an_image_is_left_out(yolo, caplog):
     [
         ("names:\n  0: cat\n  1: dog\n", "", "names is None"),
         ("names:\n  0: cat\n  1: dog\n", "names: [cat, dog]\nnc: 3\n", "nc is 3, but names has 2"),
+        ("names:\n  0: cat\n  1: dog\n", 'names: [cat]\nnc: "1"\n', "nc is '1'. Expected the num"),
+        ("names:\n  0: cat\n  1: dog\n", 'nc: "2"\n', "nc is '2'. Expected the number of classes"),
+        ("1: dog", "1: cat", "names has 'cat' more than once"),
+        ("images/train", "C:\\data\\train", "train is C:\\data\\train, a path of Windows"),
         ("1: dog", "2: dog", "indices in names are [0, 2]"),
         ("train: images/train", "train: {a: b}", "train is {'a': 'b'}"),
         ("train: images/train", "", "train is missing"),

@@ -156,7 +156,7 @@ def _check_file_names(findings: Findings, images: _Entries, image_root: Path) ->
     """Return file names relative to the image root, by image id."""
     root = os.path.abspath(image_root)
     if not _is_text(root):
-        raise InputError(f"{ascii(root)}: not a name in Unicode (UTF-8). Rename the folder.")
+        raise InputError(f"{root!a}: not a name in Unicode (UTF-8). Rename the folder.")
     paths = {image["id"]: Path(image["file_name"]) for image in images}
     paths = {
         image_id: path.relative_to(root) if path.is_relative_to(root) else path

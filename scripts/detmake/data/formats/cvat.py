@@ -58,6 +58,13 @@ def read(source: Source, findings: Findings) -> Annotated:
             else:
                 entry = {"image_id": image_id, "category_id": names.index(label), "bbox": box}
                 coco["annotations"].append(entry | {"origin": origin})
+    subsets = Counter(element.get("subset", "") for element in root.iterfind("image"))
+    if len(subsets) > 1:
+        findings.remark(
+            "subsets of CVAT in one file, all of which are taken (to keep them apart, export each "
+            "one as a file of its own)",
+            [f"{name or '(none)'} ({count} images)" for name, count in sorted(subsets.items())],
+        )
     findings.refuse(
         "shapes without their numbers", faulty, "Export the annotations again, or correct these."
     )
