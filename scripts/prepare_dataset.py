@@ -12,5 +12,6 @@ with logs.job(snakemake.log[0]) as log:
     classes = subsets.class_names(subsets.read(Path(train))) if train else None
     if snakemake.params.stand_in:
         log.warning("`data` names no test subset: val serves as test")
-    coco = checking.prepare(Source.from_parameter(snakemake.params.source), classes)
+    source = Source.from_parameter(snakemake.params.source)
+    coco = checking.prepare(source, classes, snakemake.wildcards.split)
     write_json(Path(snakemake.output[0]), coco)

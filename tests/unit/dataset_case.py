@@ -39,7 +39,7 @@ class Dataset:
         return sources.locate(self.data)[subset]
 
     def prepare(self, subset: str = "train", classes: list[str] | None = None) -> dict[str, Any]:
-        return checking.prepare(self.source(subset), classes)
+        return checking.prepare(self.source(subset), classes, subset)
 
     def boxes(self, subset: str = "train") -> dict[str, list[tuple[str, list[float]]]]:
         """Class names and xywh boxes in pixels, rounded to hundredths, by the image's name."""

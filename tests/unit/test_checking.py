@@ -203,6 +203,7 @@ def test_categories_with_boxes_that_share_a_name_are_refused(refused):
         ([{"id": 1, "name": "a"}, {"id": 1, "name": "b"}], "category ids used more than once: 1"),
         ([{"id": "1", "name": "a"}], "without an integer id"),
         ([{"id": 1}], "without an integer id and a name"),
+        ([{"id": 1, "name": "\ud800"}], r"name is not Unicode text (UTF-8): '\ud800'"),
         ([{"id": 2, "name": "a"}], "annotations of categories that are not listed"),
     ],
 )

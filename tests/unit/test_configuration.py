@@ -129,6 +129,30 @@ def test_data_as_a_path_replaces_a_mapping_and_the_other_way(resolve):
     assert resolve({"data": "d.yaml", "runs": {"a": {"data": DATA}}})["a"]["data"] == DATA
 
 
+def test_data_of_another_form_replaces_a_mapping(resolve):
+    one = {"source": "all.json", "split": {"val": 0.2, "test": 0.1}, "classes": ["a"]}
+    both = {"data": DATA, "runs": {"a": {"data": one}}}
+    assert resolve(both)["a"]["data"] == one
+    swapped = {"data": one, "runs": {"a": {"data": DATA}, "b": {"data": {"train": DATA["train"]}}}}
+    runs = resolve(swapped)
+    assert runs["a"]["data"] == DATA
+    assert runs["b"]["data"] == {"train": DATA["train"]}
+    # One form is merged, on the command line as well.
+    swapped["runs"] = {"a": {"data": {"split": {"val": 0.3}}}}
+    runs = resolve(swapped, {"data": {"source": "other.json"}})
+    merged = one | {"source": "other.json", "split": {"val": 0.3, "test": 0.1}}
+    assert runs["a"]["data"] == merged
+    assert resolve(both, {"data": {"seed": 3}})["a"]["data"] == one | {"seed": 3}
+
+
+def test_classes_are_replaced_as_a_whole(resolve):
+    base = {"source": "all.json", "split": "auto", "classes": {"car": ["car"], "dog": ["dog"]}}
+    changed = {"classes": {"vehicle": ["car", "van"]}}
+    runs = resolve({"data": base, "runs": {"a": {"data": changed}}})
+    assert runs["a"]["data"] == base | changed
+    assert runs[""]["data"] == base
+
+
 def test_command_line_may_give_data_and_declare_a_run(resolve):
     runs = resolve(
         {"data": DATA, "learning_parameters": {"seed": 1}},

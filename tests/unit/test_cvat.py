@@ -3,6 +3,7 @@
 import pytest
 from dataset_case import HEIGHT, WIDTH, Dataset, remark
 
+from detmake.data.image_digests import listed_digest
 from detmake.errors import InputError
 
 XML = """\
@@ -87,6 +88,32 @@ def test_images_of_a_project_are_in_folders_of_their_subsets(cvat):
     before = cvat.digest()
     cvat.draw("images/Train/b.png", size=(10, 10))
     assert cvat.digest() != before
+
+
+def test_subsets_that_are_pooled_are_remarked_on(cvat):
+    cvat.draw("images/b.png", "images/c.png")
+    annotate(cvat, *(image(f"{name}.png", DOG, subset="Train") for name in "ab"))
+    assert not any("subsets of CVAT" in text for text in cvat.prepare()["info"]["remarks"])
+    annotate(cvat, image("a.png", DOG, subset="Train"), image("b.png", DOG, subset="Test"))
+    assert remark(cvat.prepare(), "one file").endswith(": Test (1 images), Train (1 images)")
+
+
+def test_an_image_that_moves_between_these_folders_is_seen(cvat, tmp_path):
+    """Whether the annotation file is read again or not: it is still the same."""
+
+    def digest():
+        warm = listed_digest(cvat.source(), tmp_path / "cache")
+        assert warm == cvat.digest()
+        return warm
+
+    annotate(cvat, image("a.png", DOG, subset="Train"))
+    digests = [digest()]
+    (cvat.folder / "images/Train").mkdir()
+    (cvat.folder / "images/a.png").rename(cvat.folder / "images/Train/a.png")
+    digests.append(digest())
+    cvat.draw("images/Train/a.png", size=(10, 10))
+    digests.append(digest())
+    assert len(set(digests)) == 3
 
 
 def test_labels_may_be_undeclared(cvat):

@@ -116,6 +116,16 @@ def test_an_annotation_file_elsewhere_lists_images_of_the_folder(tmp_path, folde
     assert listed_digest(absolute, folder) != before
 
 
+def test_names_of_windows_are_looked_up_at_each_call(folder, digest):
+    (folder / "sub\\a.jpg").write_bytes(b"a")
+    annotate(folder, "sub\\a.jpg")
+    first = digest()
+    (folder / "sub\\a.jpg").rename(folder / "sub/a.jpg")
+    moved = digest()
+    rewrite(folder / "sub/a.jpg", b"b")
+    assert len({first, moved, digest()}) == 3
+
+
 def test_a_change_that_keeps_size_and_time_is_seen(folder, digest):
     status = (folder / "a.jpg").stat()
     before = digest()

@@ -134,6 +134,15 @@ def test_unknown_keys(problems, given, start):
             "at most 2048, a multiple of 32",
         ),
         (
+            {"data": {"source": "a", "split": {"val": 20}}},
+            "data.split.val: found 20.0 (number), expected a finite number, above 0, below 1",
+        ),
+        (
+            {"data": {"source": "a", "classes": {"vehicle": []}}},
+            "data.classes.vehicle: found [] (list), "
+            "expected a list of 1 or more, each a string, not empty",
+        ),
+        (
             {"data": {**DATA, "val": {"data-roots": "val"}}},
             "data.val.ann-files: missing, expected the path of a COCO or CVAT annotation file, or "
             "of a folder of Pascal VOC's XML files",

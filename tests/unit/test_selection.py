@@ -35,6 +35,10 @@ def test_positions_stay_the_same_in_later_versions():
         (r"^[^/]+", "a/frame_x_1.jpg", "a"),
         (r"(\w)/frame_(\w)", "a/frame_x_1.jpg", "a/x"),
         (r"scene\d", "a/frame_x_1.jpg", None),
+        (r"\d*", "a/frame_x_1.jpg", None),  # finds the empty text before the first letter
+        (r"frame_(\d*)", "a/frame_x_1.jpg", None),
+        (r"(\d)?(x)?_", "a/frame_x_1.jpg", None),
+        (r"(\d)?(x)_", "a/frame_x_1.jpg", "/x"),
     ],
 )
 def test_groups(pattern, name, group):
@@ -84,7 +88,9 @@ def test_each_image_is_in_one_subset(coco):
     counts = Counter(found.values())
     assert 5 <= counts["val"] <= 19
     assert 5 <= counts["test"] <= 19
-    assert remark(coco.prepare("val"), "by `split`").startswith(f"{counts['val']} images taken")
+    assert remark(coco.prepare("val"), "by `split`").startswith(
+        f"{counts['val']} of 60 images taken by `split` (share 20%)"
+    )
     coco.data |= {"seed": 1}
     assert subsets(coco) != found
 
@@ -115,7 +121,7 @@ def test_a_group_stays_together(coco):
     assert len(set(found.values())) == 3
     image = coco.prepare("val")["images"][0]
     assert image["group"] == image["file_name"].removeprefix("video").split("_")[0]
-    assert "in 15 groups" in remark(coco.prepare("val"), "by `split`")
+    assert "of 60 images in 15 groups taken" in remark(coco.prepare("val"), "by `split`")
 
 
 def test_images_without_a_group_are_remarked_on(coco):
@@ -129,7 +135,8 @@ def test_images_without_a_group_are_remarked_on(coco):
 def test_an_empty_subset_is_refused(coco):
     coco.annotate("a.png", "b.png")
     coco.data["split"] = {"val": 1e-9}
-    coco.refused("0% of 2 images came to none", "Choose another `seed`", subset="val")
+    said = "all.json (val): `split` took none of 2 images (share 0%)"
+    coco.refused(said, "choose another `seed`", subset="val")
 
 
 def test_only_the_images_of_a_subset_are_decoded(coco):

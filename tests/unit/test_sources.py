@@ -1,5 +1,6 @@
 """Where the files of a dataset are."""
 
+import json
 import os
 import re
 import subprocess
@@ -116,6 +117,16 @@ def test_a_folder_that_a_rule_makes_has_all_subsets(tmp_path, existing):
                 "val": ("voc", "Annotations", "JPEGImages", "ImageSets/Main/val.txt"),
             },
         ),
+        (
+            [
+                *("Annotations/a.xml", "JPEGImages/", "ImageSets/Main/trainval.txt"),
+                "ImageSets/Main/test.txt",
+            ],
+            {
+                "train": ("voc", "Annotations", "JPEGImages", "ImageSets/Main/trainval.txt"),
+                "test": ("voc", "Annotations", "JPEGImages", "ImageSets/Main/test.txt"),
+            },
+        ),
         (["a.jpg", "a.xml"], {"train": ("voc", ".", ".")}),
         (
             ["train/a.xml", "valid/a.xml", "test/a.xml"],
@@ -185,6 +196,40 @@ def test_a_split_makes_only_the_subsets_that_are_missing(tmp_path):
     assert located["train"].share == Share(0.15, 1, 0, None)
     write(tmp_path, "test/_annotations.coco.json")
     assert sources.locate({"source": str(tmp_path), "split": "auto"}) == sources.locate(tmp_path)
+
+
+@pytest.mark.parametrize("lists", [["val"], ["test"], ["val", "trainval"]])
+def test_lists_without_one_to_train_on_are_refused(tmp_path, lists):
+    """Images of val or test could come into train."""
+    write(tmp_path, "Annotations/a.xml", "JPEGImages/")
+    write(tmp_path / "ImageSets/Main", *(f"{name}.txt" for name in lists))
+    with pytest.raises(InputError, match=rf"Main: found {lists[0]}\.txt, but no .* Add train\.txt"):
+        sources.locate({"source": str(tmp_path), "split": "auto"})
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+@pytest.mark.parametrize("listed", ["a.jpg", "images/b.jpg"])
+def test_a_stray_image_beside_the_file_or_in_images_does_not_count(tmp_path, listed, absolute):
+    write(tmp_path, "a.jpg", "images/b.jpg")
+    root = (tmp_path / listed).parent
+    name = str(tmp_path / listed) if absolute else Path(listed).name
+    coco_file = {"images": [{"file_name": name}], "annotations": [], "categories": []}
+    (tmp_path / "all.json").write_text(json.dumps(coco_file))
+    data = {"source": str(tmp_path / "all.json"), "split": "auto"}
+    assert sources.locate(data)["train"].root == root
+    (tmp_path / "all.json").write_text("{")
+    assert sources.locate(data)["train"].root == tmp_path / "images"
+
+
+def test_suffixes_may_be_in_capitals(tmp_path):
+    write(tmp_path, "a/all.XML", "b/all.JSON")
+    for file, kind in (("a/all.XML", "cvat"), ("b/all.JSON", "coco")):
+        located = sources.locate({"source": str(tmp_path / file), "split": "auto"})
+        one = {"ann-files": str(tmp_path / file)}
+        assert located["train"].format == kind
+        assert sources.locate({"train": one, "val": one})["train"].format == kind
+    (tmp_path / "data.YAML").write_text("train: {ann-files: a.json}\nval: {ann-files: b.json}")
+    assert sources.locate(tmp_path / "data.YAML")["train"] == coco(tmp_path / "a.json", tmp_path)
 
 
 SUBSETS = {"train": {"ann-files": "a.json"}, "val": {"ann-files": "b.json"}}
@@ -277,6 +322,18 @@ def test_a_folder_names_the_annotations_of_each_subset(folder):
     assert named("mine") == [("data", file) for file in files]
 
 
+@pytest.mark.parametrize("images", ["raw", "raw/images"])
+def test_one_file_that_a_rule_makes(folder, images):
+    made = {Path("raw/all.json"), Path(images)}
+    data = {"source": "raw/all.json", "split": "auto"}
+    before = sources.locate(data, made.__contains__)
+    assert before["train"].whole == coco("raw/all.json", images)
+    (named,) = sources.named_paths(data, made.__contains__)
+    assert named.path in made
+    write(folder, "raw/all.json", f"{images}/a.jpg")
+    assert sources.locate(data, made.__contains__) == before
+
+
 def test_a_mapping_names_its_files_and_folders(folder):
     data = {
         "train": {"ann-files": "train.json", "data-roots": "images"},
@@ -310,6 +367,22 @@ def test_a_data_yaml_of_ultralytics_names_its_parts(folder):
         ("data: data.yaml: val", "images/val"),
         ("data: data.yaml: val", "b.txt"),
     ]
+
+
+def test_the_folder_that_is_missing_in_an_export_of_roboflow(folder):
+    """Its paths start outside of the folder, and it names a test subset even if there is none."""
+    write(folder, "mine/train/images/", "mine/valid/images/")
+    subsets = "".join(
+        f"{key}: ../{name}/images\n"
+        for key, name in {"train": "train", "val": "valid", "test": "test"}.items()
+    )
+    Path("mine/data.yaml").write_text(f"{subsets}names: [a]\n")
+    mistakes = [path.mistake(()) for path in sources.named_paths("mine", set().__contains__)]
+    assert mistakes[:2] == [None, None]
+    assert mistakes[2].startswith(
+        "data: mine/data.yaml: test: mine/test/images does not exist, expected a folder of images "
+        "or a .txt list (without one, remove this line: val serves as test); "
+    )
 
 
 def test_import_is_light():

@@ -3,6 +3,7 @@
 import pytest
 from dataset_case import HEIGHT, WIDTH, Dataset, remark
 
+from detmake.data.formats.readers import image_files
 from detmake.errors import InputError
 
 # As LabelImg writes it.
@@ -96,6 +97,18 @@ def test_without_lists_all_images_are_one_set(voc):
         (voc.folder / f"ImageSets/Main/{name}.txt").unlink()
     voc.data = {"source": str(voc.folder), "split": {"val": 0.5}}
     assert sorted([*voc.boxes(), *voc.boxes("val")]) == ["a", "b", "c"]
+
+
+def test_files_are_always_in_one_order(voc):
+    """The cache of digests is asked for the files in their order, by each new process."""
+    for name in ("train", "val"):
+        (voc.folder / f"ImageSets/Main/{name}.txt").unlink()
+    voc.data = {"source": str(voc.folder), "split": {"val": 0.5}}
+    files = image_files(voc.source())
+    assert files == {
+        "": ["a.png", "b.png", "c.png"],
+        "../Annotations": ["a.xml", "b.xml", "c.xml"],
+    }
 
 
 def test_a_folder_of_xml_files_and_one_of_images(voc):

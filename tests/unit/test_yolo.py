@@ -1,6 +1,8 @@
 """Datasets of Ultralytics YOLO."""
 
 import logging
+import os
+from pathlib import Path
 
 import pytest
 from dataset_case import Dataset, remark
@@ -112,6 +114,22 @@ def test_several_parts_and_images_elsewhere(yolo, tmp_path):
     assert yolo.boxes() == {"b": [DOG]}
 
 
+@pytest.mark.parametrize("list_file", ["lists/train.txt", "photos/train.txt", "all.txt"])
+def test_file_names_do_not_depend_on_where_the_data_is(yolo, tmp_path, list_file):
+    """A split goes by them."""
+    data = Dataset(tmp_path / "data")
+    data.draw("photos/a.png")
+    data.write({"photos/a.txt": ONE_DOG, "cfg/data.yaml": DATA_YAML})
+    up = "../photos" if list_file.startswith("lists") else "photos"
+    up = "." if list_file.startswith("photos") else up
+    data.write({list_file: f"{up}/a.png\n"})
+    data.write({"cfg/data.yaml": f"train: ../{list_file}\nval: ../{list_file}\nnames: [a, dog]\n"})
+    data.data = str(data.folder / "cfg/data.yaml")
+    assert data.boxes() == {"a": [DOG]}
+    root = Path(data.prepare()["info"]["image_root"])
+    assert root == data.folder / ("photos" if list_file.startswith("photos") else "")
+
+
 def test_without_any_label_file_the_message_says_where_they_should_be(yolo):
     (yolo.folder / "labels/train/a.txt").unlink()
     yolo.refused(
@@ -138,7 +156,11 @@ def test_without_any_label_file_the_message_says_where_they_should_be(yolo):
 def test_a_bad_line_is_named(yolo, line, said):
     yolo.write({"labels/train/a.txt": f"{ONE_DOG}\r\n{line}\r\n"})
     if said:
-        yolo.refused(*said, f"labels/train/a.txt line 3 ({line!r})", f"{yolo.folder}/data.yaml: 1 ")
+        yolo.refused(
+            *said,
+            f"labels/train/a.txt line 3 ({line!r})",
+            f"{yolo.folder}/images/train (train): 1 ",
+        )
     else:
         assert yolo.boxes() == {"a": [DOG]}
 
@@ -177,6 +199,10 @@ def test_a_label_without_an_image_is_left_out(yolo, caplog):
     [
         ("names:\n  0: cat\n  1: dog\n", "", "names is None"),
         ("names:\n  0: cat\n  1: dog\n", "names: [cat, dog]\nnc: 3\n", "nc is 3, but names has 2"),
+        ("names:\n  0: cat\n  1: dog\n", 'names: [cat]\nnc: "1"\n', "nc is '1'. Expected the num"),
+        ("names:\n  0: cat\n  1: dog\n", 'nc: "2"\n', "nc is '2'. Expected the number of classes"),
+        ("1: dog", "1: cat", "names has 'cat' more than once"),
+        ("images/train", "C:\\data\\train", "train is C:\\data\\train, a path of Windows"),
         ("1: dog", "2: dog", "indices in names are [0, 2]"),
         ("train: images/train", "train: {a: b}", "train is {'a': 'b'}"),
         ("train: images/train", "", "train is missing"),
@@ -187,12 +213,28 @@ def test_a_faulty_data_yaml_is_refused(yolo, old, new, said):
     yolo.refused(said, f"{yolo.folder}/data.yaml: ")
 
 
+def test_names_that_are_not_utf8_are_refused(yolo):
+    name = os.fsencode(yolo.folder / "images/train") + b"/caf\xe9.png"
+    with open(name, "wb") as image:
+        image.write((yolo.folder / "images/train/a.png").read_bytes())
+    said = r"images whose file_name is not Unicode text (UTF-8): 'images/train/caf\udce9.png'"
+    yolo.refused(said, "Rename the file")
+    yolo.data = {"source": str(yolo.folder), "split": {"test": 0.5}}
+    yolo.refused(said)
+
+
 def test_lists_with_windows_drives_or_missing_images(yolo):
     yolo.write({"data.yaml": DATA_YAML.replace("images/train", "list.txt")})
     yolo.write({"list.txt": "C:\\set\\images\\train\\a.png\n"})
     yolo.refused("list.txt: found the path C:/set/images/train/a.png, of Windows")
     yolo.write({"list.txt": "./images/train/a.png\nimages/train/q.png\n"})
     yolo.refused("image files missing", "images/train/q.png")
+
+
+def test_a_list_whose_folders_are_missing_is_refused(yolo):
+    yolo.write({"data.yaml": DATA_YAML.replace("images/train", "list.txt")})
+    yolo.write({"list.txt": "images/gone/a.png\n", "labels/gone/a.txt": ONE_DOG})
+    yolo.refused("image files missing", "images/gone/a.png")
 
 
 def test_the_digest_follows_images_labels_and_lists(yolo):

@@ -3,6 +3,7 @@
 import copy
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ def resolve(
 
     Precedence: defaults of the schema < template < configuration file < the run in that file
     < command line < the run on the command line. Mappings are merged key by key. Any other value is
-    replaced, and so is a mapping by one of another `type`. The schema's synonyms are replaced by
+    replaced, and so is a mapping by one of another `type`, `data` by one of another form (`source`,
+    or `train` and so on), and `data.classes`. The schema's synonyms are replaced by
     the names they stand for in each layer before merging.
 
     The settings of a run hold every key of the configuration except `runs` and `backbone`, and the
@@ -101,6 +103,8 @@ def _run_settings(
     # A backbone without a type is a change of the template's backbone.
     implied = {"type": _mapping(model.get("backbone")).get("type")}
     settings = _merge(base, template, {"backbone": implied}, *layers)
+    if given := [layer["data"] for layer in layers if "data" in layer]:
+        settings["data"] = copy.deepcopy(reduce(_merge_data, given))
     backbone = settings.pop("backbone")
     settings["model"] = _merge(model, {"backbone": backbone})
     own_pretrained = [layer["pretrained"] for layer in layers if "pretrained" in layer]
@@ -148,6 +152,18 @@ def _merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
             else:
                 merged[key] = copy.deepcopy(value)
     return merged
+
+
+def _merge_data(below: Any, data: Any) -> Any:
+    """Return `data` merged with that of the layer below, unless one has another form."""
+    if not (isinstance(below, dict) and isinstance(data, dict)):
+        return data
+    source, subsets = {"source"}, {"train", "val", "test"}
+    for one, other in ((below, data), (data, below)):
+        if source & set(one) and subsets & set(other):
+            return data
+    merged = _merge(below, data)
+    return merged | {key: data[key] for key in ("classes",) if key in data}
 
 
 def _read_template(

@@ -23,6 +23,7 @@ _LIMITS = {
     "minLength": "not empty",
     "minimum": "at least {}",
     "exclusiveMinimum": "above {}",
+    "exclusiveMaximum": "below {}",
     "maximum": "at most {}",
     "multipleOf": "a multiple of {}",
 }
@@ -96,7 +97,8 @@ def _expected(schema: Mapping[str, Any]) -> str:
         return schema["description"]
     text = _TYPES[types[0]]
     if "items" in schema:
-        count = f" of {schema['minItems']}" if "minItems" in schema else ""
+        least, most = schema.get("minItems"), schema.get("maxItems")
+        count = f" of {least}" + " or more" * (least != most) if least else ""
         text += f"{count}, each {_expected(schema['items'])}"
     limits = [text.format(schema[key]) for key, text in _LIMITS.items() if key in schema]
     return ", ".join([text, *limits])

@@ -24,7 +24,9 @@ from detmake.image_files import IMAGE_SUFFIXES
 _Entries = Sequence[Mapping[str, Any]]  # of a list in a COCO dictionary
 
 
-def prepare(source: Source, classes: Sequence[str] | None = None) -> dict[str, Any]:
+def prepare(
+    source: Source, classes: Sequence[str] | None = None, subset: str = ""
+) -> dict[str, Any]:
     """Check one subset of a user's dataset, including its images, and return it in a clean form.
 
     Repairs what it can and logs a remark about each repair. Refuses everything else.
@@ -45,6 +47,7 @@ def prepare(source: Source, classes: Sequence[str] | None = None) -> dict[str, A
     Args:
         source: where the annotated images are.
         classes: class names of the train subset; None if this is the train subset.
+        subset: its name, for messages: several subsets may share an annotation file.
 
     Returns:
         A COCO dictionary. `categories`: `id` (1..K) and `name`, in the order of `classes`; for the
@@ -61,7 +64,8 @@ def prepare(source: Source, classes: Sequence[str] | None = None) -> dict[str, A
             `classes`; an image is missing, outside the image root or cannot be decoded; there are
             no images or no boxes.
     """
-    findings = Findings(str(source.annotations))
+    files = ", ".join(map(str, source.parts or [source.annotations]))
+    findings = Findings(f"{files} ({subset})" if subset else files)
     annotated = readers.read(source, findings)
     coco, image_root = annotated.coco, annotated.root
     findings.refuse_if_empty(coco["images"], "images")
@@ -119,6 +123,11 @@ def _check_entries(
         ],
         f"Every {kind} needs both: export the dataset again.",
     )
+    findings.refuse(
+        f"{several} whose {name} is not Unicode text (UTF-8)",
+        [ascii(entry[name]) for entry in entries if not _is_text(entry[name])],
+        f"Rename the {'file' if kind == 'image' else 'class'}, and export the dataset again.",
+    )
     ids = Counter(entry["id"] for entry in entries)
     findings.refuse(
         f"{kind} ids used more than once",
@@ -134,9 +143,20 @@ def _check_entries(
     )
 
 
+def _is_text(name: str) -> bool:
+    """Tell whether a name can be written as UTF-8; bytes of other encodings cannot."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _check_file_names(findings: Findings, images: _Entries, image_root: Path) -> dict[int, str]:
     """Return file names relative to the image root, by image id."""
     root = os.path.abspath(image_root)
+    if not _is_text(root):
+        raise InputError(f"{root!a}: not a name in Unicode (UTF-8). Rename the folder.")
     paths = {image["id"]: Path(image["file_name"]) for image in images}
     paths = {
         image_id: path.relative_to(root) if path.is_relative_to(root) else path

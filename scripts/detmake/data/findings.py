@@ -41,14 +41,20 @@ class Findings:
     def remark(self, what: str, items: Sequence[str], level: int = logging.WARNING) -> None:
         """Keep and log a remark if there are any items."""
         if items:
-            self.remarks.append(listed(what, items))
-            log.log(level, "%s: %s", self.subject, self.remarks[-1])
+            self.note(listed(what, items), level)
+
+    def note(self, sentence: str, level: int) -> None:
+        """Keep and log a sentence."""
+        self.remarks.append(sentence)
+        log.log(level, "%s: %s", self.subject, sentence)
 
 
 def listed(what: str, items: Sequence[str]) -> str:
     """Return a line with the number of items, what they are, and the first of them."""
     more = ", …" if len(items) > _EXAMPLES else ""
-    return f"{len(items)} {what}: {', '.join(items[:_EXAMPLES])}{more}"
+    text = f"{len(items)} {what}: {', '.join(items[:_EXAMPLES])}{more}"
+    # Bytes that are no UTF-8, as in names of files, can be neither logged nor kept.
+    return text.encode(errors="backslashreplace").decode()
 
 
 def repeated(values: Iterable[Any]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from detmake.data.annotated import Share
 from detmake.data.findings import Findings
+from detmake.errors import InputError
 
 
 def position(key: str, seed: int) -> float:
@@ -21,19 +22,22 @@ def position(key: str, seed: int) -> float:
 
 
 def group_of(file_name: str, pattern: str | None) -> str | None:
-    """Return what keeps an image together with others: the pattern's groups, or what it finds.
+    """Return what keeps an image together with others: the text that a pattern finds in its name.
+
+    It is the text of the pattern's groups, joined by slashes, if it has any.
 
     Args:
         file_name: name of the image, relative to its root.
         pattern: a regular expression; None for no groups.
 
     Returns:
-        None if there is no pattern, or it finds nothing.
+        None if there is no pattern, or it finds no text (some patterns match the empty text).
     """
     found = re.search(pattern, file_name) if pattern else None
     if found is None:
         return None
-    return "/".join(group or "" for group in found.groups()) or found[0]
+    texts = [text or "" for text in found.groups()] or [found[0]]
+    return "/".join(texts) if any(texts) else None
 
 
 def in_share(findings: Findings, file_names: Mapping[int, str], share: Share) -> set[int]:
@@ -65,16 +69,15 @@ def in_share(findings: Findings, file_names: Mapping[int, str], share: Share) ->
         for image_id, key in keys.items()
         if share.low <= position(key, share.seed) < share.high
     }
-    size = f"{share.high - share.low:.0%} of {len(file_names)} images"
+    size, images = f"{share.high - share.low:.0%}", f"{len(file_names)} images"
     if share.group:
-        size += f" in {len(set(keys.values()))} groups"
+        images += f" in {len(set(keys.values()))} groups"
     if not taken:
-        findings.refuse(
-            "empty subset",
-            [f"{size} came to none"],
-            "Choose another `seed`, or a larger share in `split`.",
+        raise InputError(
+            f"{findings.subject}: `split` took none of {images} (share {size}). Every subset needs "
+            "images: choose another `seed`, or a larger share."
         )
-    findings.remark("images taken", [f"{size} by `split`"] * len(taken), logging.INFO)
+    findings.note(f"{len(taken)} of {images} taken by `split` (share {size})", logging.INFO)
     return taken
 
 

@@ -2,13 +2,13 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from detmake.data.annotated import Share, Source
-from detmake.data.formats import yolo
+from detmake.data.formats import readers, yolo
 from detmake.errors import InputError
 from detmake.image_files import IMAGE_SUFFIXES
 from detmake.named_paths import NamedPath
@@ -17,6 +17,7 @@ from detmake.named_paths import NamedPath
 ANNOTATION_FILE = "_annotations.coco.json"
 
 _CVAT_FILE = "annotations.xml"
+_FORMATS = {".json": "coco", ".xml": "cvat"}  # of one file, by its suffix
 _DATA_YAMLS = ("data.yaml", "data.yml", "dataset.yaml")
 _LAYOUT = (
     f"a folder with train/, valid/ (or val/) and, optionally, test/, each with {ANNOTATION_FILE} "
@@ -100,7 +101,7 @@ def named_paths(data: str | Path | Mapping[str, Any], is_made: _Made) -> list[Na
     if isinstance(data, Mapping):
         key, path = "data.source", data.get("source")
     path = Path(path) if path else None
-    if path and not path.exists() and not is_made(path / "train" / ANNOTATION_FILE):
+    if path and not path.exists() and not _makes(path, is_made):
         return [NamedPath(key, path, "a dataset folder, a data.yaml or an annotation file")]
     named: dict[Source, list[NamedPath]] = {}
     for subset, source in locate(data, is_made).items():
@@ -110,7 +111,8 @@ def named_paths(data: str | Path | Mapping[str, Any], is_made: _Made) -> list[Na
             expected = _LAYOUT if source.format == "coco" else "annotations, as for train"
             paths = [NamedPath(key, source.annotations, expected, source.format == "voc")]
         else:
-            prefix = f"{key}: {path}: {subset}" if path else f"data.{subset}"
+            file = source.annotations if source.format == "yolo" else path
+            prefix = f"{key}: {file}: {subset}" if path else f"data.{subset}"
             paths = _paths_of(source, prefix, is_made)
         named[source.whole] = paths
     return [path for paths in named.values() for path in paths]
@@ -119,10 +121,10 @@ def named_paths(data: str | Path | Mapping[str, Any], is_made: _Made) -> list[Na
 def _paths_of(source: Source, prefix: str, is_made: _Made) -> list[NamedPath]:
     """Return what the keys of one subset name."""
     if source.format == "yolo":
-        return [
-            NamedPath(prefix, part, "a folder of images or a .txt list", part.suffix != ".txt")
-            for part in source.parts
-        ]
+        expected = "a folder of images or a .txt list"
+        if prefix.endswith("test"):
+            expected += " (without one, remove this line: val serves as test)"
+        return [NamedPath(prefix, part, expected, part.suffix != ".txt") for part in source.parts]
     expected = "a COCO or CVAT annotation file, or a folder of Pascal VOC's XML files"
     is_folder = source.format == "voc"
     paths = [NamedPath(f"{prefix}.ann-files", source.annotations, expected, is_folder)]
@@ -132,12 +134,21 @@ def _paths_of(source: Source, prefix: str, is_made: _Made) -> list[NamedPath]:
     return paths
 
 
+def _makes(path: Path, is_made: _Made) -> bool:
+    """Tell whether a rule makes a dataset folder or an annotation file."""
+    return is_made(path / "train" / ANNOTATION_FILE) or _makes_file(path, is_made)
+
+
+def _makes_file(path: Path, is_made: _Made) -> bool:
+    return path.suffix.lower() in _FORMATS and is_made(path)
+
+
 def _find(path: Path, is_made: _Made) -> dict[str, Source]:
     """Return the subsets of a folder or file, at least train."""
-    if path.suffix in (".yaml", ".yml"):
+    if path.suffix.lower() in (".yaml", ".yml"):
         return _in_data_yaml(path)
-    if path.is_file():
-        return {"train": _one_file(path)}
+    if path.is_file() or _makes_file(path, is_made):
+        return {"train": _one_file(path, is_made)}
     found = _in_subset_folders(path, is_made)
     yamls = [path / name for name in _DATA_YAMLS if (path / name).is_file()]
     if not found and yamls:
@@ -189,8 +200,16 @@ def _in_voc_folder(path: Path) -> dict[str, Source]:
         if (path / images).is_dir() and _has_file(path / annotations, ".xml"):
             source = Source("voc", path / annotations, path / images)
             lists = {s: path / "ImageSets/Main" / f"{s}.txt" for s in ("train", "val", "test")}
+            if not lists["train"].is_file() and not lists["val"].is_file():
+                lists["train"] = path / "ImageSets/Main/trainval.txt"
             found = {s: replace(source, parts=(f,)) for s, f in lists.items() if f.is_file()}
-            return found if "train" in found else {"train": source}
+            if found and "train" not in found:
+                there = " and ".join(f"{subset}.txt" for subset in found)
+                raise InputError(
+                    f"{lists['train'].parent}: found {there}, but no list of images to train on. "
+                    "Add train.txt, or remove these lists to take all images for one set."
+                )
+            return found or {"train": source}
     return {}
 
 
@@ -198,27 +217,45 @@ def _in_one_folder(folder: Path, is_made: _Made) -> Source | None:
     """Return what annotates the images of one folder."""
     for name in (ANNOTATION_FILE, _CVAT_FILE):
         if (folder / name).is_file():
-            return _one_file(folder / name)
+            return _one_file(folder / name, is_made)
     if is_made(folder / ANNOTATION_FILE):
         return Source("coco", folder / ANNOTATION_FILE, folder)
     if _has_file(folder, ".xml"):
         return Source("voc", folder, folder)
     in_folder = list((folder / "annotations").glob("*.json"))
-    return _one_file(in_folder[0]) if len(in_folder) == 1 else None
+    return _one_file(in_folder[0], is_made) if len(in_folder) == 1 else None
 
 
-def _one_file(file: Path) -> Source:
-    """Return the source of one file; images are beside it, or in a folder `images`."""
-    formats = {".json": "coco", ".xml": "cvat"}
-    if file.suffix not in formats:
+def _one_file(file: Path, is_made: _Made) -> Source:
+    """Return the source of one file; images are in a folder `images`, or beside it.
+
+    If there are both, the file is read: the folder is the one that holds its first image.
+    """
+    if file.suffix.lower() not in _FORMATS:
         raise InputError(
             f"{file}: found a file of another kind. Expected a COCO file (.json), a CVAT file "
             "(.xml), a data.yaml or a folder."
         )
     folders = [file.parent / "images", file.parent.parent / "images"]
-    folders = [] if _has_file(file.parent, IMAGE_SUFFIXES) else folders
-    root = next((folder for folder in folders if folder.is_dir()), file.parent)
-    return Source(formats[file.suffix], file, root)
+    folders = [folder for folder in folders if folder.is_dir() or is_made(folder)]
+    source = Source(_FORMATS[file.suffix.lower()], file, file.parent)
+    if folders and _has_file(file.parent, IMAGE_SUFFIXES):
+        return replace(source, root=_holder(source, [*folders, file.parent]))
+    return replace(source, root=(folders or [file.parent])[0])
+
+
+def _holder(source: Source, folders: Sequence[Path]) -> Path:
+    """Return the first folder that holds an image of the file's first ones, or else the first."""
+    try:
+        listed = readers.image_files(source)
+    except InputError:  # the check of the dataset reports it
+        return folders[0]
+    names = [os.path.join(folder, name) for folder, files in listed.items() for name in files[:1]]
+    for folder in folders:
+        paths = [folder / name for name in names]  # names may be absolute
+        if any(p.is_file() and p.absolute().is_relative_to(folder.absolute()) for p in paths):
+            return folder
+    return folders[0]
 
 
 def _has_file(folder: Path, suffixes: str | tuple[str, ...]) -> bool:
@@ -258,8 +295,8 @@ def _subsets(data: Any, base: Path, source: str) -> dict[str, Source]:
         root = file if is_folder else file.parent
         if "data-roots" in given:
             root = base / given["data-roots"]
-        formats = {True: "voc", False: "cvat" if file.suffix == ".xml" else "coco"}
-        found[subset] = Source(formats[is_folder], file, root)
+        format_of_file = _FORMATS.get(file.suffix.lower(), "coco")
+        found[subset] = Source("voc" if is_folder else format_of_file, file, root)
     return found
 
 

@@ -22,12 +22,14 @@ def read(source: Source, findings: Findings) -> Annotated:
 
 
 def image_files(source: Source) -> dict[str, list[str]]:
-    """Return the names of the listed images by folder, relative to the root. Raises InputError."""
+    """Return the names that images may have by folder, relative to the root. Raises InputError."""
     names = defaultdict(list)
     for entry in read_coco(source.annotations)["images"]:
         if isinstance(name := entry.get("file_name"), str):
-            folder, base = os.path.split(with_slashes(source.root, name))
-            names[folder].append(base)
+            # Which of these there is may change while the annotation file stays the same.
+            for form in {name: None, name.replace("\\", "/"): None}:
+                folder, base = os.path.split(form)
+                names[folder].append(base)
     return names
 
 

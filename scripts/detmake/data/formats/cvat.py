@@ -58,6 +58,13 @@ def read(source: Source, findings: Findings) -> Annotated:
             else:
                 entry = {"image_id": image_id, "category_id": names.index(label), "bbox": box}
                 coco["annotations"].append(entry | {"origin": origin})
+    subsets = Counter(element.get("subset", "") for element in root.iterfind("image"))
+    if len(subsets) > 1:
+        findings.remark(
+            "subsets of CVAT in one file, all of which are taken (to keep them apart, export each "
+            "one as a file of its own)",
+            [f"{name or '(none)'} ({count} images)" for name, count in sorted(subsets.items())],
+        )
     findings.refuse(
         "shapes without their numbers", faulty, "Export the annotations again, or correct these."
     )
@@ -74,12 +81,14 @@ def read(source: Source, findings: Findings) -> Annotated:
 
 
 def image_files(source: Source) -> dict[str, list[str]]:
-    """Return the names of the listed images by folder, relative to the root. Raises InputError."""
-    names = defaultdict(list)
+    """Return the names that images may have by folder, relative to the root. Raises InputError."""
+    names: dict[str, dict[str, None]] = defaultdict(dict)
     for element in _root(source.annotations).iterfind("image"):
-        folder, base = os.path.split(_file_name(source.root, element))
-        names[folder].append(base)
-    return names
+        # Which of these there is may change while the annotation file stays the same.
+        for name in _names(element):
+            folder, base = os.path.split(name)
+            names[folder][base] = None
+    return {folder: list(bases) for folder, bases in names.items()}
 
 
 def _labels(root: Element) -> list[str]:
@@ -96,12 +105,16 @@ def _root(file: Path) -> Element:
         raise InputError(f"{file}: cannot be read ({error.strerror}).") from error
 
 
-def _file_name(folder: Path, image: Element) -> str:
-    """Return the name of an image; projects keep images in folders of their subsets."""
+def _names(image: Element) -> tuple[str, str]:
+    """Return the names that an image may have; projects keep images in folders of their subsets."""
     name = image.get("name", "").replace("\\", "/")
-    in_subset = os.path.join(image.get("subset", ""), name)
-    is_there = not (folder / name).is_file() and (folder / in_subset).is_file()
-    return in_subset if is_there else name
+    return name, os.path.join(image.get("subset", ""), name)
+
+
+def _file_name(folder: Path, image: Element) -> str:
+    """Return the name of an image: the first one that is there, or else the plain one."""
+    names = _names(image)
+    return next((name for name in names if (folder / name).is_file()), names[0])
 
 
 def _box(shape: Element) -> list[float] | None:

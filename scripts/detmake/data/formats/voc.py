@@ -133,7 +133,7 @@ def read(source: Source, findings: Findings) -> Annotated:
 def image_files(source: Source) -> dict[str, list[str]]:
     """Return the names of images and XML files by folder, relative to the root."""
     documents, images = _files(source)
-    stems = _listed(source.parts[0], images) if source.parts else {*documents, *images}
+    stems = _listed(source.parts[0], images) if source.parts else sorted({*documents, *images})
     up = os.path.relpath(source.annotations, source.root)
     files: dict[str, list[str]] = {}
     for stem in stems:

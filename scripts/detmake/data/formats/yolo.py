@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from detmake.data.annotated import Annotated, Source
-from detmake.data.findings import Findings
+from detmake.data.findings import Findings, repeated
 from detmake.data.formats.folders import names_in, refuse_shared_stems
 from detmake.errors import InputError
 from detmake.image_files import IMAGE_SUFFIXES
@@ -57,7 +57,14 @@ def sources(file: Path, content: Mapping[str, Any]) -> dict[str, Source]:
                 f"{file}: {subset} is {given!r}. Expected a folder of images, a .txt list of "
                 "images, or a list of these."
             )
-        paths = tuple(_path(file, str(content.get("path") or "."), part) for part in parts)
+        path = str(content.get("path") or ".")
+        paths = tuple(_path(file, path, part) for part in parts)
+        for part, there in zip(parts, paths, strict=True):
+            if _WINDOWS_DRIVE.match(part) and not there.exists():
+                raise InputError(
+                    f"{file}: {subset} is {part}, a path of Windows. Write paths relative to this "
+                    "file."
+                )
         found[subset] = Source("yolo", file, file.parent, paths)
     if "train" not in found:
         raise InputError(f"{file}: train is missing. Expected the path of a folder of images.")
@@ -131,7 +138,9 @@ def _names(file: Path, content: Any) -> list[str]:
     expected = "Expected names, a list or a mapping of the indices 0, 1, … to class names."
     given = content.get("names") if isinstance(content, Mapping) else None
     count = content.get("nc") if isinstance(content, Mapping) else None
-    if given is None and isinstance(count, int):
+    if count is not None and type(count) is not int:
+        raise InputError(f"{file}: nc is {count!r}. Expected the number of classes, an integer.")
+    if given is None and count:
         return [f"class_{index}" for index in range(count)]  # as Ultralytics calls them
     if isinstance(given, Mapping):
         if {str(key) for key in given} != {str(index) for index in range(len(given))}:
@@ -143,16 +152,28 @@ def _names(file: Path, content: Any) -> list[str]:
         raise InputError(
             f"{file}: nc is {count}, but names has {len(given)} classes. Correct one of them."
         )
-    return [str(name) for name in given]
+    given = [str(name) for name in given]
+    if twice := repeated(given):
+        raise InputError(
+            f"{file}: names has {', '.join(twice)} more than once. Rename one of them."
+        )
+    return given
 
 
 def _path(file: Path, path: str, part: str) -> Path:
-    """Return where a part of a subset is: the first place that exists, or else the proper one."""
+    """Return where a part of a subset is: the first place that exists.
+
+    If none does, it is the place of which most is there, for messages.
+    """
     path, part = path.replace("\\", "/"), part.replace("\\", "/")
     bases = [file.parent / path, Path(path), file.parent]
     forms = [part, part.removeprefix("../")]
     places = [Path(os.path.normpath(base / form)) for base in bases for form in forms]
-    return next((place for place in places if place.exists()), places[0])
+    if there := next((place for place in places if place.exists()), None):
+        return there
+    base = next(base for base in bases if base.exists())
+    places = [Path(os.path.normpath(base / form)) for form in forms]
+    return max(places, key=lambda place: sum(parent.exists() for parent in place.parents))
 
 
 def _images(source: Source) -> dict[str, list[str]]:
@@ -196,12 +217,15 @@ def _text(file: str | Path) -> str:
 
 def _image_root(source: Source, folders: Iterable[str]) -> str:
     """Return a folder that holds all of these folders, the same one when images are added."""
-    parts = [os.path.abspath(part) for part in source.parts]
-    inside = [os.path.abspath(folder) for folder in folders]
-    for root in (str(source.root), os.path.commonpath(parts)):
-        if all(Path(folder).is_relative_to(os.path.abspath(root)) for folder in inside):
-            return root
-    return os.path.abspath("/")
+    given = [part.parent if part.suffix == ".txt" else part for part in source.parts]
+    common = os.path.commonpath([os.path.abspath(folder) for folder in given])
+    # Images of a list may be outside its folder: then the nearest folder above that holds them.
+    above = os.path.commonpath([common, os.path.abspath(source.root)])
+    inside = [Path(os.path.abspath(folder)) for folder in folders]
+    roots = [str(source.root), common, above, *map(str, Path(above).parents)]
+    return next(
+        root for root in roots if all(path.is_relative_to(os.path.abspath(root)) for path in inside)
+    )
 
 
 def _label_folder(folder: str) -> str:
@@ -225,7 +249,7 @@ def _labels(
     there = set(os.listdir(label_folder)) if os.path.isdir(label_folder) else set()
     needed = {name: _label_name(name) for name in image_names}
     if label_folder != folder:
-        beside = there.intersection(os.listdir(folder))
+        beside = there.intersection(os.listdir(folder) if os.path.isdir(folder) else ())
         findings.refuse(
             f"images with two label files, one in {folder} and one in {label_folder}",
             [name for name, label in needed.items() if label in beside],
