@@ -193,7 +193,9 @@ def test_the_other_process_ends_if_one_is_killed(tmp_path):
     wait_until(lambda: not is_alive(int((tmp_path / "0").read_text())))
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_all_processes_end_with_the_launcher(number):
     member = (
         "import os, time; from detmake.training import distributed\n"

@@ -107,7 +107,10 @@ def activation_ranges(core):
     }
 
 
-@pytest.mark.parametrize("preset, step", [("mixed", 100 / 255), ("performance", 120 / 255)])
+@pytest.mark.parametrize(
+    "preset, step",
+    [("mixed", 100 / 255), pytest.param("performance", 120 / 255, marks=pytest.mark.slow)],
+)
 def test_the_known_range_of_the_input_is_not_clipped(floating_point, quantized, preset, step):
     """The images that calibrate are within -6 and 6. Only the quantizer of the input is wide."""
     core = quantized.core() if preset == "mixed" else initialized(floating_point, preset)
@@ -117,6 +120,7 @@ def test_the_known_range_of_the_input_is_not_clipped(floating_point, quantized, 
     assert (quantizer(ends) - ends).abs().max() < 0.51 * step
 
 
+@pytest.mark.slow
 def test_min_max_ranges_are_wider_than_the_default_ones(floating_point, quantized):
     wide = activation_ranges(initialized(floating_point, ranges="min-max")).values()
     mean = activation_ranges(quantized.core()).values()

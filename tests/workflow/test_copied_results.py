@@ -28,6 +28,7 @@ def test_each_result_is_recorded(built_project):
     assert expected <= {path.removeprefix("<results>/") for path in recorded}
 
 
+@pytest.mark.slow
 def test_results_of_a_snakemake_that_was_killed(built):
     """It did not write their records, and the next call does."""
     files = [built.folder / "results/provenance.json"]
@@ -71,6 +72,7 @@ def test_results_copied_without_times(template_project, built_project, tmp_path)
     assert project.stale() == EVALUATE
 
 
+@pytest.mark.slow
 def test_results_restored_over_newer_ones(built):
     """The records that Snakemake has are those of the newer results."""
     backup = built.folder / "backup"

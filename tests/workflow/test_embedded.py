@@ -8,7 +8,7 @@ from conftest import ROOT
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
-def test_two_processes_train_nearly_as_well_as_one_in_half_the_epochs(embedded):
+def test_two_processes_train_nearly_as_well_as_one_in_less_than_half_the_epochs(embedded):
     """The README has the figures of one process in all epochs."""
     table = re.findall(
         r"^\| [^|]+\| `results/(\S*)performance.json` \| ([\d.]+) \|",
@@ -18,7 +18,7 @@ def test_two_processes_train_nearly_as_well_as_one_in_half_the_epochs(embedded):
     assert [folder for folder, _ in table] == ["", "openvino/", "pot/"]
     for folder, f_measure in table:
         found = embedded.json(f"results/{folder}performance.json")["f-measure"]
-        assert found == pytest.approx(float(f_measure), abs=0.08)
+        assert found == pytest.approx(float(f_measure), abs=0.1)
     assert "Training in 2 processes" in (embedded.folder / "results/logs/train.log").read_text()
 
 

@@ -106,11 +106,6 @@ def test_one_set_of_images_without_a_split(project):
     assert "`data: {source: …, split: auto}`" in output
 
 
-def test_without_data_there_are_templates(project):
-    project.configure(data="nowhere")
-    assert "ATSS-MobileNetV2" in project.snakemake("templates")
-
-
 def test_weights_that_the_run_itself_makes(built):
     """The build would delete them before it reads them, whatever the name."""
     results = built.folder / "results"

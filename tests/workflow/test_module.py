@@ -114,7 +114,9 @@ def test_detmake_runs_between_rules_of_the_users_own(make):
     assert "detmake_train" in output
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "layout", ["apart", "together", pytest.param("split", marks=pytest.mark.slow)]
+)
 def test_a_dataset_made_by_a_rule_of_the_users_own_is_up_to_date(make, layout):
     own = make(layout)
     assert snakemake(own, "--cores", "2", *PREPARED).count(CODE_TRIGGER) == 1

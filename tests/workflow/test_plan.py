@@ -105,11 +105,21 @@ CHANGES = {
 }
 
 
+# One of each kind: nothing, a parameter, an input, code. The others are slow tests.
+QUICK = {"nothing", "learning_rate", "image", "library"}
+
+
 def edit(path, more):
     path.write_text(path.read_text(encoding="utf-8") + more, encoding="utf-8")
 
 
-@pytest.mark.parametrize("change, name, reason", CHANGES.values(), ids=CHANGES.keys())
+@pytest.mark.parametrize(
+    "change, name, reason",
+    [
+        pytest.param(*case, id=name, marks=() if name in QUICK else pytest.mark.slow)
+        for name, case in CHANGES.items()
+    ],
+)
 def test_stale_jobs_are_marked_with_their_reason(built, change, name, reason):
     change(built)
     stale = built.stale()

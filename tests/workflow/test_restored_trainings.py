@@ -126,6 +126,7 @@ def test_a_store_that_is_off(built):
     assert "Learning parameters" in log(built)
 
 
+@pytest.mark.slow
 def test_a_snapshot_that_was_copied_here_is_not_lost(built):
     """Nor is one that was trained while the store was off: both are results without an entry."""
     before = outputs(built)

@@ -104,7 +104,8 @@ def test_an_unknown_backbone_is_refused(built):
     assert "Traceback" not in output
 
 
-def test_the_table_lists_every_template(project):
+def test_the_table_lists_every_template_without_data(project):
+    project.configure(data="nowhere")
     output = project.snakemake("templates")
     table = [line.split() for line in output.splitlines() if line.endswith(".yaml")]
     assert [row[-1] for row in table] == [f"templates/{name}.yaml" for name in sorted(NAMES)]
