@@ -126,13 +126,13 @@ def coarse(built_project, tmp_path_factory):
 
 def test_training_brings_the_model_back_within_its_budget(coarse, tmp_path):
     project = coarse.copy(tmp_path / "project")
-    budget = {"stat_subset_size": 1, "num_iters": 40, "maximal_accuracy_degradation": 10}
+    budget = {"stat_subset_size": 1, "num_iters": 40, "maximal_accuracy_degradation": 25}
     project.configure(nncf_optimization=budget | {"learning_rate": 0.001})
     project.snakemake(TARGET)
     found = f_measures(project)
     original = found["loaded"][0]
     assert original - found["After initialization"][0] > 0.3
-    assert original - found["After quantization-aware training"][0] <= 0.1
+    assert original - found["After quantization-aware training"][0] <= 0.25
     assert len(found["After epoch"]) < 40  # it stopped once within the budget
 
 
