@@ -3,6 +3,7 @@
 import os
 import shutil
 
+import pytest
 from conftest import CONFIG
 from test_staleness import EVALUATE, TRAIN
 
