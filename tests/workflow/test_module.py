@@ -115,7 +115,8 @@ def test_detmake_runs_between_rules_of_the_users_own(make):
 
 
 @pytest.mark.parametrize(
-    "layout", ["apart", "together", pytest.param("split", marks=pytest.mark.slow)]
+    "layout",
+    ["apart", *(pytest.param(name, marks=pytest.mark.slow) for name in ("together", "split"))],
 )
 def test_a_dataset_made_by_a_rule_of_the_users_own_is_up_to_date(make, layout):
     own = make(layout)

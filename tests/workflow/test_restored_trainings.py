@@ -79,6 +79,7 @@ def test_removed_results_of_a_renamed_template(built):
     assert snapshot["template"]["name"] == "Mine"
 
 
+@pytest.mark.slow
 def test_the_store_is_listed_and_emptied(built):
     (name,) = entries(built)
     output = built.snakemake("store")

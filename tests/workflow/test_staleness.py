@@ -178,6 +178,7 @@ def test_another_version_of_a_package(built, tmp_path, package):
     assert built.stale() == expected
 
 
+@pytest.mark.slow
 def test_cells_that_are_drawn_again(project):
     """Preparation, and what follows, runs again if the images differ, not if they are the same."""
     cells = project.folder / "scripts/detmake/data/cells.py"

@@ -97,6 +97,7 @@ def test_another_backbone_is_trained_exported_and_evaluated(built, run):
     assert (folder / "weights.pth").stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_an_unknown_backbone_is_refused(built):
     built.configure(runs={"other": {"backbone": {"type": "ResNet18"}}})
     output = built.snakemake("results/other/weights.pth", fails=True)

@@ -47,6 +47,7 @@ def server(published):
         server.shutdown()
 
 
+@pytest.mark.slow
 def test_training_starts_from_downloaded_weights(project, server, published):
     project.configure(pretrained=f"{server}/{published.name}", **ONE_EPOCH)
     project.snakemake("results/weights.pth")
@@ -84,6 +85,7 @@ def test_a_damaged_file_put_there_by_hand_is_refused(project, published):
     assert "Traceback" not in output
 
 
+@pytest.mark.slow
 def test_without_network_the_message_says_where_to_put_the_file(project):
     project.configure(pretrained="http://127.0.0.1:9/weights-01234567.pth")
     output = project.snakemake("resources/pretrained/weights-01234567.pth", fails=True)
@@ -159,6 +161,7 @@ def test_finished_weights_are_evaluated_exported_and_quantized(adopted):
     assert adopted.stale("results/mine/weights.pth") == {"adopt_weights": 1}
 
 
+@pytest.mark.slow
 def test_finished_weights_that_do_not_fit_are_refused(built):
     shutil.copy(built.folder / "results/weights.pth", built.folder / "mine.pth")
     built.configure(runs={"other": {"weights": "mine.pth", "backbone": {"widen_factor": 0.5}}})
