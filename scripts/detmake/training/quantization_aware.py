@@ -168,28 +168,6 @@ def _initialized(
     return max(tried, key=lambda candidate: candidate.f_measure)
 
 
-def _initialized(
-    snapshot: Snapshot,
-    recipe: QuantizationAwareRecipe,
-    train_coco: Mapping[str, Any],
-    val_coco: Mapping[str, Any],
-    original: float,
-) -> Snapshot:
-    """The snapshot with calibrated quantizers: the first that loses little, or else the best.
-
-    The budget does not count here: a training goes on when it changes.
-    """
-    little = Budget(original, 1.0)
-    tried = []
-    for ranges in quantized_core.RANGES:
-        calibrated = _calibrated(snapshot, recipe, train_coco, ranges)
-        tried.append(with_best_threshold(calibrated, val_coco)[0])
-        log.info("Ranges '%s': F-measure %.4f", ranges, tried[-1].f_measure)
-        if little.allows(tried[-1].f_measure):
-            break
-    return max(tried, key=lambda candidate: candidate.f_measure)
-
-
 def _calibrated(
     snapshot: Snapshot, recipe: QuantizationAwareRecipe, train_coco: Mapping[str, Any], ranges: str
 ) -> Snapshot:
