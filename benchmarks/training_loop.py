@@ -24,15 +24,14 @@ sys.path.insert(0, str(ROOT / "scripts"))
 def prepare(folder: Path) -> None:
     """Draw the cells and write the prepared subsets, train.json and val.json."""
     from detmake.artifacts import write_json
-    from detmake.data import cells, checking
-    from detmake.data.sources import ANNOTATION_FILE
+    from detmake.data import cells, checking, sources, subsets
 
+    for subset in ("train", "valid"):
+        cells.write_subset(folder / subset, subset)
     classes = None
-    for subset, name in (("train", "train"), ("valid", "val")):
-        images = folder / subset
-        cells.write_subset(images, subset)
-        coco = checking.prepare(images / ANNOTATION_FILE, images, classes)
-        classes = [category["name"] for category in coco["categories"]]
+    for name, source in sources.locate(str(folder)).items():
+        coco = checking.prepare(source, classes)
+        classes = subsets.class_names(coco)
         write_json(folder / f"{name}.json", coco)
 
 
