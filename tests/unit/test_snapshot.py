@@ -1,5 +1,6 @@
 """Snapshots are saved and loaded; other files are refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,16 @@ def test_a_detector_has_the_weights_of_its_snapshot(snapshot):
     assert not detector.training
     for name, value in detector.state_dict().items():
         assert torch.equal(value.cpu(), snapshot.state_dict[name].cpu()), name
+
+
+@pytest.mark.parametrize("part", ["neck", "bbox_head", "backbone"])
+def test_a_snapshot_cannot_call_what_is_not_of_mmdetection(snapshot, tmp_path, part):
+    made = tmp_path / "made"
+    model = {**snapshot.model, part: {"type": "os.system", "command": f"touch {made}"}}
+    replace(snapshot, model=model).save(tmp_path / "weights.pth")
+    with pytest.raises(InputError, match=r"type: found os\.system, expected the name of a class"):
+        Snapshot.load(tmp_path / "weights.pth").detector()
+    assert not made.exists()
 
 
 class Harmful:
