@@ -31,7 +31,7 @@ def test_defaults_fill_keys_that_no_layer_sets(resolve):
         "enable_early_stopping": True,
         "early_stop_patience": 5,
         "use_adaptive_interval": True,
-        "num_workers": 0,
+        "num_workers": "auto",
         "seed": 0,
     }
     assert settings["postprocessing"] == {

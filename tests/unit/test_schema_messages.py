@@ -56,6 +56,16 @@ def test_unknown_keys(problems, given, start):
             "learning_parameters.batch_size: found true (boolean), expected an integer, at least 1",
         ),
         (
+            {"learning_parameters": {"num_workers": "many"}},
+            'learning_parameters.num_workers: found "many" (string), '
+            "expected number of processes that load images, at least 0, or auto",
+        ),
+        (
+            {"learning_parameters": {"num_workers": -1}},
+            "learning_parameters.num_workers: found -1 (integer), "
+            "expected number of processes that load images, at least 0, or auto",
+        ),
+        (
             {"learning_parameters": {"num_iters": 2.5}},
             "learning_parameters.num_iters: found 2.5 (number), expected an integer, at least 1",
         ),

@@ -67,6 +67,9 @@ def _resolve_references(part: dict[str, Any], root: Mapping[str, Any]) -> None:
             _resolve_references(value, root)
 
 
+_NUMBERS = {"integer", "number"}
+
+
 def read_yaml(text: str) -> Any:
     """Parse YAML; unlike PyYAML, read 1e-3 as a number. Raises yaml.YAMLError."""
     return yaml.load(text, _Loader)
@@ -99,7 +102,7 @@ def coerce(value: Any, schema: Mapping[str, Any]) -> Any:
     types = types_of(schema)
     if isinstance(value, str) and "null" in types and value.lower() in {"null", "none"}:
         return None
-    if isinstance(value, str) and types and ("string" not in types or "number" in types):
+    if isinstance(value, str) and types and ("string" not in types or set(types) & _NUMBERS):
         try:
             value = read_yaml(value)
         except yaml.YAMLError:

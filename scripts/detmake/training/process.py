@@ -39,7 +39,9 @@ def fit_in_processes(
     job_file = arguments["checkpoints"] / "job.pth"
     mistake_file = _mistake_file(job_file)
     mistake_file.unlink(missing_ok=True)
-    workers = math.ceil(arguments["num_workers"] / processes)
+    workers = arguments["num_workers"]
+    if workers != "auto":
+        workers = math.ceil(workers / processes)
     job = {
         "model": model,
         "state_dict": detector.state_dict(),

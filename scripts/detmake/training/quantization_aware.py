@@ -73,7 +73,7 @@ def train(
     train_file: Path,
     val_file: Path,
     checkpoints: Path,
-    num_workers: int = 0,
+    num_workers: int | str = 0,
 ) -> tuple[Snapshot, dict[str, Any], bool]:
     """Quantize a snapshot's core and fine-tune it until it is within its accuracy budget.
 

@@ -25,7 +25,7 @@ from detmake.detections import Detections
 from detmake.evaluation.metrics import Evaluation
 from detmake.model import device
 from detmake.model.detector import test_pipeline
-from detmake.training import distributed, resume
+from detmake.training import distributed, loading, resume
 from detmake.training.boxes import BOX_TYPE
 from detmake.training.random_numbers import drawn_for
 from detmake.training.recipe import BaseRecipe
@@ -45,7 +45,7 @@ def fit(
     train_file: Path,
     val_file: Path,
     checkpoints: Path,
-    num_workers: int,
+    num_workers: int | str,
 ) -> None:
     """Train a detector with MMEngine's Runner, resuming from the last checkpoint.
 
@@ -69,7 +69,9 @@ def fit(
     several = is_distributed()
     hooks = [*schedule["custom_hooks"], *([distributed.AverageBuffers()] if several else [])]
     share = parameters.batch_size // get_world_size()
-    loading = {
+    if num_workers == "auto":
+        num_workers = loading.processes(share, input_size)
+    loaded = {
         "batch_size": share,
         "num_workers": num_workers,
         "persistent_workers": num_workers > 0,
@@ -84,7 +86,7 @@ def fit(
         load_from=latest and str(latest),
         randomness={"seed": parameters.seed},
         train_dataloader={
-            **loading,
+            **loaded,
             "sampler": {"type": _EpochSampler, "shuffle": True},
             "dataset": {
                 **_dataset(train_file, train_coco, _train_pipeline(recipe.pipeline, input_size)),
@@ -93,7 +95,7 @@ def fit(
             },
         },
         val_dataloader={
-            **loading,
+            **loaded,
             "sampler": {"type": "DefaultSampler", "shuffle": False},
             "dataset": {
                 **_dataset(val_file, val_coco, test_pipeline(input_size)),

@@ -53,7 +53,7 @@ def train(
     train_file: Path,
     val_file: Path,
     checkpoints: Path,
-    num_workers: int = 0,
+    num_workers: int | str = 0,
     pretrained: Path | None = None,
     processes: int = 1,
 ) -> TrainingResult:
@@ -68,7 +68,8 @@ def train(
         val_file: prepared annotations of the validation subset.
         checkpoints: folder for all that a later call needs to resume. Checkpoints of another recipe
             or other data are removed. The caller removes the folder once the result is saved.
-        num_workers: processes that load images; 0 loads them in this process.
+        num_workers: processes that load images; 0 loads them in this process; `auto` for
+            `loading.processes`.
         pretrained: weights to start from (`detmake.model.checkpoint`); None starts from scratch.
         processes: how many processes train, each on its own GPU or, without GPUs, all on the CPU;
             the batch size must be a multiple of it.
