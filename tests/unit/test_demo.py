@@ -166,6 +166,26 @@ def test_images_of_the_same_name_get_different_pictures(detector, folder, tmp_pa
     assert {"a.jpg", "a_2.jpg"} <= {path.name for path in (tmp_path / "out").iterdir()}
 
 
+def test_no_picture_replaces_another(detector, tmp_path):
+    files = []
+    for name in ("a.png", "sub/A.png", "a_2.png", "contact_sheet.png"):
+        files.append(tmp_path / "images" / name)
+        files[-1].parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(files[-1]), image(0))
+    demo.run(detector, media.Images(files), tmp_path / "out", 0.5)
+    pictures = {path.stem.casefold() for path in (tmp_path / "out").glob("*.jpg")}
+    assert len(pictures) == 5  # with the contact sheet
+
+
+@pytest.mark.parametrize("output", ["images", "images/../images", "link"])
+def test_the_folder_of_the_source_is_no_output(detector, folder, tmp_path, output):
+    (tmp_path / "link").symlink_to(folder)
+    before = sorted(folder.iterdir())
+    with pytest.raises(InputError, match=r"found a\.png, a file of the source"):
+        demo.run(detector, media.open_source(str(folder)), tmp_path / output, 0.5)
+    assert sorted(folder.iterdir()) == before
+
+
 def test_only_confident_detections_are_drawn(detector, folder, tmp_path):
     """Box 0, the left half of the image, has the scores 0.04 and 0.98."""
     shown = []

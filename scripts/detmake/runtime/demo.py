@@ -2,10 +2,10 @@
 
 import json
 import sys
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import tee
+from itertools import chain, count, tee
 from pathlib import Path
 from threading import Event
 from time import perf_counter
@@ -16,6 +16,7 @@ import numpy as np
 
 from detmake.artifacts import staged, write_json
 from detmake.detections import Detections, Detector
+from detmake.errors import InputError
 from detmake.runtime import drawing
 from detmake.runtime.media import Images, Video, VideoWriter
 
@@ -63,7 +64,16 @@ def run(
         ids: COCO ids of the image files; None numbers them from 1.
         show: called with each picture, (H, W, 3) uint8, BGR.
         stop: once set, ends the demo before the next frame.
+
+    Raises:
+        InputError: the folder holds files of the source, which pictures could replace.
     """
+    held = [file for file in source.files if file.resolve().parent == folder.resolve()]
+    if held:
+        raise InputError(
+            f"{folder}: found {held[0].name}, a file of the source, which a picture could replace. "
+            "Choose another output folder."
+        )
     started, stop = perf_counter(), stop or Event()
     progress = _Progress(len(source))
     with staged(folder) as scratch:
@@ -105,13 +115,14 @@ class _Pictures:
         self._tiles: list[np.ndarray] = []
         self._images: list[dict[str, Any]] = []
         self._predictions: list[dict[str, Any]] = []
-        self._stems: Counter[str] = Counter()
+        self._names = {"contact_sheet"}
 
     def add(self, position: int, image: np.ndarray, found: Detections, picture: np.ndarray) -> None:
         file = self._source.files[position]
-        self._stems[file.stem] += 1
-        number = self._stems[file.stem]  # files of several folders may share a name
-        name = file.stem if number == 1 else f"{file.stem}_{number}"
+        # Files of several folders may share a name, and case is ignored on some file systems.
+        numbered = (f"{file.stem}_{number}" for number in count(2))
+        name = next(n for n in chain([file.stem], numbered) if n.casefold() not in self._names)
+        self._names.add(name.casefold())
         cv2.imencode(".jpg", picture)[1].tofile(self._folder / f"{name}.jpg")
         if position % self._every == 0:
             self._tiles.append(drawing.tile(picture, file.name))

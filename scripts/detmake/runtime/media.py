@@ -60,6 +60,7 @@ class Video:
         seconds: how long to read a camera; None: until the caller stops iterating.
 
     Attributes:
+        files: the file; empty for a camera.
         rate: frames per second.
         skipped: one message per frame, or rest of the video, that could not be read so far.
 
@@ -69,6 +70,7 @@ class Video:
 
     def __init__(self, source: Path | int, seconds: float | None = None) -> None:
         self._name, self._is_file = str(source), isinstance(source, Path)
+        self.files = [source] if self._is_file else []
         self._seconds = None if self._is_file else seconds
         if self._is_file and not source.is_file():
             raise InputError(f"{source}: expected a video, found no such file.")
