@@ -234,7 +234,15 @@ def test_boxes_are_clipped_or_dropped(prepare):
     assert "2 boxes without area" in said
     assert "2 boxes completely outside" in said
     assert "2 boxes less than one pixel" in said
-    assert "2 boxes partly outside" in said
+    assert "2 boxes that overhang" in said
+
+
+def test_boxes_that_overhang_by_less_than_a_pixel_are_clipped_without_a_remark(prepare):
+    coco = prepare(
+        annotations=[annotation(1, (-0.4, 0, 60.8, 40)), annotation(2, (30, 20, 30, 21))]
+    )
+    assert boxes(coco) == [[0, 0, 60, 40], [30, 20, 30, 20]]
+    assert "1 boxes that overhang their image by a pixel or more" in remarks(coco)
 
 
 @pytest.mark.parametrize(

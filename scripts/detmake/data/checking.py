@@ -404,9 +404,11 @@ def _clean_annotations(
         if min(right - left, bottom - top) < 1:
             small.append(label)
             continue
-        if (left, top, right, bottom) != (x, y, x + width, y + height):
-            clipped.append(label)
+        outside_by = max(left - x, top - y, x + width - right, y + height - bottom)
+        if outside_by > 0:
             box = [left, top, right - left, bottom - top]
+        if outside_by >= 1:  # less comes from rounding, in hundreds of boxes of some exports
+            clipped.append(label)
         iscrowd = int(bool(entry.get("iscrowd") or entry.get("ignore")))
         if iscrowd:
             crowds.append(label)
@@ -424,8 +426,8 @@ def _clean_annotations(
     findings.remark("boxes completely outside their image, dropped", outside)
     findings.remark("boxes less than one pixel wide or high, dropped", small)
     findings.remark(
-        "boxes partly outside their image, clipped (if there are many, check that bbox is "
-        "[x, y, width, height] in pixels)",
+        "boxes that overhang their image by a pixel or more, clipped (if there are many, check "
+        "that bbox is [x, y, width, height] in pixels)",
         clipped,
     )
     findings.remark(
