@@ -29,10 +29,20 @@ from detmake.named_paths import NamedPath
 # Keys that change only how fast a result is made: they never make it stale.
 SPEED_ONLY_KEYS = {"num_workers"}
 
+
+def checked(function, *arguments):
+    """Call the library; turn a mistake in the user's input into Snakemake's own kind of error."""
+    try:
+        return function(*arguments)
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+
+
 if workflow.modifier.is_main_snakefile():
     # Not Snakemake's `config`: that is merged with the command line regardless of a mapping's type.
     FILE_CONFIG, COMMAND_LINE = {}, workflow.config_settings.config
     for path in workflow.overwrite_configfiles or workflow.configfiles:
+        checked(configuration.check_file, Path(path))
         update_config(FILE_CONFIG, load_configfile(path))
     # The environments in envs/ are complete, but the pip that conda starts would install dependencies
     # as well, and those of MMDetection include a second OpenCV, which needs system libraries. A conda
@@ -43,14 +53,6 @@ elif workflow.modifier.skip_configfile:
     FILE_CONFIG, COMMAND_LINE = config, {}
 else:
     raise WorkflowError("The module of detmake has no `config:`. Add `config: config` to it.")
-
-
-def checked(function, *arguments):
-    """Call the library; turn a mistake in the user's input into Snakemake's own kind of error."""
-    try:
-        return function(*arguments)
-    except InputError as error:
-        raise WorkflowError(str(error)) from None
 
 
 SCHEMA = ROOT / "rules/schema.yaml"

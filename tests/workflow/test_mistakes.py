@@ -32,6 +32,12 @@ def test_configuration(project, changes, message):
     assert len(output.splitlines()) < 40
 
 
+def test_a_repeated_key(project):
+    with (project.folder / "config.yaml").open("a") as file:
+        file.write("\ninput_size: [128, 96]\ninput_size: [96, 96]\n")
+    assert "found the key input_size in lines" in fails(project)
+
+
 def test_missing_annotation_file(project):
     (project.folder / "data/valid/_annotations.coco.json").unlink()
     output = fails(project)

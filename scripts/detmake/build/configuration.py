@@ -166,6 +166,19 @@ def _merge_data(below: Any, data: Any) -> Any:
     return merged | {key: data[key] for key in ("classes",) if key in data}
 
 
+def check_file(path: Path) -> None:
+    """Refuse a configuration file with a repeated key, of which other readers take the last.
+
+    Raises:
+        InputError: a key is repeated, or the file is not YAML.
+    """
+    if path.suffix in {".yaml", ".yml"}:
+        try:
+            read_yaml(path.read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            raise InputError(f"{path}: {' '.join(str(error).split())}") from None
+
+
 def _read_template(
     name: str, folder: Path, key: str, validator: Draft202012Validator
 ) -> tuple[dict[str, Any], list[str]]:

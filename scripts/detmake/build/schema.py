@@ -15,7 +15,18 @@ from jsonschema.validators import extend
 
 # libyaml is several times faster; PyYAML may be built without it.
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """YAML 1.1, except that 1e-3 is a number as in YAML 1.2."""
+    """YAML 1.1, except that 1e-3 is a number and no key is repeated, as in YAML 1.2."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode) and lines.setdefault(key.value, line) != line:
+                raise yaml.YAMLError(
+                    f"found the key {key.value} in lines {lines[key.value]} and {line}. Expected "
+                    "each key once in its section: remove one of them."
+                )
+        return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver(
@@ -71,7 +82,11 @@ _NUMBERS = {"integer", "number"}
 
 
 def read_yaml(text: str) -> Any:
-    """Parse YAML; unlike PyYAML, read 1e-3 as a number. Raises yaml.YAMLError."""
+    """Parse YAML; unlike PyYAML, read 1e-3 as a number, and refuse repeated keys.
+
+    Raises:
+        yaml.YAMLError: the text is not YAML, or a mapping has a key twice.
+    """
     return yaml.load(text, _Loader)
 
 
