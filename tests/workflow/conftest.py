@@ -177,9 +177,12 @@ def project(template_project, tmp_path) -> Project:
 
 @pytest.fixture(scope="session")
 def built_project(template_project, tmp_path_factory) -> Project:
-    """A project in which everything is built, once for all workers. Not to be changed: copy it."""
+    """A project in which everything is built, once for all workers. Not to be changed: copy it.
+
+    CI names a folder for it by DETMAKE_BUILT, so that its second call of pytest finds it.
+    """
     base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if WORKER else base) / "built"
+    folder = Path(os.environ.get("DETMAKE_BUILT") or (base.parent if WORKER else base)) / "built"
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
             project = template_project.copy(tmp_path_factory.mktemp("building") / "project")

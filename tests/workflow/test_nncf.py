@@ -109,25 +109,29 @@ def test_it_comes_back_from_the_store(quantized, tmp_path):
 
 # A model beyond its budget
 
+TRAINED = {"weights": "trained.pth"}
+
 
 @pytest.fixture(scope="module")
 def coarse(built_project, tmp_path_factory):
-    """A built project that calibrates with one grey image, so that ranges are far too narrow."""
+    """The trained model, to be calibrated with one grey image: ranges are too narrow."""
     project = built_project.copy(tmp_path_factory.mktemp("coarse") / "project")
+    shutil.copy(project.folder / "results/weights.pth", project.folder / "trained.pth")
     annotations = project.folder / "data/train/_annotations.coco.json"
     coco = project.json("data/train/_annotations.coco.json")
     grey = {"id": -1, "file_name": "grey.png", "width": 160, "height": 120}
     coco["images"].insert(0, grey)
     annotations.write_text(str(coco).replace("'", '"'))
     cv2.imwrite(str(annotations.with_name("grey.png")), np.full((120, 160, 3), 128, np.uint8))
-    project.snakemake("results/openvino/performance.json")
+    project.configure(**TRAINED)
+    project.snakemake("results/weights.pth")
     return project
 
 
 def test_training_brings_the_model_back_within_its_budget(coarse, tmp_path):
     project = coarse.copy(tmp_path / "project")
     budget = {"stat_subset_size": 1, "num_iters": 40, "maximal_accuracy_degradation": 25}
-    project.configure(nncf_optimization=budget | {"learning_rate": 0.001})
+    project.configure(**TRAINED, nncf_optimization=budget | {"learning_rate": 0.001})
     project.snakemake(TARGET)
     found = f_measures(project)
     original = found["loaded"][0]
@@ -139,7 +143,7 @@ def test_training_brings_the_model_back_within_its_budget(coarse, tmp_path):
 def test_a_model_beyond_its_budget_is_refused_unless_on_degradation_is_warn(coarse, tmp_path):
     project = coarse.copy(tmp_path / "project")
     budget = {"stat_subset_size": 1, "num_iters": 2, "learning_rate": 1e-9}
-    project.configure(nncf_optimization=budget)
+    project.configure(**TRAINED, nncf_optimization=budget)
     output = project.snakemake(TARGET, fails=True)
     assert "The quantized model is beyond its budget" in output
     assert "nncf_optimization.on_degradation: warn" in output
@@ -148,20 +152,20 @@ def test_a_model_beyond_its_budget_is_refused_unless_on_degradation_is_warn(coar
 
     # With a larger budget, one epoch would have been enough. The store is to have what it says.
     stored = list((project.folder / ".detmake/store").iterdir())
-    project.configure(nncf_optimization=budget | {"maximal_accuracy_degradation": 100})
+    project.configure(**TRAINED, nncf_optimization=budget | {"maximal_accuracy_degradation": 100})
     project.snakemake(TARGET)
     assert project.json(TARGET)["quantization"]["epochs"] == 2
     assert "Not stored: " in (project.folder / "results/logs/nncf.log").read_text()
     assert list((project.folder / ".detmake/store").iterdir()) == stored
 
-    project.configure(nncf_optimization=budget | {"on_degradation": "warn"})
+    project.configure(**TRAINED, nncf_optimization=budget | {"on_degradation": "warn"})
     project.snakemake(TARGET)
     assert project.json(TARGET)["quantization"]["within_budget"] is False
     log = (project.folder / "results/logs/nncf.log").read_text()
     assert RESTORED in log
     assert "It is kept" in log
 
-    project.configure(nncf_optimization=budget)
+    project.configure(**TRAINED, nncf_optimization=budget)
     assert "beyond its budget" in project.snakemake(TARGET, fails=True)
 
 
@@ -262,12 +266,13 @@ def test_the_script_for_a_gpu_says_that_there_is_none(tmp_path):
 def test_a_killed_quantization_aware_training_resumes(coarse, tmp_path):
     project = coarse.copy(tmp_path / "project")
     project.configure(
+        **TRAINED,
         nncf_optimization={
             "stat_subset_size": 1,
             "num_iters": 5,
             "learning_rate": 1e-9,
             "on_degradation": "warn",
-        }
+        },
     )
     process = project.start(TARGET)
     wait_for(project, "nncf.log", "Saving checkpoint at 2 epochs")
