@@ -7,7 +7,7 @@ from itertools import chain, combinations, pairwise
 from statistics import fmean
 
 import numpy as np
-from sklearn.isotonic import isotonic_regression
+from scipy.optimize import isotonic_regression
 
 #: Number of sweeps over the layers, alternately down and up.
 _SWEEPS = 12
@@ -137,7 +137,7 @@ def _columns(layers: Sequence[Sequence], above: Mapping, below: Mapping) -> dict
             near = [first.get(node) or second.get(node) or [node] for node in nodes]
             wanted = [np.mean([column[other] for other in others]) for others in near]
             # Least squares under minimum distances: the nearest positions that keep the order.
-            placed = isotonic_regression(np.array(wanted) - offset) + offset
+            placed = isotonic_regression(np.array(wanted) - offset).x + offset
             column |= dict(zip(nodes, placed.tolist(), strict=True))
     left = min(column.values(), default=0.0)
     return {node: value - left for node, value in column.items()}
