@@ -16,7 +16,7 @@ from pathlib import Path
 _server = multiprocessing.get_context("forkserver")
 # Snakemake itself, and what it loads on every call but later.
 _server.set_forkserver_preload(
-    ["snakemake.cli", "snakemake.report", "smart_open", "jsonschema", "yte", "tqdm"]
+    ["snakemake.cli", "snakemake.report.html_reporter", "smart_open", "jsonschema", "yte", "tqdm"]
 )
 
 
