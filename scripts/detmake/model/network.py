@@ -1,6 +1,5 @@
 """The network: a detector built from a template, and its core without losses and decoding."""
 
-import gc
 import inspect
 import io
 import warnings
@@ -14,15 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from detmake.errors import InputError
-from detmake.model import anchors, mmcv_ops
+from detmake.model import absent, anchors, mmcv_ops
 
 mmcv_ops.install()
 
 # Hide MMDetection's messages about missing optional packages and its own deprecated code.
 warnings.filterwarnings("ignore", module=r"mm(cv|det|engine)\.")
-# Looking for garbage takes a fifth of the time of these imports. What they load is there to stay.
-gc.disable()
-with redirect_stdout(io.StringIO()):
+with redirect_stdout(io.StringIO()), absent.left_out():
     from mmdet.models.dense_heads import SSDHead
     from mmdet.registry import MODELS
     from mmdet.utils import reduce_mean, register_all_modules
@@ -30,8 +27,6 @@ with redirect_stdout(io.StringIO()):
     from mmengine.model import BaseModel
 
     register_all_modules(init_default_scope=True)
-gc.freeze()
-gc.enable()
 
 _PROBE_SIZE = 256  # pixels; a multiple of the strides of all backbones
 
