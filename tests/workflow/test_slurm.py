@@ -10,7 +10,7 @@ from slurm_cluster import Cluster, wait_until
 
 pytestmark = pytest.mark.slow
 
-EPOCHS = 8
+EPOCHS = 10
 
 
 @pytest.mark.alone
