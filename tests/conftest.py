@@ -5,6 +5,16 @@ import os
 import pytest
 
 WORKER = "PYTEST_XDIST_WORKER" in os.environ
+#: Files that workers begin with. One builds the tiny project. Those that take longest come next,
+#: so that all workers end at about the same time; the second needs no built project.
+FIRST = (
+    "test_build.py",
+    "test_slurm.py",
+    "test_nncf.py",
+    "test_templates.py",
+    "test_envs.py",
+    "test_interruption.py",
+)
 SLOW_DESELECTED = pytest.StashKey[int]()
 
 if WORKER:  # before torch is imported: workers that use all cores slow each other down
@@ -22,11 +32,12 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(config, items):
     """Deselect slow tests, unless `--all` or `-m` chooses.
 
-    One worker builds the tiny project first. The others need it late: they run the unit tests.
+    Workers begin with the files in `FIRST`. Then come unit tests: few need the tiny project.
     """
     if WORKER:
+        place = {name: number for number, name in enumerate(FIRST)}
         items.sort(
-            key=lambda item: (item.path.name != "test_build.py", "unit" not in item.path.parts)
+            key=lambda item: (place.get(item.path.name, len(FIRST)), "unit" not in item.path.parts)
         )
     if config.option.all or config.option.markexpr:
         return

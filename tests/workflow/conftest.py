@@ -20,6 +20,7 @@ from filelock import FileLock
 ROOT = Path(__file__).parents[2]
 # One of several workers, each of which has one core.
 WORKER = "PYTEST_XDIST_WORKER" in os.environ
+CORES = "1" if WORKER else "2"
 
 CONFIG = {
     "data": "data",
@@ -44,14 +45,14 @@ class Project:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         # Where Snakemake runs the jobs: options of it, and variables of its environment.
-        self.executor = ["--cores", "1" if WORKER else "2"]
+        self.executor = ["--cores", CORES]
         self.environment: dict[str, str] = {}
 
     def submit_to(self, cluster: slurm_cluster.Cluster) -> None:
         """Let Snakemake submit through the profile, to a cluster without accounting."""
         self.environment = cluster.environment
         self.executor = [
-            *("--workflow-profile", "profiles/slurm", "--max-threads", "2"),
+            *("--workflow-profile", "profiles/slurm", "--max-threads", CORES),
             *("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1"),
         ]
 
@@ -76,7 +77,7 @@ class Project:
 
     def start(self, *arguments: str) -> subprocess.Popen:
         return subprocess.Popen(
-            [sys.executable, "-m", "snakemake", *self.options(arguments)],
+            [sys.executable, "-P", snakemake_process.__file__, *self.options(arguments)],
             cwd=self.folder,
             env=self.variables(),
             stdout=subprocess.PIPE,
@@ -87,9 +88,10 @@ class Project:
 
     def snakemake(self, *arguments: str, fails: bool = False) -> str:
         """Run Snakemake and return what it prints; whether it fails must be as said."""
-        process = self.start(*arguments)
-        output, _ = process.communicate(timeout=1800)
-        assert (process.returncode != 0) == fails, output
+        code, output = snakemake_process.run(
+            self.options(arguments), self.folder, self.variables(), timeout=1800
+        )
+        assert (code != 0) == fails, output
         return output
 
     def stale(self, *arguments: str) -> dict[str, int]:
@@ -175,9 +177,12 @@ def project(template_project, tmp_path) -> Project:
 
 @pytest.fixture(scope="session")
 def built_project(template_project, tmp_path_factory) -> Project:
-    """A project in which everything is built, once for all workers. Not to be changed: copy it."""
+    """A project in which everything is built, once for all workers. Not to be changed: copy it.
+
+    CI names a folder for it by DETMAKE_BUILT, so that its second call of pytest finds it.
+    """
     base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if WORKER else base) / "built"
+    folder = Path(os.environ.get("DETMAKE_BUILT") or (base.parent if WORKER else base)) / "built"
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
             project = template_project.copy(tmp_path_factory.mktemp("building") / "project")

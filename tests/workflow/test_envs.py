@@ -13,7 +13,7 @@ from pathlib import Path
 import pin
 import pytest
 import yaml
-from conftest import CONFIG, ROOT
+from conftest import CONFIG, ROOT, WORKER
 from packaging.utils import canonicalize_name
 
 NAMES = sorted(pin.ENVIRONMENTS)
@@ -169,6 +169,8 @@ def jobs(template_project, tmp_path_factory):
 def run(python: Path, *arguments, folder: Path) -> str:
     """Run the Python of an environment, isolated from this one; return what it prints."""
     environment = {"PATH": f"{python.parent}:{os.defpath}", "HOME": str(folder)}
+    if WORKER:
+        environment["OMP_NUM_THREADS"] = "1"
     process = subprocess.run(
         [python, "-I", *arguments],
         cwd=folder,
@@ -185,6 +187,7 @@ def environments(tmp_path_factory):
     """By name: the Python of a virtual environment in which a pip section is installed."""
     folder = tmp_path_factory.mktemp("environments")
     # Those with torch start as a hard-linked copy of the smallest one, to install torch only once.
+    # Its steps ran before, so that its bytecode is copied, too.
     common, *others = sorted(WITH_TORCH, key=lambda name: len(pip_section(name)))
 
     def python(name: str) -> Path:
@@ -204,7 +207,7 @@ def environments(tmp_path_factory):
     return python
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted(NAMES, key=lambda name: len(pip_section(name))))
 @pytest.mark.slow
 def test_the_steps_run_with_the_pip_section_alone(name, environments, jobs, built):
     python = environments(name)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import CONFIG
+from conftest import CONFIG, CORES
 from test_own_folder import CODE_TRIGGER, clone, snakemake  # noqa: F401
 
 SNAKEFILE = """
@@ -101,7 +101,7 @@ def make(clone, tmp_path):  # noqa: F811
 @pytest.mark.slow
 def test_detmake_runs_between_rules_of_the_users_own(make):
     own = make("apart")
-    snakemake(own, "--cores", "2")
+    snakemake(own, "--cores", CORES)
     assert "out/openvino/openvino.bin" in (own / "size.txt").read_text()
     assert "Nothing to be done" in snakemake(own, "--dry-run")
     assert "to run" in snakemake(own, "detmake_plan", "--cores", "1")
@@ -120,7 +120,7 @@ def test_detmake_runs_between_rules_of_the_users_own(make):
 )
 def test_a_dataset_made_by_a_rule_of_the_users_own_is_up_to_date(make, layout):
     own = make(layout)
-    assert snakemake(own, "--cores", "2", *PREPARED).count(CODE_TRIGGER) == 1
+    assert snakemake(own, "--cores", CORES, *PREPARED).count(CODE_TRIGGER) == 1
     assert "Nothing to be done" in snakemake(own, "--dry-run", *PREPARED)
     # That call wrote the records of the first one, and this one gives them back.
     (own / ".snakemake").rename(own / "away")

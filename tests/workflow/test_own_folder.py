@@ -2,11 +2,10 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import snakemake_process
 import yaml
 from conftest import CONFIG
 
@@ -16,17 +15,11 @@ CODE_TRIGGER = "Snakemake's trigger `code` is on"
 
 def snakemake(folder: Path, *arguments: str | Path, fails: bool = False) -> str:
     """Run Snakemake in a folder and return what it prints; it must fail if and only if `fails`."""
-    process = subprocess.run(
-        [sys.executable, "-m", "snakemake", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": "", "COLUMNS": "200"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-    )
-    assert (process.returncode != 0) == fails, process.stdout
-    return process.stdout
+    environment = {**os.environ, "PYTHONPATH": "", "COLUMNS": "200"}
+    options = [str(argument) for argument in arguments]
+    code, output = snakemake_process.run(options, folder, environment, timeout=300)
+    assert (code != 0) == fails, output
+    return output
 
 
 def files_in(folder: Path) -> dict[Path, int]:

@@ -8,11 +8,12 @@ import pytest
 from conftest import CONFIG
 from slurm_cluster import Cluster, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = pytest.mark.slow
 
-EPOCHS = 12
+EPOCHS = 10
 
 
+@pytest.mark.alone
 def test_training_runs_on_a_gpu_node_and_the_rest_on_cpu_nodes(cluster, embedded):
     jobs = cluster.jobs(embedded.folder)
     assert {rule: len(found) for rule, found in jobs.items()} == {

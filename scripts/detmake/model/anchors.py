@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.cluster import KMeans
 
 from detmake.errors import InputError
 
@@ -30,6 +29,8 @@ def fit(sizes: np.ndarray, counts: Sequence[int]) -> list[list[list[float]]]:
             f"{sum(counts)}, one for each anchor of the template. Annotate more objects or "
             "choose a template without fitted anchors."
         )
+    from sklearn.cluster import KMeans  # takes half a second to load, and few networks need it
+
     clusters = KMeans(sum(counts), n_init=10, random_state=0).fit(np.log(sizes))
     anchors = np.exp(clusters.cluster_centers_)
     anchors = anchors[anchors.prod(axis=1).argsort()].round(2)

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from detmake.errors import InputError
-from detmake.model import anchors, mmcv_ops
+from detmake.model import absent, anchors, mmcv_ops
 
 mmcv_ops.install()
 
 # Hide MMDetection's messages about missing optional packages and its own deprecated code.
 warnings.filterwarnings("ignore", module=r"mm(cv|det|engine)\.")
-with redirect_stdout(io.StringIO()):
+with redirect_stdout(io.StringIO()), absent.left_out():
     from mmdet.models.dense_heads import SSDHead
     from mmdet.registry import MODELS
     from mmdet.utils import reduce_mean, register_all_modules
