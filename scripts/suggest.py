@@ -63,7 +63,9 @@ with logs.job(snakemake.log[0]) as log:
             write_json(file, data.subsets[name])
 
         def measured(template, size, batch_size=choice.BATCH_SIZE):
-            learning = params.templates[template]["learning_parameters"] | {"batch_size": batch_size}
+            learning = params.templates[template]["learning_parameters"] | {
+                "batch_size": batch_size
+            }
             values = params.templates[template] | {"learning_parameters": learning}
             recipe = Recipe.from_params(
                 values | {"input_size": list(size), "channel_order": None, "code": []}

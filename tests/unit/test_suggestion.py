@@ -18,9 +18,7 @@ from detmake.suggestion import choice, dataset, experiment, split
 
 ROOT = Path(__file__).parents[2]
 WORK = choice.Work(train=256, val=64, test=32, calibration=256)
-OVERHEAD = choice.Overhead(
-    start=30, evaluation=20, export=10, quantization=60, quantized_model=25
-)
+OVERHEAD = choice.Overhead(start=30, evaluation=20, export=10, quantization=60, quantized_model=25)
 
 
 def candidate(template="yolox_tiny", iteration=1.0, size=(416, 320), **changes):
@@ -152,6 +150,41 @@ def test_the_seed_spreads_a_rare_class_and_the_build_splits_alike(rare_class):
     assert len({str(count) for count in counts}) > 1  # seeds differ, so that there is a choice
 
 
+def test_near_duplicates_get_groups_and_stay_together(tmp_path):
+    folder = tmp_path / "set"
+    coco = write_coco(folder, [[1, 2]] * 60)
+    for number in (10, 20, 30):  # near-duplicates of 1: 4 of 60 images
+        pixels = cv2.imread(str(folder / "1.png"))
+        pixels[0, 0] = number
+        cv2.imwrite(str(folder / f"{number}.png"), pixels)
+    data = sources.with_val(str(folder))
+    read = dataset.read(data)
+    assert read.groups == dict.fromkeys(("1.png", "10.png", "20.png", "30.png"), "1.png")
+    file = tmp_path / "groups.csv"
+    file.write_text(read.groups_csv(), encoding="utf-8")
+    built = {
+        subset: checking.prepare(source, ["common", "rare"], subset)
+        for subset, source in sources.locate(read.with_groups(file).data).items()
+    }
+    where = {
+        image["file_name"]: subset for subset, coco in built.items() for image in coco["images"]
+    }
+    assert where == {
+        image["file_name"]: subset
+        for subset, coco in read.subsets.items()
+        for image in coco["images"]
+    }
+    assert len({where[name] for name in read.groups}) == 1
+    assert len(where) == len(coco["images"])
+    for number in range(40, 53):  # 17 of 60 images
+        cv2.imwrite(str(folder / f"{number}.png"), pixels)
+    many = dataset.read(data)
+    assert many.groups == {}
+    assert many.near_duplicates == 17 / 60
+    assert "too many to keep together" in experiment.text(suggestion(many), {})
+    assert dataset.read({**data, "group": "(.)"}).groups == {}
+
+
 def test_a_seed_of_the_user_stays(rare_class):
     assert dataset.read({**rare_class, "seed": 7}).data["seed"] == 7
 
@@ -182,7 +215,9 @@ def suggestion(read, minutes=30.0, epochs=40, **changes) -> experiment.Suggestio
 def test_the_suggestion_is_a_valid_experiment_that_says_what_it_takes(read):
     text = experiment.text(suggestion(read), {"device": "cpu"})
     written = yaml.safe_load(text)
-    settings = configuration.resolve(written, {}, ROOT / "rules/schema.yaml", ROOT / "templates")[""]
+    settings = configuration.resolve(written, {}, ROOT / "rules/schema.yaml", ROOT / "templates")[
+        ""
+    ]
     assert settings["template"] != settings["name"] == "YOLOX-tiny"
     assert settings["input_size"] == [416, 320]
     assert settings["learning_parameters"]["num_iters"] == 40

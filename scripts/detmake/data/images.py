@@ -65,6 +65,4 @@ def decode(image_root: Path, file_name: str) -> DecodedImage | str:
     except Exception:  # OpenCV decoded it, so an error of Pillow does not matter
         stored_size, orientation = (width, height), 1
     digest = hashlib.sha256(content).hexdigest()
-    return DecodedImage(
-        file_name, width, height, stored_size, orientation, digest, dhash(pixels)
-    )
+    return DecodedImage(file_name, width, height, stored_size, orientation, digest, dhash(pixels))

@@ -1,4 +1,3 @@
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -137,9 +136,7 @@ def input_sizes(image_size: Sequence[int]) -> list[tuple[int, int]]:
     return sizes
 
 
-def suitable_sizes(
-    boxes: pd.DataFrame, image_size: Sequence[int]
-) -> dict[tuple[int, int], float]:
+def suitable_sizes(boxes: pd.DataFrame, image_size: Sequence[int]) -> dict[tuple[int, int], float]:
     """Return the input sizes to consider, the largest first, and the pixels of small boxes in each.
 
     The largest is the smallest that shows small boxes with `COMFORTABLE` pixels, if any does. The

@@ -73,7 +73,13 @@ class Suggestion:
 
         At least four, since a build fails if no model is within its budget of accuracy.
         """
-        return min(max(choice.QUANTIZED_MODELS + int(0.25 * self.seconds / self.overhead.quantized_model), 4), 16)
+        return min(
+            max(
+                choice.QUANTIZED_MODELS + int(0.25 * self.seconds / self.overhead.quantized_model),
+                4,
+            ),
+            16,
+        )
 
 
 def text(suggestion: Suggestion, copied: Mapping[str, Any]) -> str:
@@ -178,12 +184,12 @@ def _template(suggestion: Suggestion) -> list[str]:
 
 def _data(suggestion: Suggestion) -> list[str]:
     dataset = suggestion.dataset
-    counts = ", ".join(
-        f"{len(coco['images'])} {name}" for name, coco in dataset.subsets.items()
-    )
+    counts = ", ".join(f"{len(coco['images'])} {name}" for name, coco in dataset.subsets.items())
     lines = [
         f"Images: {counts}. Boxes of train: "
-        + ", ".join(f"{name} {count}" for name, count in dataset.boxes()["class"].value_counts().items())
+        + ", ".join(
+            f"{name} {count}" for name, count in dataset.boxes()["class"].value_counts().items()
+        )
         + "."
     ]
     if isinstance(dataset.data, Mapping) and "split" in dataset.data:

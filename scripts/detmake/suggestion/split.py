@@ -30,9 +30,7 @@ def subset_names(
     shares = {name: source.share for name, source in found.items() if source.share}
     names = [image["file_name"] for image in coco["images"]]
     patterns = groups_of(names, shares["train"])
-    keys = [
-        groups.get(name) or group or name for name, group in zip(names, patterns, strict=True)
-    ]
+    keys = [groups.get(name) or group or name for name, group in zip(names, patterns, strict=True)]
     positions = np.array([position(key, seed) for key in keys])
     found_in = np.full(len(keys), "", dtype=object)
     for name, share in shares.items():
