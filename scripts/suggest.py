@@ -1,9 +1,5 @@
 """Write a configuration that suits a dataset, this machine and a wish for minutes."""
 
-import json
-import logging
-import os
-import time
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,29 +7,18 @@ from tempfile import TemporaryDirectory
 from detmake import logs
 from detmake.artifacts import write_json, write_text
 from detmake.build import own_folder
-from detmake.data import subsets
 from detmake.errors import InputError
 from detmake.evaluation.speed import cpu
 from detmake.model import device
-from detmake.suggestion import choice, dataset, experiment, overhead
+from detmake.suggestion import choice, dataset, experiment, search
+from detmake.suggestion.machine import Machine, total_memory
 
 params, threads = snakemake.params, snakemake.threads
 own = params.folder is not None and not Path(params.folder, own_folder.CONFIG).exists()
 target = Path(own_folder.CONFIG if own else "suggested.yaml")
 groups = Path("config/groups.csv" if own else "suggested_groups.csv")
 
-
-def machine() -> experiment.Machine:
-    import torch
-
-    gpu = torch.cuda.get_device_properties(0) if device.name() == "cuda" else None
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return experiment.Machine(
-        cpu(threads), memory, gpu and gpu.name, gpu.total_memory if gpu else 0
-    )
-
-
-with logs.job(snakemake.log[0]) as log:
+with logs.job(snakemake.log[0]) as log, TemporaryDirectory() as scratch:
     for file in (target, groups):
         if file.exists():
             raise InputError(f"{file} is there, and is kept. Rename it, and call this again.")
@@ -48,68 +33,41 @@ with logs.job(snakemake.log[0]) as log:
     from detmake.training.schedule import validation_interval
 
     torch.set_num_threads(threads)
-    here, sizes = machine(), choice.suitable_sizes(data.boxes(), data.image_size())
-    sizes = [tuple(params.input_size)] if params.input_size else list(sizes)
-    train = data.subsets["train"]
-    work = choice.Work(
-        train=len(train["images"]),
-        val=len(data.subsets["val"]["images"]),
-        test=len(data.test["images"]),
-        calibration=min(len(train["images"]), params.calibration),
-    )
-    with TemporaryDirectory() as scratch:
-        files = {name: Path(scratch, f"{name}.json") for name in ("train", "val")}
-        for name, file in files.items():
-            write_json(file, data.subsets[name])
+    machine = Machine(cpu(threads), total_memory(), *device.memory())
+    train, val = files = [Path(scratch, f"{name}.json") for name in ("train", "val")]
+    for file in files:
+        write_json(file, data.subsets[file.stem])
+    snapshots = []
 
-        def measured(template, size, batch_size=choice.BATCH_SIZE):
-            learning = params.templates[template]["learning_parameters"] | {
-                "batch_size": batch_size
-            }
-            values = params.templates[template] | {"learning_parameters": learning}
-            recipe = Recipe.from_params(
-                values | {"input_size": list(size), "channel_order": None, "code": []}
-            )
-            found, snapshot = cost.measure(recipe, *files.values())
-            log.info(
-                "%s at %d×%d, batches of %d: %.3f s an iteration",
-                *(template, *size, batch_size, found.iteration),
-            )
-            return choice.Candidate(template, tuple(size), batch_size, **asdict(found)), snapshot
+    def measure(template: str, size: tuple[int, int], batch_size: int) -> choice.Candidate:
+        """Train a template for a few iterations."""
+        settings = params.templates[template] | {"input_size": list(size)}
+        settings["learning_parameters"] |= {"batch_size": batch_size}
+        recipe = Recipe.from_params({**settings, "channel_order": None, "code": []})
+        found, snapshot = cost.measure(recipe, train, val)
+        snapshots[:] = [snapshot]
+        log.info("%s at %d×%d: %.3f s an iteration", template, *size, found.iteration)
+        return choice.Candidate(template, size, batch_size, **asdict(found))
 
-        wish = 60 * params.minutes
-        candidates = [measured(template, sizes[0])[0] for template in params.templates]
-        template, size = choice.best(candidates, sizes, choice.EPOCHS_SHARE * wish)
-        memory = here.gpu_memory or here.memory
-        batch = choice.batch_size(candidates[0].memory, memory, work.train)
-        # Again, since the first of all measurements warmed up the machine.
-        chosen, snapshot = measured(template, size, batch)
-        started = time.perf_counter()
-        ir.export(snapshot, Path(scratch, "openvino"))
-        rest = overhead.measure(
-            Path(scratch, "openvino"),
-            subsets.some_images(data.subsets["val"], cost.VALIDATED),
-            subsets.evenly_spread(subsets.image_paths(train), 16),
-            chosen,
-            work,
-            time.perf_counter() - started,
-            threads,
-        )
-    interval = validation_interval(work.iterations(batch))
-    suggestion = experiment.Suggestion(
-        dataset=data,
-        machine=here,
-        minutes=params.minutes,
-        chosen=chosen,
-        measured=[one for one in candidates if one.template != template or one.input_size != size]
-        + [chosen],
-        work=work,
-        overhead=rest,
-        epochs=choice.epochs_in(wish - rest.total, chosen, work, interval),
-        validation_interval=interval,
+    def export() -> Path:
+        """Export what was trained last."""
+        ir.export(snapshots[0], Path(scratch, "openvino"))
+        return Path(scratch, "openvino")
+
+    suggestion = search.search(
+        data,
+        machine,
+        params.minutes,
+        list(params.templates),
+        params.input_size and tuple(params.input_size),
+        params.calibration,
+        measure,
+        export,
+        validation_interval,
+        threads,
     )
+    log.info("Besides the epochs, in seconds: %s", suggestion.overhead)
     text = experiment.text(suggestion, params.copied)
-    log.info("%s", json.dumps(asdict(rest)))
     if data.groups:
         write_text(groups, data.groups_csv())
     if own:

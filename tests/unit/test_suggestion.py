@@ -15,6 +15,7 @@ from detmake.build import configuration
 from detmake.data import checking, sources, subsets
 from detmake.errors import InputError
 from detmake.suggestion import choice, dataset, experiment, split
+from detmake.suggestion.machine import Machine
 
 ROOT = Path(__file__).parents[2]
 WORK = choice.Work(train=256, val=64, test=32, calibration=256)
@@ -90,8 +91,10 @@ def test_the_batch_fits_into_memory_and_train_subset():
 
 
 def test_tiles_are_suggested_only_for_boxes_that_the_network_cannot_see():
-    assert choice.suggest_tiling(boxes(26), (416, 320)) is None
-    assert choice.suggest_tiling(boxes(12, (2000, 1500)), (1024, 768)) is not None
+    """12 of 2000 pixels are 6 of 1024, and 20 are 10."""
+    assert choice.suggest_tiling(boxes(26), (640, 480)) is None
+    assert choice.suggest_tiling(boxes(20, (2000, 1500)), (2000, 1500)) is None
+    assert choice.suggest_tiling(boxes(12, (2000, 1500)), (2000, 1500)) is not None
 
 
 def write_coco(folder: Path, classes: list[list[int]]) -> dict:
@@ -200,7 +203,7 @@ def read(tmp_path_factory) -> dataset.Dataset:
 def suggestion(read, minutes=30.0, epochs=40, **changes) -> experiment.Suggestion:
     values = {
         "dataset": read,
-        "machine": experiment.Machine("a CPU, 2 threads", 16 * 2**30, None, 0),
+        "machine": Machine("a CPU, 2 threads", 16 * 2**30),
         "minutes": minutes,
         "chosen": candidate(),
         "measured": [candidate("ssd_mobilenetv2", 0.5), candidate()],
@@ -230,7 +233,12 @@ def test_the_suggestion_is_a_valid_experiment_that_says_what_it_takes(read):
 
 
 def test_small_boxes_get_tiles_as_a_comment(read):
-    tiny = experiment.text(suggestion(read, chosen=candidate(size=(16, 16))), {})
+    coco = read.subsets["train"]
+    small = [entry | {"bbox": [4, 4, 2, 2]} for entry in coco["annotations"]]
+    images = [image | {"width": 2000, "height": 1500} for image in coco["images"]]
+    subsets_of_tiny = {"train": coco | {"annotations": small, "images": images}}
+    tiny = replace(read, subsets={**read.subsets, **subsets_of_tiny})
+    tiny = experiment.text(suggestion(tiny), {})
     assert "#   tiling: {size: auto, overlap: 0.2, whole_image: true}" in tiny
     assert "tiling" not in yaml.safe_load(tiny)
 

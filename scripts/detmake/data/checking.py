@@ -52,10 +52,10 @@ def prepare(
     Returns:
         A COCO dictionary. `categories`: `id` (1..K) and `name`, in the order of `classes`; for the
         train subset in the order of the annotations' ids. `images`: `id`, `file_name` (relative to
-        `image_root`), `width` and `height` (decoded, upright), `sha256` (of the file), `dhash` (of the
-        pixels), and `group` if the share has one of the image. `annotations`: `id` (from 1), `image_id`,
-        `category_id`, `bbox` (four floats: xywh in pixels, within the image), `area` (of the box)
-        and `iscrowd` (1 also for annotations marked `ignore`). `info`: `image_root`,
+        `image_root`), `width` and `height` (decoded, upright), `sha256` (of the file), `dhash` (of
+        the pixels), and `group` if the share has one of the image. `annotations`: `id` (from 1),
+        `image_id`, `category_id`, `bbox` (four floats: xywh in pixels, within the image), `area`
+        (of the box) and `iscrowd` (1 also for annotations marked `ignore`). `info`: `image_root`,
         `annotation_file` and `remarks` (list of str).
 
     Raises:

@@ -59,8 +59,8 @@ def locate(
             are relative to; by default the folder of the annotations);
             a mapping with such a path as `source`.
             Both mappings may have `split` ("auto", or shares of `val` and `test`: subsets to take
-            from the images of train), `group` and `groups` (see `Share`), `seed`, and `classes` (a list, or a
-            mapping of new names to lists of names).
+            from the images of train), `group` and `groups` (see `Share`), `seed`, and `classes` (a
+            list, or a mapping of new names to lists of names).
         is_made: whether a rule makes a file or folder.
 
     Raises:

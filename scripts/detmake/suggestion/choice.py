@@ -1,3 +1,5 @@
+"""Choose template, input size, batch size and epochs by what was measured."""
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -136,8 +138,8 @@ def input_sizes(image_size: Sequence[int]) -> list[tuple[int, int]]:
     return sizes
 
 
-def suitable_sizes(boxes: pd.DataFrame, image_size: Sequence[int]) -> dict[tuple[int, int], float]:
-    """Return the input sizes to consider, the largest first, and the pixels of small boxes in each.
+def suitable_sizes(boxes: pd.DataFrame, image_size: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the input sizes to consider, the largest first.
 
     The largest is the smallest that shows small boxes with `COMFORTABLE` pixels, if any does. The
     smallest is that with `LEAST` pixels.
@@ -152,9 +154,8 @@ def suitable_sizes(boxes: pd.DataFrame, image_size: Sequence[int]) -> dict[tuple
         sides[size] = smallest_side(boxes, size)
         if sides[size] >= COMFORTABLE:
             break
-    largest_first = dict(reversed(sides.items()))
-    suitable = {size: side for size, side in largest_first.items() if side >= LEAST}
-    return suitable or dict([next(iter(largest_first.items()))])
+    largest_first = list(reversed(sides))
+    return [size for size in largest_first if sides[size] >= LEAST] or largest_first[:1]
 
 
 def batch_size(memory_of_batch: int, memory: int, images: int) -> int:
@@ -204,16 +205,16 @@ def best(
     return fastest.template, sizes[-1]
 
 
-def suggest_tiling(boxes: pd.DataFrame, size: Sequence[int]) -> dict[str, Any] | None:
+def suggest_tiling(boxes: pd.DataFrame, image_size: Sequence[int]) -> dict[str, Any] | None:
     """Return the settings of tiling if boxes ask for it, otherwise None.
 
-    They do if more than 5 % of the boxes of a class are too small for a cell of the finest feature
-    map at the input size, although none larger is suitable.
+    They do if, even at the largest input size, more than 5 % of the boxes of a class are narrower
+    than a cell of the finest feature map.
 
     Args:
-        boxes: as for `suitable_sizes`.
-        size: the chosen input size.
+        boxes, image_size: as for `suitable_sizes`.
     """
-    if smallest_side(_of_frequent_classes(boxes), size) >= LEAST:
+    largest = input_sizes(image_size)[-1]
+    if smallest_side(_of_frequent_classes(boxes), largest) >= LEAST:
         return None
     return {"size": "auto", "overlap": 0.2, "whole_image": True}

@@ -40,7 +40,7 @@ class Dataset:
         return self.subsets.get("test", self.subsets["val"])
 
     def with_groups(self, file: Path) -> "Dataset":
-        """Return the dataset with a file of groups, if it has groups; the file is yet to be written."""
+        """Return the dataset with a file of groups, yet to be written, if it has groups."""
         return replace(self, data={**self.data, "groups": str(file)}) if self.groups else self
 
     def groups_csv(self) -> str:

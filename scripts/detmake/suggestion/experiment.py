@@ -7,29 +7,12 @@ from typing import Any
 
 import yaml
 
-from detmake.data import subsets
 from detmake.suggestion import choice
 from detmake.suggestion.choice import Candidate, Overhead, Work
 from detmake.suggestion.dataset import MOST_NEAR_DUPLICATES, Dataset
+from detmake.suggestion.machine import Machine
 
 _WIDTH = 96  # characters of a comment
-
-
-@dataclass(frozen=True)
-class Machine:
-    """The machine that was measured.
-
-    Attributes:
-        cpu: its name and number of threads.
-        memory: bytes.
-        gpu: its name, or None.
-        gpu_memory: bytes, or 0.
-    """
-
-    cpu: str
-    memory: int
-    gpu: str | None
-    gpu_memory: int
 
 
 @dataclass(frozen=True)
@@ -73,13 +56,8 @@ class Suggestion:
 
         At least four, since a build fails if no model is within its budget of accuracy.
         """
-        return min(
-            max(
-                choice.QUANTIZED_MODELS + int(0.25 * self.seconds / self.overhead.quantized_model),
-                4,
-            ),
-            16,
-        )
+        further = int(0.25 * self.seconds / self.overhead.quantized_model)
+        return min(max(choice.QUANTIZED_MODELS + further, 4), 16)
 
 
 def text(suggestion: Suggestion, copied: Mapping[str, Any]) -> str:
@@ -194,9 +172,9 @@ def _data(suggestion: Suggestion) -> list[str]:
     ]
     if isinstance(dataset.data, Mapping) and "split" in dataset.data:
         lines.append(
-            "The split takes subsets that are missing from the train images. Of 100 seeds, this one "
-            "gives them the most even shares of images and classes. If images come from videos, "
-            "scenes or patients, add `group`, so that those of one stay together."
+            "The split takes subsets that are missing from the train images. Of 100 seeds, this "
+            "one gives them the most even shares of images and classes. If images come from "
+            "videos, scenes or patients, add `group`, so that those of one stay together."
         )
     share = f"{dataset.near_duplicates:.0%} of these images look nearly like another one"
     if dataset.groups:
@@ -213,21 +191,22 @@ def _input_size(suggestion: Suggestion) -> str:
     boxes, size = suggestion.dataset.boxes(), suggestion.chosen.input_size
     side = choice.smallest_side(boxes, size)
     return (
-        f"Width and height of the network's input. Images are {width}×{height} (median). Here, 95 % "
-        f"of each class's boxes have a shorter side of at least {side:.0f} pixels; "
-        f"{choice.COMFORTABLE} are two cells of the finest feature map of most templates, and boxes "
-        f"below {choice.LEAST} are narrower than one. A larger input takes longer."
+        f"Width and height of the network's input. Images are {width}×{height} (median). Here, "
+        f"95 % of each class's boxes have a shorter side of at least {side:.0f} pixels; "
+        f"{choice.COMFORTABLE} are two cells of the finest feature map of most templates, and "
+        f"boxes below {choice.LEAST} are narrower than one. A larger input takes longer."
     )
 
 
 def _tiling(suggestion: Suggestion) -> str:
     """Return the key as a comment, since detmake has no tiling yet; nothing without small boxes."""
-    settings = choice.suggest_tiling(suggestion.dataset.boxes(), suggestion.chosen.input_size)
+    dataset = suggestion.dataset
+    settings = choice.suggest_tiling(dataset.boxes(), dataset.image_size())
     if settings is None:
         return ""
     why = (
         f"More than 5 % of the boxes of a class are narrower than {choice.LEAST} pixels even at "
-        "this input size. Tiles show them larger:"
+        "the largest input size. Tiles show them larger:"
     )
     flow = yaml.safe_dump(settings, default_flow_style=True, sort_keys=False).strip()
     return _comment([why, f"  tiling: {flow}"])
@@ -236,7 +215,7 @@ def _tiling(suggestion: Suggestion) -> str:
 def _learning(suggestion: Suggestion) -> str:
     chosen, work = suggestion.chosen, suggestion.work
     iterations = work.iterations(chosen.batch_size)
-    memory = suggestion.machine.gpu_memory or suggestion.machine.memory
+    memory = suggestion.machine.training_memory
     many = suggestion.epochs == choice.MOST_EPOCHS
     epochs = (
         f"{iterations} iterations of {chosen.iteration:.2f} s each, and a validation every "
@@ -250,7 +229,7 @@ def _learning(suggestion: Suggestion) -> str:
         f"  batch_size: {chosen.batch_size}",
         *(f"  # {line}" for line in textwrap.wrap(f"Each epoch has {epochs}.", _WIDTH - 2)),
         f"  epochs: {suggestion.epochs}",
-        "  # The learning rate falls to its end within these epochs, so training does not stop early.",
+        "  # The learning rate falls until the last epoch, so training does not stop early.",
         "  learning_rate_schedule: cosine",
         "  enable_early_stopping: false",
     ]
@@ -262,8 +241,8 @@ def _quantization(suggestion: Suggestion, copied: Mapping[str, Any]) -> str:
     seconds = suggestion.overhead.quantized_model
     most = suggestion.max_models()
     why = (
-        f"Most builds make {choice.QUANTIZED_MODELS} int8 models, which take {seconds:.0f} s each. If they lose too much "
-        f"accuracy, up to {most} are tried, and the build takes longer."
+        f"Most builds make {choice.QUANTIZED_MODELS} int8 models, which take {seconds:.0f} s each. "
+        f"If they lose too much accuracy, up to {most} are tried, and the build takes longer."
     )
     given = copied.get("pot_parameters", {})
     text = f"{_comment(why)}\n{_yaml({'pot_parameters': {'max_models': most} | given})}"

@@ -3,8 +3,9 @@
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import openvino as ov
 
@@ -22,25 +23,27 @@ _FEW, _MORE = 4, 16
 
 
 def measure(
-    folder: Path,
-    coco: dict,
+    export: Callable[[], Path],
+    coco: Mapping[str, Any],
     images: Sequence[Path],
     candidate: Candidate,
     work: Work,
-    export: float,
     threads: int,
 ) -> Overhead:
-    """Measure start, quantization and inference of an exported model, and add up a whole build.
+    """Measure start, export, quantization and inference, and add up a whole build.
 
     Args:
-        folder: a model folder (`detmake.runtime.model_folder`), exported from the candidate.
+        export: exports the candidate's network, and returns its folder
+            (`detmake.runtime.model_folder`).
         coco: a prepared subset with a few images.
         images: some images for calibration.
         candidate: the training.
         work: what there is to do.
-        export: seconds that the export took.
         threads: CPU threads of inference.
     """
+    started = time.perf_counter()
+    folder = export()
+    exported = time.perf_counter() - started
     detector = OpenvinoDetector(folder, threads, "THROUGHPUT")
     evaluate_subset(detector, coco, None)  # warms up
     inferred = _seconds(lambda: evaluate_subset(detector, coco, None)) / len(coco["images"])
@@ -56,7 +59,7 @@ def measure(
     return Overhead(
         start=STARTS_WITH_TORCH * with_torch + OTHER_STARTS * other,
         evaluation=(work.val + work.test) * candidate.validated_image + 2 * work.test * inferred,
-        export=export,
+        export=exported,
         quantized_model=one_model,
         quantization=work.val * inferred + QUANTIZED_MODELS * one_model,
     )
@@ -66,7 +69,7 @@ def _cycle(images: Sequence[Path], count: int) -> list[Path]:
     return [images[index % len(images)] for index in range(count)]
 
 
-def _seconds(action) -> float:
+def _seconds(action: Callable[[], object]) -> float:
     started = time.perf_counter()
     action()
     return time.perf_counter() - started

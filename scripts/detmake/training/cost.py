@@ -24,8 +24,10 @@ from detmake.training.schedule import build_schedule
 
 log = logging.getLogger("detmake")
 
-#: Iterations that count, at least; as many images are taken of the train subset as they need.
+#: Iterations that count, at least.
 ITERATIONS = 8
+#: Batches of images that are taken of the train subset.
+BATCHES = 4
 #: Images of the validation subset that are taken.
 VALIDATED = 16
 
@@ -69,7 +71,7 @@ def measure(recipe: Recipe, train_file: Path, val_file: Path) -> tuple[Cost, Sna
     sizes = subsets.box_sizes(coco, recipe.input_size)
     config = model_config(recipe.model, len(labels), sizes)
     few = {
-        train_file: ITERATIONS * learning.batch_size,
+        train_file: BATCHES * learning.batch_size,
         val_file: VALIDATED,
     }
     stopwatch, level = _Stopwatch(), log.level
