@@ -14,7 +14,7 @@ from dataset_case import Dataset
 from detmake.build import configuration
 from detmake.data import checking, sources, subsets
 from detmake.errors import InputError
-from detmake.suggestion import choice, dataset, experiment, split
+from detmake.suggestion import choice, dataset, experiment, overhead, search, split
 from detmake.suggestion.machine import Machine
 
 ROOT = Path(__file__).parents[2]
@@ -213,6 +213,49 @@ def suggestion(read, minutes=30.0, epochs=40, **changes) -> experiment.Suggestio
         "validation_interval": 2,
     }
     return experiment.Suggestion(**(values | changes))
+
+
+def test_the_search_fills_the_minutes_with_what_it_measured(read, monkeypatch, tmp_path):
+    monkeypatch.setattr(overhead, "measure", lambda *_: OVERHEAD)
+    calls = []
+
+    def measure(template, size, batch_size):
+        calls.append((template, size, batch_size))
+        if template == "ssd_mobilenetv2":
+            raise InputError("too few boxes")
+        iteration = {"atss_mobilenetv2": 0.5, "yolox_tiny": 0.25}[template]
+        return candidate(template, iteration, size, batch_size=batch_size)
+
+    def found(minutes, templates, size=None):
+        machine = Machine("a CPU", 16 * 2**30)
+        return search.search(
+            *(
+                read,
+                machine,
+                minutes,
+                templates,
+                size,
+                300,
+                measure,
+                lambda: tmp_path,
+                lambda _: 5,
+                2,
+            )
+        )
+
+    three = ["atss_mobilenetv2", "ssd_mobilenetv2", "yolox_tiny"]
+    first = found(30, three)
+    largest = (320, 224)  # of images of 48×32 pixels
+    assert calls == [(name, largest, 8) for name in [*three, "yolox_tiny"]]
+    assert [one.template for one in first.measured] == ["atss_mobilenetv2", "yolox_tiny"]
+    train, val = len(read.subsets["train"]["images"]), len(read.subsets["val"]["images"])
+    epoch = -(-train // 8) * 0.25 + val / 16 / 5 + 1
+    assert first.epochs == 300
+    assert found(10, three).epochs == int((600 - 120) / epoch)
+    assert found(10, three).seconds <= 600
+    assert found(30, three, (64, 64)).chosen.input_size == (64, 64)
+    with pytest.raises(InputError, match="ssd_mobilenetv2: too few boxes"):
+        found(30, ["ssd_mobilenetv2"])
 
 
 def test_the_suggestion_is_a_valid_experiment_that_says_what_it_takes(read):

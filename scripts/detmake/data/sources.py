@@ -91,10 +91,15 @@ def with_val(
 ) -> str | dict[str, Any]:
     """Return `data` as it is or, if it has no val subset, with `split: auto`.
 
+    A path that does not exist stays as it is, too (`named_paths`).
+
     Raises:
         InputError: as for `locate`.
     """
     given = dict(data) if isinstance(data, Mapping) else str(data)
+    path = given.get("source") if isinstance(given, dict) else given
+    if path and not Path(path).exists() and not _makes(Path(path), is_made):
+        return given
     try:
         locate(given, is_made)
     except InputError as error:

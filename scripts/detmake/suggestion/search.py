@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from detmake.data import subsets
+from detmake.errors import InputError
 from detmake.suggestion import choice, overhead
 from detmake.suggestion.choice import Candidate, Work
 from detmake.suggestion.dataset import Dataset
@@ -45,6 +46,9 @@ def search(
         export: exports what was measured last, and returns the model folder.
         validation_interval: from the iterations of an epoch to the epochs between validations.
         threads: CPU threads.
+
+    Raises:
+        InputError: no template can be trained on this dataset.
     """
     train, val = dataset.subsets["train"], dataset.subsets["val"]
     work = Work(
@@ -57,7 +61,7 @@ def search(
         sizes = [input_size]
     else:
         sizes = choice.suitable_sizes(dataset.boxes(), dataset.image_size())
-    measured = [measure(template, sizes[0], choice.BATCH_SIZE) for template in templates]
+    measured = _measure_all(measure, templates, sizes[0])
     wish = 60 * minutes
     template, size = choice.best(measured, sizes, choice.EPOCHS_SHARE * wish)
     tried = next(one for one in measured if one.template == template)
@@ -84,3 +88,19 @@ def search(
         epochs=choice.epochs_in(wish - rest.total, chosen, work, interval),
         validation_interval=interval,
     )
+
+
+def _measure_all(
+    measure: Measure, templates: Sequence[str], size: tuple[int, int]
+) -> list[Candidate]:
+    """Measure the templates; leave out those that cannot be trained on the dataset."""
+    measured, mistakes = [], []
+    for template in templates:
+        try:
+            measured.append(measure(template, size, choice.BATCH_SIZE))
+        except InputError as error:
+            mistakes.append(f"{template}: {error}")
+            log.warning("Left out, since its training fails: %s", mistakes[-1])
+    if not measured:
+        raise InputError("No template can be trained here:\n" + "\n".join(mistakes))
+    return measured
