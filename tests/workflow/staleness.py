@@ -188,6 +188,7 @@ ENVIRONMENTS = {
     "inference": {"quantize_pot", "evaluate_ir", "evaluate_ir:nncf", "deploy", "demo"},
     "nncf": {"quantize_nncf"},
     "reporting": {"compare", "benchmark"},
+    "suggestion": set(),  # what is suggested is no result
 }
 
 #: Columns of the table, and the rules that each is about.
