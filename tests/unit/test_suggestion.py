@@ -65,14 +65,15 @@ def test_input_sizes_keep_about_the_ratio_of_the_image_and_are_valid():
 def test_the_best_template_is_trained_if_there_is_time_for_it():
     sizes = [(416, 320), (384, 288), (320, 256)]
     measured = [candidate("ssd_mobilenetv2", 0.25), candidate("yolox_tiny", 1.0)]
-    assert choice.best(measured, sizes, 1000) == ("yolox_tiny", (416, 320))
-    assert choice.best(measured, sizes, 850) == ("yolox_tiny", (384, 288))
-    assert choice.best(measured, sizes, 600) == ("ssd_mobilenetv2", (416, 320))
-    assert choice.best(measured, sizes, 60) == ("ssd_mobilenetv2", (320, 256))
+    assert choice.best(measured, sizes, 1000) == ("yolox_tiny", (416, 320), True)
+    assert choice.best(measured, sizes, 850) == ("yolox_tiny", (384, 288), True)
+    assert choice.best(measured, sizes, 600) == ("ssd_mobilenetv2", (416, 320), True)
+    assert choice.best(measured, sizes, 60) == ("ssd_mobilenetv2", (320, 256), False)
 
 
 def test_a_template_of_the_users_own_can_be_the_only_one():
-    assert choice.best([candidate("mine.yaml", 9.0)], [(64, 64)], 10) == ("mine.yaml", (64, 64))
+    mine = candidate("mine.yaml", 9.0)
+    assert choice.best([mine], [(64, 64)], 10) == ("mine.yaml", (64, 64), False)
 
 
 def test_epochs_fill_the_time():
@@ -206,6 +207,7 @@ def suggestion(read, minutes=30.0, epochs=40, **changes) -> experiment.Suggestio
         "machine": Machine("a CPU, 2 threads", 16 * 2**30),
         "minutes": minutes,
         "chosen": candidate(),
+        "has_time": True,
         "measured": [candidate("ssd_mobilenetv2", 0.5), candidate()],
         "work": WORK,
         "overhead": OVERHEAD,

@@ -182,8 +182,8 @@ def epochs_in(seconds: float, candidate: Candidate, work: Work, validation_inter
 
 def best(
     measured: Sequence[Candidate], sizes: Sequence[tuple[int, int]], seconds: float
-) -> tuple[str, tuple[int, int]]:
-    """Return the template and the input size to train in a time.
+) -> tuple[str, tuple[int, int], bool]:
+    """Return the template and the input size to train in a time, and if it has time enough.
 
     It is the best template that has time for enough iterations, at the largest size at which it
     does; or else the fastest template at the smallest size. An iteration is taken to last in
@@ -200,9 +200,9 @@ def best(
         for size in sizes:
             iteration = candidate.iteration * size[0] * size[1] / (width * height)
             if seconds / iteration >= ENOUGH_ITERATIONS:
-                return candidate.template, size
+                return candidate.template, size, True
     fastest = min(measured, key=lambda candidate: candidate.iteration)
-    return fastest.template, sizes[-1]
+    return fastest.template, sizes[-1], False
 
 
 def suggest_tiling(boxes: pd.DataFrame, image_size: Sequence[int]) -> dict[str, Any] | None:

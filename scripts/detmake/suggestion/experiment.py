@@ -24,6 +24,7 @@ class Suggestion:
         machine: the machine.
         minutes: the wish: minutes of the whole build.
         chosen: template, input size and batch size.
+        has_time: whether it has time for enough iterations, so that it is no makeshift.
         measured: all that was measured.
         work: what there is to do.
         overhead: what the build takes besides the epochs.
@@ -35,6 +36,7 @@ class Suggestion:
     machine: Machine
     minutes: float
     chosen: Candidate
+    has_time: bool
     measured: Sequence[Candidate]
     work: Work
     overhead: Overhead
@@ -135,13 +137,10 @@ def _summary(suggestion: Suggestion) -> list[str]:
 
 
 def _template(suggestion: Suggestion) -> list[str]:
-    chosen, seconds = suggestion.chosen, suggestion.training_seconds
-    iterations = suggestion.epochs * suggestion.work.iterations(chosen.batch_size)
+    chosen = suggestion.chosen
     order = ", ".join(choice.TEMPLATES)
-    if iterations >= choice.ENOUGH_ITERATIONS or seconds / chosen.iteration >= (
-        choice.ENOUGH_ITERATIONS
-    ):
-        why = f"It is the best of these with time for {choice.ENOUGH_ITERATIONS} iterations."
+    if suggestion.has_time:
+        why = f"This is the best that has time for about {choice.ENOUGH_ITERATIONS} iterations."
     else:
         why = (
             f"None has time for {choice.ENOUGH_ITERATIONS} iterations; this is the fastest. More "

@@ -63,7 +63,7 @@ def search(
         sizes = choice.suitable_sizes(dataset.boxes(), dataset.image_size())
     measured = _measure_all(measure, templates, sizes[0])
     wish = 60 * minutes
-    template, size = choice.best(measured, sizes, choice.EPOCHS_SHARE * wish)
+    template, size, has_time = choice.best(measured, sizes, choice.EPOCHS_SHARE * wish)
     tried = next(one for one in measured if one.template == template)
     batch_size = choice.batch_size(tried.memory, machine.training_memory, work.train)
     # Measured again, if only since other work on this machine comes and goes.
@@ -82,6 +82,7 @@ def search(
         machine=machine,
         minutes=minutes,
         chosen=chosen,
+        has_time=has_time,
         measured=[*(one for one in measured if one is not tried or size != sizes[0]), chosen],
         work=work,
         overhead=rest,
