@@ -22,12 +22,12 @@ STEP = 32
 ENOUGH_BOXES = 20
 #: Share of a class's boxes that may be smaller than wanted.
 SMALLEST = 0.05
-#: Iterations at which the templates were compared, from scratch (docs/bccd.md). Fewer iterations
-#: favour a faster template or a smaller input.
+#: Iterations below which a faster template or a smaller input is better: about half of those of the
+#: comparison from scratch in docs/bccd.md, 56 epochs of 32.
 ENOUGH_ITERATIONS = 1000
 #: Share of a wish that its epochs get, until the other steps are measured.
 EPOCHS_SHARE = 0.85
-#: Templates by their F-measure in that comparison, the best first.
+#: Templates by their F-measure there, the best first.
 TEMPLATES = ("yolox_tiny", "rtmdet_tiny", "atss_mobilenetv2", "ssd_mobilenetv2")
 #: Epochs, at most: that many trained YOLOX on COCO (Ge et al., arXiv 2107.08430). More overfit.
 MOST_EPOCHS = 300
