@@ -25,9 +25,9 @@ from detmake.training.schedule import build_schedule
 log = logging.getLogger("detmake")
 
 #: Iterations that count, at least.
-ITERATIONS = 8
+ITERATIONS = 6
 #: Batches of images that are taken of the train subset.
-BATCHES = 4
+BATCHES = 3
 #: Images of the validation subset that are taken.
 VALIDATED = 16
 
