@@ -32,6 +32,10 @@ ENVIRONMENTS = {
         [*OPENVINO, "nncf", "pycocotools"],
     ),
     "nncf": ("Quantization-aware training.", [*TORCH, "nncf", "pycocotools"]),
+    "suggestion": (
+        "Measurements of `snakemake suggest`.",
+        [*TORCH, "nncf", "pillow", "pycocotools", "pyyaml"],
+    ),
     "reporting": ("Comparison, benchmark and the table of templates.", [*TORCH, "pyyaml"]),
 }
 

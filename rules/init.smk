@@ -1,5 +1,7 @@
 """Init: a folder of one's own, outside of the clone, in which bare `snakemake` runs the build."""
 
+from snakemake.common import SNAKEFILE_CHOICES
+
 
 def own_folder(wildcards):
     """Return the working directory, which must not be the clone's."""
@@ -18,6 +20,7 @@ rule init:
     params:
         folder=own_folder,
         workflow=str(ROOT.resolve()),
+        snakefiles=SNAKEFILE_CHOICES,
     message:
         "Writing a configuration, a profile and a Snakefile for this folder"
     script:

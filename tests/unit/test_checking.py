@@ -96,7 +96,7 @@ def test_a_valid_subset_is_unchanged(prepare, tmp_path):
             "remarks": [],
         },
         "categories": [{"id": 1, "name": "cell"}],
-        "images": [image(1, sha256=sha256)],
+        "images": [image(1, sha256=sha256, dhash="0" * 32)],
         "annotations": [
             annotation(1, (10.0, 5.5, 20.0, 10.0), area=200.0, iscrowd=0),
         ],

@@ -8,6 +8,7 @@ import pytest
 from dataset_case import Dataset, remark
 
 from detmake.data.selection import group_of, position
+from detmake.errors import InputError
 
 
 def test_positions_are_spread_evenly_and_depend_on_the_seed():
@@ -111,6 +112,45 @@ def test_another_share_of_val_leaves_test_as_it_is(coco):
     coco.data["split"] = {"val": 0.4, "test": 0.2}
     assert coco.names("test") == test
     assert coco.names("val") > val
+
+
+def test_the_groups_of_a_file_stay_together_and_later_lines_move_no_other_image(coco, tmp_path):
+    """A group that is named after an image goes where that image went."""
+    before, file = subsets(coco), tmp_path / "groups.csv"
+    val, train = (next(n for n in before if before[n] == subset) for subset in ("val", "train"))
+    coco.data |= {"groups": str(file)}
+    file.write_text(f"image,group\n{train},{val}\n", encoding="utf-8")
+    after = subsets(coco)
+    assert after == before | {train: "val"}
+    entries = {entry["file_name"]: entry for entry in coco.prepare("val")["images"]}
+    assert entries[train]["group"] == val
+    assert "group" not in entries[val]
+    coco.annotate(*before, "later.png")
+    file.write_text(f"image,group\n{train},{val}\nlater.png,{train}\n", encoding="utf-8")
+    assert subsets(coco) == after | {"later.png": before[train]}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "found nothing in the first line, expected image,group"),
+        ("name,group\n", "expected image,group"),
+        ("image,group\na.png\n", "row 2: found ['a.png']"),
+        ("image,group\na.png,x\na.png,y\n", "row 3: found ['a.png', 'y']"),
+        ("image,group\na.png,\n", "row 2"),
+        (b"image,group\n\xff,x\n", "cannot be read as CSV"),
+    ],
+)
+def test_a_file_of_groups_that_is_wrong_is_refused(coco, content, said):
+    coco.data |= {"groups": str(coco.folder / "groups.csv")}
+    coco.write({"groups.csv": content})
+    coco.refused("groups.csv", said)
+
+
+def test_a_pattern_and_a_file_of_groups_exclude_each_other(coco):
+    coco.data |= {"groups": "groups.csv", "group": "x"}
+    with pytest.raises(InputError, match="`group` and `groups`"):
+        coco.source()
 
 
 def test_a_group_stays_together(coco):

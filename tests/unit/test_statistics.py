@@ -1,5 +1,6 @@
 """What is said about a dataset before it is trained on."""
 
+import hashlib
 import json
 from typing import Any
 
@@ -37,6 +38,7 @@ def subset(
                 "width": size[0],
                 "height": size[1],
                 "sha256": digest * 64,
+                "dhash": hashlib.md5(digest.encode()).hexdigest(),  # of other images, far from it
             }
             for number, (image, digest) in enumerate(zip(ids, digests, strict=True))
         ],
@@ -136,6 +138,23 @@ def test_identical_images_are_leaks_if_they_span_subsets(described):
         ["train/1.png", "train/2.png"],
         ["test/0.png", "test/1.png"],
     ]
+
+
+def test_near_duplicates_are_not_the_same_file_and_leak_if_they_span_subsets(described):
+    train, val = subset([[(1, [0, 0, 50, 50])]] * 4, "abcd"), subset([[(1, [0, 0, 50, 50])]], "e")
+    other = int(train["images"][1]["dhash"], 16)
+    train["images"][2]["dhash"] = f"{other ^ 0b1111111:032x}"  # 7 of 128 bits
+    train["images"][3]["dhash"] = train["images"][0]["dhash"]
+    val["images"][0]["dhash"] = train["images"][0]["dhash"]
+    found = described(train=train, val=val)
+    leak = ["train/0.png", "train/3.png", "val/0.png"]
+    assert found["near_duplicates"] == [leak, ["train/1.png", "train/2.png"]]
+    assert found["near_duplicate_leaks"] == [leak]
+    assert "- 1 groups of near-duplicates that span" in statistics.markdown(found)
+    train["images"][2]["sha256"] = train["images"][1]["sha256"]
+    found = described(train=train, val=val)
+    assert found["identical_images"] == [["train/1.png", "train/2.png"]]
+    assert found["near_duplicates"] == [leak]
 
 
 def test_boxes_are_nearly_the_same_within_an_image_and_a_class(described):

@@ -95,6 +95,7 @@ KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
     "data.split.val": (_one_set(split={"val": 0.3}), {"prepare_dataset"}),
     "data.split.test": (_one_set(split={"val": 0.3, "test": 0.2}), {"prepare_dataset"}),
     "data.group": (_one_set(group=r"image (\d)"), {"prepare_dataset"}),
+    "data.groups": (_one_set(groups="groups.csv"), {"prepare_dataset"}),
     "data.seed": (_one_set(seed=1), {"prepare_dataset"}),
     "data.classes": ({"data": DATA | {"classes": ["disc"]}}, {"prepare_dataset"}),
     "template": ({"template": "ssd_mobilenetv2"}, TRAINING),
@@ -113,6 +114,7 @@ KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
     "runs": ({"runs": {"slow": {"input_size": [160, 128]}}}, {"prepare_dataset:trained run"}),
     "bccd_url": ({"bccd_url": "http://localhost/bccd.zip"}, {"download_bccd"}),
     "plan": ({"plan": ["benchmark"]}, NOTHING),
+    "minutes": ({"minutes": 5}, NOTHING),
     "verify": ({"verify": "elsewhere"}, NOTHING),
     "store.enabled": ({"store": {"enabled": False}}, NOTHING),
     "store.limit_gb": ({"store": {"limit_gb": 1}}, NOTHING),
@@ -186,6 +188,7 @@ ENVIRONMENTS = {
     "inference": {"quantize_pot", "evaluate_ir", "evaluate_ir:nncf", "deploy", "demo"},
     "nncf": {"quantize_nncf"},
     "reporting": {"compare", "benchmark"},
+    "suggestion": set(),  # what is suggested is no result
 }
 
 #: Columns of the table, and the rules that each is about.

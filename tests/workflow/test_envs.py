@@ -70,7 +70,8 @@ def test_a_rule_counts_the_versions_of_its_own_environment():
         for file in (ROOT / "rules").glob("*.smk")
         for script, name in re.findall(r'\*\*code_of\("(\w+)", "(\w+)"\)', file.read_text())
     }
-    assert counted | {"templates.py": SCRIPTS["templates.py"]} == SCRIPTS  # that writes no file
+    without_outputs = {script: SCRIPTS[script] for script in ("templates.py", "suggest.py")}
+    assert counted | without_outputs == SCRIPTS
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,6 +1,8 @@
 """The build in a folder of the user's own, outside the clone."""
 
+import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -105,6 +107,54 @@ def test_after_init_snakemake_runs_bare(clone, tmp_path):
     output = snakemake(tmp_path, "--dry-run")
     assert "Completing mine:" in output
     assert CODE_TRIGGER not in output
+
+
+@pytest.mark.slow
+def test_suggest_writes_an_experiment_and_snakemake_runs_bare(clone, tmp_path):
+    """Of one template, at an input size that trains in seconds; the times are measured."""
+    shutil.copytree(clone / "data/train", tmp_path / "photos")
+    own = tmp_path / "own"
+    own.mkdir()
+    command = ["--snakefile", clone / "Snakefile", "suggest", "--config", "data=../photos"]
+    command += ["template=ssd_mobilenetv2", "input_size=[64, 64]", "minutes=2", "device=cpu"]
+    output = snakemake(own, *command)
+    text = (own / "config/config.yaml").read_text(encoding="utf-8")
+    assert text in output
+    for name in ("config/config.yaml", "profiles/default/config.yaml", "Snakefile"):
+        assert f"Wrote {name}" in output
+    seconds = float(re.search(r"64×64 +([\d.]+) s an iteration", text)[1])
+    assert 0.005 < seconds < 20
+    minutes = float(re.search(r"Expected time of the whole build: ([\d.]+) minutes", text)[1])
+    written = yaml.safe_load(text)
+    assert written["data"]["source"] == "../photos"
+    assert (written["input_size"], written["device"]) == ([64, 64], "cpu")
+    if written["learning_parameters"]["epochs"] > 1:
+        assert minutes <= 2.1
+    assert "Completing results:" in snakemake(own, "--dry-run")
+    files = {subset: f"results/dataset/{subset}.json" for subset in ("train", "val", "test")}
+    snakemake(own, *files.values())
+    sizes = {
+        subset: len(json.loads((own / file).read_text())["images"])
+        for subset, file in files.items()
+    }
+    said = "Images: " + ", ".join(f"{count} {subset}" for subset, count in sizes.items())
+    assert said in text
+
+
+def test_suggest_overwrites_neither_an_experiment_nor_a_suggestion(clone, own):
+    write_config(own / "config/config.yaml")
+    text = (own / "config/config.yaml").read_text(encoding="utf-8")
+    (own / "suggested.yaml").write_text("mine")
+    output = snakemake(own, "--snakefile", clone / "Snakefile", "suggest", fails=True)
+    assert "suggested.yaml is there, and is kept" in output
+    assert (own / "suggested.yaml").read_text() == "mine"
+    assert (own / "config/config.yaml").read_text(encoding="utf-8") == text
+
+
+def test_suggest_names_a_wrong_path_before_it_measures(clone, tmp_path):
+    command = ["--snakefile", clone / "Snakefile", "suggest", "--config", "data=nowhere"]
+    assert "data: nowhere does not exist" in snakemake(tmp_path, *command, fails=True)
+    assert not (tmp_path / "config").exists()
 
 
 def test_init_keeps_a_snakefile_in_the_folder_workflow(clone, tmp_path):

@@ -47,6 +47,7 @@ def everything(template_project, tmp_path_factory) -> Project:
     project = template_project.copy(tmp_path_factory.mktemp("everything") / "project")
     for index, subset in enumerate(("train", "valid", "test")):
         write_subset(project.folder / "other" / subset, images=2, seed=9000 + index)
+    (project.folder / "groups.csv").write_text("image,group\nimage 1.png,image 0.png\n")
     for file in ("finished.pth", "pretrained.pth"):
         (project.folder / file).write_text(file)
     configure(project)

@@ -16,12 +16,14 @@ class Share:
         seed: of the positions.
         group: regular expression; images in whose file names it finds the same text have the same
             position. None: each image has its own.
+        groups: CSV file that names the groups of images (`selection.read_groups`), or None.
     """
 
     low: float
     high: float
     seed: int
     group: str | None
+    groups: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,10 @@ class Source:
 
     @property
     def files(self) -> list[Path]:
-        """The files that say which images there are; label files of single images aside."""
+        """The files that say which images there are, and where; not those of single images."""
         lists = [part for part in self.parts if part.suffix == ".txt"]
-        return lists if self.annotations.is_dir() else [self.annotations, *lists]
+        files = lists if self.annotations.is_dir() else [self.annotations, *lists]
+        return [*files, self.share.groups] if self.share and self.share.groups else files
 
     @property
     def whole(self) -> "Source":
@@ -60,12 +63,18 @@ class Source:
     def as_parameter(self) -> dict[str, Any]:
         """Return a mapping of strings, lists and numbers, from which `from_parameter` makes it."""
         paths = {"annotations": str(self.annotations), "root": str(self.root)}
-        return asdict(self) | paths | {"parts": [str(part) for part in self.parts]}
+        share = self.share and asdict(self.share)
+        if share and share["groups"]:
+            share["groups"] = str(share["groups"])
+        parts = [str(part) for part in self.parts]
+        return asdict(self) | paths | {"parts": parts, "share": share}
 
     @classmethod
     def from_parameter(cls, parameter: Mapping[str, Any]) -> "Source":
         """Return the source of which `as_parameter` made a mapping."""
         share = parameter["share"] and Share(**parameter["share"])
+        if share and share.groups:
+            share = replace(share, groups=Path(share.groups))
         paths = {key: Path(parameter[key]) for key in ("annotations", "root")}
         parts = tuple(Path(part) for part in parameter["parts"])
         return cls(**{**parameter, **paths, "parts": parts, "share": share})

@@ -17,7 +17,7 @@ from detmake.data.annotated import Source
 from detmake.data.findings import Findings, repeated
 from detmake.data.formats import readers
 from detmake.data.images import DecodedImage, decode
-from detmake.data.selection import group_of, in_share, merge_classes
+from detmake.data.selection import groups_of, in_share, merge_classes
 from detmake.errors import InputError
 from detmake.image_files import IMAGE_SUFFIXES
 
@@ -52,10 +52,10 @@ def prepare(
     Returns:
         A COCO dictionary. `categories`: `id` (1..K) and `name`, in the order of `classes`; for the
         train subset in the order of the annotations' ids. `images`: `id`, `file_name` (relative to
-        `image_root`), `width` and `height` (decoded, upright), `sha256` (of the file), and `group`
-        if the share has a pattern that finds one. `annotations`: `id` (from 1), `image_id`,
-        `category_id`, `bbox` (four floats: xywh in pixels, within the image), `area` (of the box)
-        and `iscrowd` (1 also for annotations marked `ignore`). `info`: `image_root`,
+        `image_root`), `width` and `height` (decoded, upright), `sha256` (of the file), `dhash` (of
+        the pixels), and `group` if the share has one of the image. `annotations`: `id` (from 1),
+        `image_id`, `category_id`, `bbox` (four floats: xywh in pixels, within the image), `area`
+        (of the box) and `iscrowd` (1 also for annotations marked `ignore`). `info`: `image_root`,
         `annotation_file` and `remarks` (list of str).
 
     Raises:
@@ -99,6 +99,7 @@ def prepare(
                 "width": image.width,
                 "height": image.height,
                 "sha256": image.sha256,
+                "dhash": image.dhash,
                 **groups.get(image_id, {}),
             }
             for image_id, image in images.items()
@@ -277,8 +278,12 @@ def _select(
         taken = in_share(findings, file_names, source.share)
         images = [entry for entry in images if entry["id"] in taken]
         annotations = [entry for entry in annotations if entry["image_id"] in taken]
-        found = {key: group_of(file_names[key], source.share.group) for key in taken}
-        groups = {key: {"group": group} for key, group in found.items() if group is not None}
+        found = groups_of([file_names[key] for key in taken], source.share)
+        groups = {
+            key: {"group": group}
+            for key, group in zip(taken, found, strict=True)
+            if group is not None
+        }
     categories = coco["categories"]
     if source.classes:
         taken_of = {"categories": categories, "annotations": annotations}

@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from detmake.data.near_duplicates import dhash
+
 _EXIF_ORIENTATION = 0x0112
 
 
@@ -23,6 +25,7 @@ class DecodedImage:
     stored_size: tuple[int, int]  # (width, height) before the EXIF orientation is applied
     orientation: int  # EXIF: 1 is upright, 5 to 8 swap width and height
     sha256: str  # of the file, hexadecimal
+    dhash: str  # of the pixels, hexadecimal (`near_duplicates.dhash`)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -62,4 +65,4 @@ def decode(image_root: Path, file_name: str) -> DecodedImage | str:
     except Exception:  # OpenCV decoded it, so an error of Pillow does not matter
         stored_size, orientation = (width, height), 1
     digest = hashlib.sha256(content).hexdigest()
-    return DecodedImage(file_name, width, height, stored_size, orientation, digest)
+    return DecodedImage(file_name, width, height, stored_size, orientation, digest, dhash(pixels))

@@ -1,10 +1,12 @@
 """Take the images of a share, and the classes that the configuration names."""
 
+import csv
 import hashlib
 import logging
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from detmake.data.annotated import Share
@@ -40,6 +42,49 @@ def group_of(file_name: str, pattern: str | None) -> str | None:
     return "/".join(texts) if any(texts) else None
 
 
+def read_groups(file: Path) -> dict[str, str]:
+    """Read the groups of images, by file name relative to the image root.
+
+    Args:
+        file: CSV with the columns `image` and `group`.
+
+    Raises:
+        InputError: the file cannot be read, lacks a column or a value, or names an image twice.
+    """
+    columns = ["image", "group"]
+    try:
+        with open(file, newline="", encoding="utf-8-sig") as lines:
+            rows = list(csv.reader(lines))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{file}: cannot be read as CSV ({error}).") from error
+    if not rows or rows[0] != columns:
+        raise InputError(
+            f"{file}: found {rows[0] if rows else 'nothing'} in the first line, expected "
+            f"{','.join(columns)}."
+        )
+    groups: dict[str, str] = {}
+    for number, row in enumerate(rows[1:], 2):
+        if len(row) != 2 or not all(row) or row[0] in groups:
+            raise InputError(
+                f"{file}, row {number}: found {row}, expected the file name of an image that no "
+                "other row names, and its group."
+            )
+        groups[row[0]] = row[1]
+    return groups
+
+
+def groups_of(file_names: Sequence[str], share: Share) -> list[str | None]:
+    """Return the group of each image by the share's file of groups or pattern, or None.
+
+    Raises:
+        InputError: as for `read_groups`.
+    """
+    if share.groups:
+        groups = read_groups(share.groups)
+        return [groups.get(name) for name in file_names]
+    return [group_of(name, share.group) for name in file_names]
+
+
 def in_share(findings: Findings, file_names: Mapping[int, str], share: Share) -> set[int]:
     """Return the ids of the images that belong to a share.
 
@@ -49,9 +94,10 @@ def in_share(findings: Findings, file_names: Mapping[int, str], share: Share) ->
         file_names: by image id, relative to the image root.
 
     Raises:
-        InputError: the pattern of groups finds nothing in any name, or the share has no images.
+        InputError: the pattern of groups finds nothing in any name, the file of groups cannot be
+            read, or the share has no images.
     """
-    groups = {image_id: group_of(name, share.group) for image_id, name in file_names.items()}
+    groups = dict(zip(file_names, groups_of(list(file_names.values()), share), strict=True))
     without = [file_names[image_id] for image_id, group in groups.items() if group is None]
     if share.group and len(without) == len(file_names):
         findings.refuse(
@@ -70,7 +116,7 @@ def in_share(findings: Findings, file_names: Mapping[int, str], share: Share) ->
         if share.low <= position(key, share.seed) < share.high
     }
     size, images = f"{share.high - share.low:.0%}", f"{len(file_names)} images"
-    if share.group:
+    if share.group or share.groups:
         images += f" in {len(set(keys.values()))} groups"
     if not taken:
         raise InputError(

@@ -35,7 +35,7 @@ _LOOKED_FOR = f"""\
 Other files: name them as `data: {{train: {{ann-files: …, data-roots: …}}, val: …}}`."""
 
 _AUTO_SHARE = 0.15  # of each subset that is missing, of the images
-_OPTIONS = ("split", "group", "seed", "classes")
+_OPTIONS = ("split", "group", "groups", "seed", "classes")
 
 _Made = Callable[[Path], bool]
 
@@ -59,8 +59,8 @@ def locate(
             are relative to; by default the folder of the annotations);
             a mapping with such a path as `source`.
             Both mappings may have `split` ("auto", or shares of `val` and `test`: subsets to take
-            from the images of train), `group` (see `Share`), `seed`, and `classes` (a list, or a
-            mapping of new names to lists of names).
+            from the images of train), `group` and `groups` (see `Share`), `seed`, and `classes` (a
+            list, or a mapping of new names to lists of names).
         is_made: whether a rule makes a file or folder.
 
     Raises:
@@ -84,6 +84,33 @@ def locate(
         names = _class_names(classes)
         found = {subset: replace(source, classes=names) for subset, source in found.items()}
     return _split(found, name, **options)
+
+
+def with_val(
+    data: str | Path | Mapping[str, Any], is_made: _Made = lambda path: False
+) -> str | dict[str, Any]:
+    """Return `data` as it is or, if it has no val subset, with `split: auto`.
+
+    A path that does not exist stays as it is, too (`named_paths`).
+
+    Raises:
+        InputError: as for `locate`.
+    """
+    given = dict(data) if isinstance(data, Mapping) else str(data)
+    path = given.get("source") if isinstance(given, dict) else given
+    if path and not Path(path).exists() and not _makes(Path(path), is_made):
+        return given
+    try:
+        locate(given, is_made)
+    except InputError as error:
+        split = {**(given if isinstance(given, dict) else {"source": given})}
+        try:
+            split.setdefault("split", "auto")
+            locate(split, is_made)
+        except InputError:
+            raise error from None
+        return split
+    return given
 
 
 def named_paths(data: str | Path | Mapping[str, Any], is_made: _Made) -> list[NamedPath]:
@@ -115,6 +142,11 @@ def named_paths(data: str | Path | Mapping[str, Any], is_made: _Made) -> list[Na
             prefix = f"{key}: {file}: {subset}" if path else f"data.{subset}"
             paths = _paths_of(source, prefix, is_made)
         named[source.whole] = paths
+    groups = data.get("groups") if isinstance(data, Mapping) else None
+    if groups:
+        expected = "a CSV file with the columns image and group"
+        named_groups = NamedPath("data.groups", Path(groups), expected)
+        return [named_groups, *(path for paths in named.values() for path in paths)]
     return [path for paths in named.values() for path in paths]
 
 
@@ -317,14 +349,17 @@ def _split(
     name: str,
     split: Any = None,
     group: str | None = None,
+    groups: str | None = None,
     seed: int | None = None,
 ) -> dict[str, Source]:
     """Return the three subsets: those that are missing get shares of the train subset."""
-    given = {"group": group, "seed": seed}
+    given = {"group": group, "groups": groups, "seed": seed}
     if split is None and (useless := [key for key, value in given.items() if value is not None]):
         raise InputError(
             f"`{useless[0]}` has no effect without `split`. Remove it, or add `split`."
         )
+    if group and groups:
+        raise InputError("`data` has `group` and `groups`. Remove one of them.")
     try:
         re.compile(group or "")
     except re.error as error:
@@ -343,13 +378,13 @@ def _split(
         )
     if sum(shares.values()) >= 1:
         raise InputError(f"`split` is {shares}: nothing is left for train. Choose smaller shares.")
-    subsets, low = dict(found), 0.0
+    subsets, low, file = dict(found), 0.0, Path(groups) if groups else None
     for subset in ("test", "val"):  # test first: another share of val leaves it as it is
         if subset in shares:
-            share = Share(low, low + shares[subset], seed or 0, group)
+            share = Share(low, low + shares[subset], seed or 0, group, file)
             subsets[subset] = replace(found["train"], share=share)
             low = share.high
     if low:
-        subsets["train"] = replace(found["train"], share=Share(low, 1.0, seed or 0, group))
+        subsets["train"] = replace(found["train"], share=Share(low, 1.0, seed or 0, group, file))
     subsets.setdefault("test", subsets["val"])
     return {subset: subsets[subset] for subset in ("train", "val", "test")}

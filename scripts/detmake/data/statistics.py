@@ -9,6 +9,7 @@ import pandas as pd
 
 from detmake.data import subsets
 from detmake.data.findings import listed
+from detmake.data.near_duplicates import clusters
 
 #: In pixels: a box whose shorter side is below it is small. It is the stride of the finest feature
 #: map of most templates, so such a box is narrower than a cell of that map.
@@ -50,6 +51,8 @@ def describe(files: Mapping[str, Path], input_size: Sequence[int]) -> dict[str, 
           `leaks`: those of these lists that span several subsets;
         - `nearly_same_boxes`: `image`, `class`, two `boxes` (xywh in pixels of the image) and
           their `iou`, above `SAME`;
+        - `near_duplicates`: lists of images that look nearly the same (`near_duplicates.clusters`)
+          but are not all identical, and `near_duplicate_leaks`: those that span several subsets;
         - `extreme_boxes`: `image`, `class`, `box` and `aspect_ratio` (of the longer to the shorter
           side in pixels of the network's input), above `EXTREME`;
         - `rare`: `class` and `subset` whose interval of recall is wider than `UNSURE`.
@@ -72,7 +75,7 @@ def describe(files: Mapping[str, Path], input_size: Sequence[int]) -> dict[str, 
         tables.append((images.reset_index(drop=True), boxes))
     images = pd.concat([images for images, _ in tables], ignore_index=True)
     boxes = pd.concat([boxes for _, boxes in tables], ignore_index=True)
-    identical = _identical(images)
+    identical, near = _identical(images), _near_duplicates(images)
     classes = _classes(names, boxes, list(files))
     return {
         "input_size": list(input_size),
@@ -84,6 +87,8 @@ def describe(files: Mapping[str, Path], input_size: Sequence[int]) -> dict[str, 
         "classes": classes,
         "identical_images": identical,
         "leaks": [images for images in identical if _spans_subsets(images)],
+        "near_duplicates": near,
+        "near_duplicate_leaks": [images for images in near if _spans_subsets(images)],
         "nearly_same_boxes": _nearly_same(boxes),
         "extreme_boxes": [
             {
@@ -119,7 +124,7 @@ def _tables(
     subset: str, coco: Mapping[str, Any], input_size: Sequence[int]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the images of a subset, by id, and its boxes without crowds."""
-    columns = ["id", "file_name", "width", "height", "sha256"]
+    columns = ["id", "file_name", "width", "height", "sha256", "dhash"]
     images = pd.DataFrame(coco["images"], columns=columns).set_index("id")
     images["path"] = f"{subset}/" + images.pop("file_name")
     entries = coco["annotations"]
@@ -138,6 +143,11 @@ def _tables(
 def _identical(images: pd.DataFrame) -> list[list[str]]:
     repeated = images[images.duplicated("sha256", keep=False)]
     return [list(paths) for _, paths in repeated.groupby("sha256", sort=False)["path"]]
+
+
+def _near_duplicates(images: pd.DataFrame) -> list[list[str]]:
+    groups = [images.iloc[rows] for rows in clusters(images["dhash"])]
+    return [list(group["path"]) for group in groups if group["sha256"].nunique() > 1]
 
 
 def _spans_subsets(images: Sequence[str]) -> bool:
@@ -311,6 +321,14 @@ def _remarks(statistics: Mapping[str, Any]) -> list[str]:
         "groups of identical images within one subset": [
             together(images)
             for images in statistics["identical_images"]
+            if not _spans_subsets(images)
+        ],
+        "groups of near-duplicates that span several subsets (leaks)": [
+            together(images) for images in statistics["near_duplicate_leaks"]
+        ],
+        "groups of near-duplicates within one subset": [
+            together(images)
+            for images in statistics["near_duplicates"]
             if not _spans_subsets(images)
         ],
         f"pairs of boxes of one class with an IoU above {SAME}": [

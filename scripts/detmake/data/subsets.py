@@ -24,10 +24,18 @@ def image_paths(coco: Mapping[str, Any]) -> list[Path]:
     return [root / image["file_name"] for image in coco["images"]]
 
 
-def evenly_spread(images: Sequence[Path], size: int) -> list[Path]:
+def evenly_spread(images: Sequence[Any], size: int) -> list[Any]:
     """Return at most `size` images, evenly spread over the sequence."""
     step = max(len(images) / size, 1.0)
     return [images[int(i * step)] for i in range(min(size, len(images)))]
+
+
+def some_images(coco: Mapping[str, Any], size: int) -> dict[str, Any]:
+    """Return a prepared subset with at most `size` of its images, evenly spread."""
+    images = evenly_spread(coco["images"], size)
+    ids = {image["id"] for image in images}
+    annotations = [entry for entry in coco["annotations"] if entry["image_id"] in ids]
+    return {**coco, "images": images, "annotations": annotations}
 
 
 def box_sizes(coco: Mapping[str, Any], input_size: Sequence[int]) -> np.ndarray:

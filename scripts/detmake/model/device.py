@@ -38,3 +38,13 @@ def name() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def memory() -> tuple[str | None, int]:
+    """Return the name of the GPU in use and its bytes of memory; None and 0 without one."""
+    import torch
+
+    if name() == "cpu":
+        return None, 0
+    properties = torch.cuda.get_device_properties(0)
+    return properties.name, properties.total_memory

@@ -1,0 +1,75 @@
+"""Suggest: an experiment for a dataset, this machine and a wish for minutes."""
+
+# Keys that a suggestion is about. Others that the command line gives are copied into it.
+SUGGESTED_KEYS = {"data", "minutes", "template", "input_size", "pretrained", "learning_parameters"}
+
+
+@cache
+def suggested_data():
+    """Return the base run's data with a split, if it needs one. Stop if a path in it is wrong."""
+    data = checked(sources.with_val, SETTINGS[""]["data"], is_made)
+    mistakes = [
+        path.mistake(MADE_DATASETS)
+        for path in checked(sources.named_paths, data, is_made)
+        if not is_made(path.path)
+    ]
+    if any(mistakes):
+        sys.exit(configuration.summary(list(filter(None, mistakes))))
+    return data
+
+
+def made_files(wildcards):
+    """Return the annotations and images of the data that rules make."""
+    found = set(checked(sources.locate, suggested_data(), is_made).values())
+    paths = [path for source in found for path in (*source.files, source.root)]
+    paths += [source.root / image_digests.GENERATED_DIGESTS for source in found]
+    return [local(str(path)) for path in dict.fromkeys(paths) if is_made(path)]
+
+
+def candidates(wildcards):
+    """Return the settings of the templates to choose from: one, if the command line names it."""
+    names = sorted(file.stem for file in (ROOT / "templates").glob("*.yaml"))
+    if "template" in COMMAND_LINE:
+        names = [SETTINGS[""]["template"]]
+    schedule = {"learning_rate_schedule": "cosine", "enable_early_stopping": False}
+    configs = {
+        name: {"data": "any", "template": name, "learning_parameters": schedule} for name in names
+    }
+    return {
+        name: configuration.resolve(config, {}, SCHEMA, ROOT / "templates")[""]
+        for name, config in configs.items()
+    }
+
+
+def copied_keys(wildcards):
+    """Return what the command line gives besides what is suggested."""
+    given = schema.coerce(COMMAND_LINE, schema.load_validator(SCHEMA).schema)
+    return {key: value for key, value in given.items() if key not in SUGGESTED_KEYS}
+
+
+# Without outputs, as in plan.smk: Snakemake would remove a file before it is written again.
+rule suggest:
+    input:
+        made_files,
+    log:
+        f"{RESULTS}/logs/suggest.log",
+    localrule: True
+    conda:
+        "../envs/suggestion.yaml"
+    threads: 16
+    resources:
+        device=SETTINGS[""]["device"],
+    params:
+        data=lambda wildcards: suggested_data(),
+        templates=candidates,
+        input_size=SETTINGS[""]["input_size"] if "input_size" in COMMAND_LINE else None,
+        calibration=SETTINGS[""]["pot_parameters"]["stat_subset_size"],
+        copied=copied_keys,
+        minutes=SETTINGS[""]["minutes"],
+        folder=None if Path().resolve() == ROOT.resolve() else ".",
+        workflow=str(ROOT.resolve()),
+        snakefiles=SNAKEFILE_CHOICES,
+    message:
+        "Measuring the templates on this machine, for {params.minutes:g} minutes of building"
+    script:
+        "../scripts/suggest.py"

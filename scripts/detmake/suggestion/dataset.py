@@ -1,0 +1,112 @@
+"""The dataset that a suggestion is about: prepared once, and split by the best seed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from detmake.data import checking, sources, subsets
+from detmake.data.near_duplicates import clusters as near_duplicates_of
+from detmake.suggestion.split import best_seed, subset_names
+
+#: Share of near-duplicates above which they are only reported: most are then alike for another
+#: reason, such as a fixed camera, and their groups would fill a subset.
+MOST_NEAR_DUPLICATES = 0.2
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A user's dataset.
+
+    Attributes:
+        data: the value for the key `data`; a split has its seed.
+        subsets: prepared subsets by name: train, val and, if there is one, test.
+        groups: of near-duplicates that shall stay together: the first file name of each, by file
+            name (`selection.read_groups`).
+        near_duplicates: share of the images that look nearly like another one, in [0, 1].
+    """
+
+    data: str | Mapping[str, Any]
+    subsets: Mapping[str, Mapping[str, Any]]
+    groups: Mapping[str, str]
+    near_duplicates: float
+
+    @property
+    def test(self) -> Mapping[str, Any]:
+        """The subset that serves as test."""
+        return self.subsets.get("test", self.subsets["val"])
+
+    def with_groups(self, file: Path) -> "Dataset":
+        """Return the dataset with a file of groups, yet to be written, if it has groups."""
+        return replace(self, data={**self.data, "groups": str(file)}) if self.groups else self
+
+    def groups_csv(self) -> str:
+        """Return the content of the file of groups."""
+        groups = pd.DataFrame({"image": self.groups.keys(), "group": self.groups.values()})
+        return groups.to_csv(index=False)
+
+    def boxes(self) -> pd.DataFrame:
+        """Return `class`, and `width` and `height` in parts of the image's, of the train boxes."""
+        coco = self.subsets["train"]
+        names = np.array(subsets.class_names(coco), dtype=object)
+        boxes = pd.DataFrame(subsets.box_sizes(coco, (1, 1)), columns=["width", "height"])
+        boxes["class"] = names[[entry["category_id"] - 1 for entry in coco["annotations"]]]
+        return boxes
+
+    def image_size(self) -> tuple[int, int]:
+        """Return the median width and height of the train images, in pixels."""
+        sizes = [(image["width"], image["height"]) for image in self.subsets["train"]["images"]]
+        width, height = np.median(sizes, axis=0)
+        return round(width), round(height)
+
+
+def read(data: str | Mapping[str, Any]) -> Dataset:
+    """Check a dataset, and choose the seed of its split if it has none.
+
+    Args:
+        data: as for `data.sources.locate`, with all that it needs (`sources.with_val`).
+
+    Raises:
+        InputError: as for `data.checking.prepare`.
+    """
+    found = sources.locate(data)
+    whole = checking.prepare(replace(found["train"], share=None), None, "train")
+    classes = subsets.class_names(whole)
+    prepared, names = {"train": whole}, None
+    groups = _near_duplicates(whole)
+    near_duplicates = len(groups) / len(whole["images"])
+    if found["train"].share:
+        given = data.get("group") or data.get("groups")
+        if given or near_duplicates > MOST_NEAR_DUPLICATES:
+            groups = {}
+        if data.get("seed") is None:
+            data = {**data, "seed": best_seed(found, whole, groups)}
+        names = subset_names(found, whole, groups, data["seed"])
+    else:
+        groups = {}
+    for subset, source in found.items():
+        if source.share:
+            prepared[subset] = _part(whole, names == subset)
+        elif subset == "val" or (subset == "test" and source != found["val"]):
+            prepared[subset] = checking.prepare(source, classes, subset)
+    return Dataset(data, prepared, groups, near_duplicates)
+
+
+def _near_duplicates(coco: Mapping[str, Any]) -> dict[str, str]:
+    """Return the first file name of each group of near-duplicates, by file name."""
+    images = coco["images"]
+    groups = {}
+    for cluster in near_duplicates_of([image["dhash"] for image in images]):
+        names = sorted(images[index]["file_name"] for index in cluster)
+        groups |= dict.fromkeys(names, names[0])
+    return groups
+
+
+def _part(coco: Mapping[str, Any], taken: np.ndarray) -> dict[str, Any]:
+    images = [image for image, is_taken in zip(coco["images"], taken, strict=True) if is_taken]
+    ids = {image["id"] for image in images}
+    annotations = [entry for entry in coco["annotations"] if entry["image_id"] in ids]
+    return {**coco, "images": images, "annotations": annotations}
