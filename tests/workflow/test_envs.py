@@ -148,6 +148,7 @@ STEPS = {
     "inference": ["pot", "evaluate_pot", "demo", "deploy_pot"],
     "nncf": ["nncf"],
     "reporting": ["comparison"],
+    "suggestion": [],  # its only step is no part of a build
 }
 
 

@@ -115,7 +115,8 @@ def test_suggest_writes_an_experiment_and_snakemake_runs_bare(clone, tmp_path):
     shutil.copytree(clone / "data/train", tmp_path / "photos")
     own = tmp_path / "own"
     own.mkdir()
-    command = ["--snakefile", clone / "Snakefile", "suggest", "--config", "data=../photos"]
+    command = ["--snakefile", clone / "Snakefile", "--cores", "1", "suggest"]
+    command += ["--config", "data=../photos"]
     command += ["template=ssd_mobilenetv2", "input_size=[64, 64]", "minutes=2", "device=cpu"]
     output = snakemake(own, *command)
     text = (own / "config/config.yaml").read_text(encoding="utf-8")

@@ -53,5 +53,5 @@ class _Absent(ModuleType):
     def __call__(self, *args: object, **kwargs: object) -> None:
         raise NotImplementedError(
             f"{self.__name__} is not available: detmake loads MMDetection without it, since no "
-            "detector needs it. Use other augmentations."
+            "detector needs it. Use another augmentation in its place."
         )
