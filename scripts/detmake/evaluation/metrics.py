@@ -60,10 +60,15 @@ class Evaluation:
     Args:
         coco: a prepared subset (`detmake.data.checking`), category ids 1..K in the order of labels.
         detections: detections by image id; a missing image has none.
+
+    Attributes:
+        classes: names of the classes.
+        detections: as given.
     """
 
     def __init__(self, coco: Mapping, detections: Mapping[int, Detections]) -> None:
         self.classes = [category["name"] for category in coco["categories"]]
+        self.detections = detections
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
             self._truth = COCO()
             # pycocotools adds keys to the annotations.
