@@ -1,0 +1,113 @@
+"""Report: what the models of a run do well and badly, as one HTML page."""
+
+REPORT_FILES = ["report.html", "report.css", "report.js"]
+
+
+def reported_models(wildcards):
+    """Return the files of the models that a run's report shows.
+
+    Quantization-aware training takes long: its model is shown if there is one, and not asked for.
+    """
+    run = wildcards.run
+    models = [model for model in EXPORTED if model != "nncf" or Path(run, model).exists()]
+    return [
+        f"{run}/weights.pth",
+        *(
+            file
+            for model in models
+            for file in model_folder(f"{run}/{model}", "xml", "bin").values()
+        ),
+    ]
+
+
+def reported_figures(wildcards):
+    """Return the figures and predictions that a run's report shows."""
+    run = wildcards.run
+    models = [model for model in EXPORTED if model != "nncf" or Path(run, model).exists()]
+    folders = ["", *(f"{model}/" for model in models)]
+    names = ["performance", "predictions"]
+    return [f"{run}/{folder}{name}.json" for folder in folders for name in names]
+
+
+def provenance_of(run):
+    """Return what a report says about the configuration of a run."""
+    keys = [key for key in PROPERTIES if key in SETTINGS[run]]
+    changed = {**FILE_CONFIG, **COMMAND_LINE}
+    runs = changed.pop("runs", None) or {}
+    changed.update(runs.get(run) or {})
+
+    def lines(settings):
+        return [
+            line for key in settings for line in dependencies.lines(key, settings[key]).values()
+        ]
+
+    files = " ".join(map(str, workflow.overwrite_configfiles or workflow.configfiles))
+    return {
+        "command": f"snakemake {RUNS[run]}/report.html --configfile {files}",
+        "changed": lines(changed),
+        "settings": lines({key: SETTINGS[run][key] for key in keys}),
+    }
+
+
+rule measure_speed:
+    input:
+        reported_models,
+        subset=evaluated_subset,
+    output:
+        "{run}/speed.csv",
+    log:
+        "{run}/logs/speed.log",
+    conda:
+        "../envs/reporting.yaml"
+    threads: 16
+    resources:
+        mem_mb=8000,
+        runtime=60,
+        slurm_partition=partition(),
+    params:
+        **code_of("measure_speed", "reporting"),
+    message:
+        "Measuring the speed of the models of {wildcards.run}"
+    script:
+        "../scripts/measure_speed.py"
+
+
+rule report_run:
+    input:
+        reported_figures,
+        "{run}/speed.csv",
+        "{run}/dataset/statistics.json",
+        subset=evaluated_subset,
+        assets=local([ROOT / "scripts/reported" / file for file in REPORT_FILES]),
+    output:
+        html="{run}/report.html",
+        csv="{run}/suspects.csv",
+        json="{run}/suspects.json",
+    log:
+        "{run}/logs/report.log",
+    conda:
+        "../envs/reporting.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=60,
+        slurm_partition=partition(),
+    params:
+        **code_of("report_run", "reporting"),
+        # Of `input`, so that Snakemake does not compare it: the figures say what they depend on.
+        provenance=lambda wildcards, input: provenance_of(run_of(wildcards)),
+    message:
+        "Reporting on {wildcards.run}"
+    script:
+        "../scripts/report_run.py"
+
+
+# Without outputs, logs and environments, as in plan.smk.
+rule report:
+    localrule: True
+    params:
+        runs={folder: provenance_of(run) for run, folder in RUNS.items()},
+        assets=str(ROOT / "scripts/reported"),
+    message:
+        "Reporting on what there is; nothing is built"
+    script:
+        "../scripts/report.py"

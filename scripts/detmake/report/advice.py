@@ -1,0 +1,114 @@
+"""Plain words about figures: what they mean, and what one would do about it."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from detmake.evaluation.bootstrap import interval
+from detmake.evaluation.metrics import SIZES
+from detmake.report.run import Model
+
+#: What each type of error is, and what helps against it.
+ERRORS = {
+    "classification": (
+        "The place is right, the class is wrong.",
+        "Look at the confusion matrix: which classes are mistaken, and are they annotated alike? "
+        "More images of the rarer one help.",
+    ),
+    "localization": (
+        "The class is right, but the box overlaps the object too little (IoU 0.1 to 0.5).",
+        "Check how tightly the boxes are annotated. Train longer, or with a larger input_size.",
+    ),
+    "both": (
+        "Wrong class and too little overlap.",
+        "These mostly go with the errors of class and place: mend those first.",
+    ),
+    "duplicate": (
+        "A second detection of an object that is found already.",
+        "Lower the template's IoU threshold of non-maximum suppression.",
+    ),
+    "background": (
+        "A detection where no object is annotated.",
+        "See the suspected label errors: the object may be there. Otherwise add images of such "
+        "background, or raise the confidence threshold.",
+    ),
+    "missed": (
+        "An annotated object that nothing finds.",
+        "Look at its size in the table of classes. Small objects need a larger input_size; rare "
+        "classes need more images; if the threshold hides it, lower it.",
+    ),
+}
+#: AP below this share of the best size's is a weakness.
+_WEAK = 0.7
+
+
+def verdict(models: Sequence[Model]) -> str:
+    """Say in one or two sentences what was reached."""
+    if not models:
+        return "No model of this run is measured yet."
+    first = models[0]
+    sentences = [f"The {first.name} has an F-measure of {first.performance['f-measure']:.3f}."]
+    plain = next((model for model in models if model.name == "IR"), None)
+    quantized = [model for model in models if model.quantization]
+    for model in quantized:
+        kept = model.quantization["within_budget"]
+        sentence = (
+            f"{model.name} {'keeps' if kept else 'exceeds'} its budget: it loses "
+            f"{max(model.quantization['drop_points'], 0):.1f} points of F-measure on the "
+            f"validation subset, where {model.quantization['maximal_accuracy_degradation']:g} "
+            f"are allowed"
+        )
+        if plain and plain.speed and model.speed:
+            times = plain.speed["latency_ms"] / model.speed["latency_ms"]
+            sentence += f", and an image takes it {1 / times:.2f} times as long as the IR"
+        sentences.append(f"{sentence}.")
+    if not quantized:
+        sentences.append("No quantized model is measured.")
+    return " ".join(sentences)
+
+
+def difference(model: Model, first: Model) -> str:
+    """Say whether a model's F-measure differs from the first one's by more than noise."""
+    if model is first:
+        return "reference"
+    points = 100 * (model.performance["f-measure"] - first.performance["f-measure"])
+    low, high = interval(100 * (model.samples["f-measure"] - first.samples["f-measure"]))
+    noise = "no difference beyond noise" if low <= 0 <= high else "a difference beyond noise"
+    return f"{points:+.1f} points ({low:+.1f} to {high:+.1f}): {noise}"
+
+
+def passed(quantization: Mapping[str, object]) -> str:
+    """Say whether a model kept its accuracy budget."""
+    if not quantization:
+        return "no budget"
+    if quantization.get("undecided"):
+        return "passed, but too few images to be sure" if quantization["within_budget"] else "no"
+    return "passed" if quantization["within_budget"] else "not passed"
+
+
+def classes(table: pd.DataFrame) -> list[str]:
+    """Say which classes are weak at which sizes.
+
+    Args:
+        table: indexed by class: `ground_truths`, `precision`, `recall`, and AP by `SIZES`.
+    """
+    remarks = []
+    for name, row in table.iterrows():
+        sizes = row[list(SIZES)].astype(float)
+        if row.ground_truths == 0:
+            remarks.append(f"{name}: no boxes in this subset, so nothing is known.")
+        elif sizes.notna().sum() > 1 and sizes.min() < _WEAK * sizes.max():
+            worst = sizes.idxmin()
+            remedy = {
+                "small": "try a larger input_size",
+                "large": "add images of large ones, or check their boxes",
+            }.get(worst, "add images of this size")
+            remarks.append(
+                f"{name}: weakest at {worst} objects (AP {sizes[worst]:.2f}, against "
+                f"{sizes.max():.2f} at {sizes.idxmax()} ones): {remedy}."
+            )
+        elif row.recall < row.precision - 0.1:
+            remarks.append(f"{name}: misses more than it invents; a lower threshold finds more.")
+        elif row.precision < row.recall - 0.1:
+            remarks.append(f"{name}: invents more than it misses; a higher threshold is stricter.")
+    return remarks
