@@ -32,7 +32,10 @@ ENVIRONMENTS = {
         [*OPENVINO, "nncf", "pycocotools"],
     ),
     "nncf": ("Quantization-aware training.", [*TORCH, "nncf", "pycocotools"]),
-    "reporting": ("Comparison, benchmark and the table of templates.", [*TORCH, "pyyaml"]),
+    "reporting": (
+        "Report, comparison, benchmark and the table of templates.",
+        [*TORCH, "jinja2", "matplotlib", "pycocotools", "pyyaml"],
+    ),
 }
 
 _FILE = """\

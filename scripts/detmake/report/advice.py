@@ -52,15 +52,15 @@ def verdict(models: Sequence[Model]) -> str:
     quantized = [model for model in models if model.quantization]
     for model in quantized:
         kept = model.quantization["within_budget"]
+        lost = max(model.quantization["drop_points"], 0)
         sentence = (
-            f"{model.name} {'keeps' if kept else 'exceeds'} its budget: it loses "
-            f"{max(model.quantization['drop_points'], 0):.1f} points of F-measure on the "
-            f"validation subset, where {model.quantization['maximal_accuracy_degradation']:g} "
-            f"are allowed"
+            f"{model.name} {'keeps' if kept else 'exceeds'} its budget: it loses {lost:.1f} of at "
+            f"most {model.quantization['maximal_accuracy_degradation']:g} points of F-measure on "
+            "the validation subset"
         )
         if plain and plain.speed and model.speed:
-            times = plain.speed["latency_ms"] / model.speed["latency_ms"]
-            sentence += f", and an image takes it {1 / times:.2f} times as long as the IR"
+            share = model.speed["latency_ms"] / plain.speed["latency_ms"]
+            sentence += f", and needs {share:.2f} times the IR's time for an image"
         sentences.append(f"{sentence}.")
     if not quantized:
         sentences.append("No quantized model is measured.")
@@ -74,16 +74,16 @@ def difference(model: Model, first: Model) -> str:
     points = 100 * (model.performance["f-measure"] - first.performance["f-measure"])
     low, high = interval(100 * (model.samples["f-measure"] - first.samples["f-measure"]))
     noise = "no difference beyond noise" if low <= 0 <= high else "a difference beyond noise"
-    return f"{points:+.1f} points ({low:+.1f} to {high:+.1f}): {noise}"
+    return f"{points:+.1f} points ({low:.1f} to {high:.1f}): {noise}"
 
 
 def passed(quantization: Mapping[str, object]) -> str:
     """Say whether a model kept its accuracy budget."""
     if not quantization:
-        return "no budget"
-    if quantization.get("undecided"):
-        return "passed, but too few images to be sure" if quantization["within_budget"] else "no"
-    return "passed" if quantization["within_budget"] else "not passed"
+        return "–"
+    if not quantization["within_budget"]:
+        return "not passed"
+    return "passed, but too few images to be sure" if quantization.get("undecided") else "passed"
 
 
 def classes(table: pd.DataFrame) -> list[str]:

@@ -44,7 +44,8 @@ def confidence(evaluation: Evaluation, threshold: float) -> str:
 
     def draw(left: Axes, right: Axes) -> None:
         for name in ("f_measure", "precision", "recall"):
-            curve = [getattr(one, name) for one in counts[None]]
+            # Without detections, there is no precision.
+            curve = [getattr(one, name) if one.detections else np.nan for one in counts[None]]
             left.plot(CONFIDENCE_THRESHOLDS, curve, label=name.replace("f_", "F-"))
         left.set_title("All classes")
         right.set_title("F-measure of each class")
@@ -153,9 +154,10 @@ def accuracy_against_latency(models: Mapping[str, tuple[float, float]]) -> str:
 
     def draw(axes: Axes) -> None:
         axes.plot(*np.transpose(joined), color="#3d7dca", alpha=0.5)
-        for name, (latency, f_measure) in points:
-            axes.plot(latency, f_measure, "o", color="#3d7dca")
-            axes.annotate(name, (latency, f_measure), (6, 5), textcoords="offset points")
+        for number, (name, point) in enumerate(points):
+            axes.plot(*point, "o", color="#3d7dca")
+            place = (6, (6, -14)[number % 2])  # neighbours do not hide each other
+            axes.annotate(name, point, place, textcoords="offset points")
         axes.set(xlabel="latency of one image [ms]", ylabel="F-measure")
         axes.set_xlim(left=0)
         axes.margins(x=0.2, y=0.25)

@@ -17,7 +17,7 @@ from detmake.runtime.images import read_image
 #: Images of the gallery, and their longest side in pixels.
 IMAGES, SIDE = 24, 960
 #: Cut-outs of suspects, and their side in pixels.
-CUTOUTS, CUTOUT_SIDE = 24, 200
+CUTOUTS, CUTOUT_SIDE = 50, 200
 #: Bytes of all pictures of the gallery, encoded: the page stays below 5 MB.
 BUDGET = 3_000_000
 _QUALITIES = (85, 70, 50, 30)  # of JPEG, the best one that keeps the budget
@@ -39,15 +39,12 @@ def image_costs(images: Sequence[Overlaps]) -> np.ndarray:
     return mended - 2 * hits / max(detections + truths, 1)
 
 
-def worst_images(
-    images: Sequence[Overlaps], root: Path, classes: Sequence[str]
-) -> list[dict[str, Any]]:
+def worst_images(images: Sequence[Overlaps], root: Path) -> list[dict[str, Any]]:
     """Return the images whose errors cost most, for the page.
 
     Args:
         images: overlaps at the confidence threshold.
         root: folder of the images.
-        classes: names of the classes.
 
     Returns:
         At most `IMAGES`: `name`, `width`, `height`, `cost` in [0, 1], `picture` (a data URI),
@@ -72,7 +69,7 @@ def worst_images(
             "height": images[at].image["height"],
             "cost": float(costs[at]),
             "picture": picture,
-            **_boxes(images[at], classes),
+            **_boxes(images[at]),
         }
         for at, picture in encoded.items()
     ]
@@ -91,18 +88,14 @@ def cutouts(suspects: pd.DataFrame, root: Path) -> list[str | None]:
         if image is None:
             cut.append(None)
             continue
-        height, width = image.shape[:2]
-        reach = max(row.width, row.height, 16) * 1.2
-        middle = row.x + row.width / 2, row.y + row.height / 2
-        left, top = (max(0, round(side - reach)) for side in middle)
-        right, bottom = min(width, round(middle[0] + reach)), min(height, round(middle[1] + reach))
+        reach = round(1.2 * max(row.width, row.height, 16))
+        left, top = round(row.x + row.width / 2) - reach, round(row.y + row.height / 2) - reach
+        padded = cv2.copyMakeBorder(image, *[reach] * 4, cv2.BORDER_CONSTANT, value=(128,) * 3)
+        part = padded[top + reach :, left + reach :][: 2 * reach, : 2 * reach]
+        factor = CUTOUT_SIDE / (2 * reach)
+        how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+        part = cv2.resize(part, (CUTOUT_SIDE, CUTOUT_SIDE), interpolation=how)
         corners = [(row.x, row.y), (row.x + row.width, row.y + row.height)]
-        factor = CUTOUT_SIDE / max(right - left, bottom - top, 1)
-        part = cv2.resize(
-            image[top:bottom, left:right],
-            (max(1, round((right - left) * factor)), max(1, round((bottom - top) * factor))),
-            interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC,
-        )
         ends = [(round((x - left) * factor), round((y - top) * factor)) for x, y in corners]
         cv2.rectangle(part, *ends, (255, 255, 255), 3)
         cv2.rectangle(part, *ends, (40, 40, 220), 1)
@@ -115,8 +108,8 @@ def colours(classes: Sequence[str]) -> list[str]:
     return [f"#{red:02x}{green:02x}{blue:02x}" for blue, green, red in class_colours(len(classes))]
 
 
-def _boxes(image: Overlaps, classes: Sequence[str]) -> Mapping[str, Any]:
-    """Return the boxes of an image with names and errors, and sets of what they are of."""
+def _boxes(image: Overlaps) -> Mapping[str, Any]:
+    """Return the boxes of an image, which errors they are, and of which classes these are."""
     types, _, _ = classify(image)
     found = [
         {"box": box.round(1).tolist(), "label": int(label), "score": float(score), "error": kind}

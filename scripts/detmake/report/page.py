@@ -21,8 +21,8 @@ log = logging.getLogger("detmake")
 
 #: Classes up to which the page shows the whole confusion matrix, and confusions that it lists.
 _MATRIX, _CONFUSIONS = 20, 20
-#: Suspects and images that the page lists.
-_SUSPECTS, _DIFFERENT = 50, 10
+#: Images that the page lists where two models differ.
+_DIFFERENT = 10
 _FIGURES = {"f-measure": "F-measure", "mAP50": "mAP50", "mAP": "mAP50:95"}
 
 
@@ -74,7 +74,14 @@ def render(run: Run, assets: Path, provenance: Mapping[str, Any]) -> Page:
     )
     lines = [advice.verdict(run.models)]
     if run.models:
-        rows = [[row["name"], *row["figures"].values(), row["passed"]] for row in context["rows"]]
+        rows = [
+            [
+                row["name"],
+                *(f"{one} ({ends})" for one, ends in row["figures"].values()),
+                row["passed"],
+            ]
+            for row in context["rows"]
+        ]
         table = pd.DataFrame(rows, columns=["model", *_FIGURES.values(), "budget"])
         lines.append(table.to_markdown(index=False, tablefmt="outline", disable_numparse=True))
     return Page(html, "\n".join(lines), suspects)
@@ -91,7 +98,7 @@ def _of_models(run: Run) -> tuple[dict[str, Any], pd.DataFrame]:
     log.info("Errors of the %s: %s costs most", first.name, errors.cost.idxmax())
     suspects = label_errors.suspects(everything, first.threshold)
     log.info("%d suspected label errors", len(suspects))
-    worst = gallery.worst_images(confident, root, names)
+    worst = gallery.worst_images(confident, root)
     log.info("%d images with errors in the gallery", len(worst))
     matrix = confusion_matrix(confident, len(names))
     latencies = {
@@ -103,9 +110,8 @@ def _of_models(run: Run) -> tuple[dict[str, Any], pd.DataFrame]:
         first.evaluation.average_precision_by_size()
     )
     table["ap"] = [first.evaluation.average_precision(None, k) for k in range(len(names))]
-    shown = suspects.head(_SUSPECTS).astype(object).where(suspects.head(_SUSPECTS).notna(), None)
+    shown = suspects.head(gallery.CUTOUTS).astype(object)
     cut = gallery.cutouts(suspects, root)
-    cut += [None] * (len(shown) - len(cut))
     context = {
         "first": first,
         "names": names,
@@ -123,7 +129,9 @@ def _of_models(run: Run) -> tuple[dict[str, Any], pd.DataFrame]:
         "error_costs": charts.error_costs(errors),
         "error_words": advice.ERRORS,
         "worst": worst,
-        "suspects": list(zip(shown.to_dict("records"), cut, strict=True)),
+        "suspects": list(
+            zip(shown.where(shown.notna(), None).to_dict("records"), cut, strict=True)
+        ),
         "suspect_count": len(suspects),
         "agreements": [_agreement(run, model) for model in run.models[1:]],
     }
@@ -134,7 +142,7 @@ def _row(model: Model, first: Model) -> dict[str, Any]:
     figures = {}
     for key in _FIGURES:
         low, high = interval(model.samples[key])
-        figures[key] = f"{model.performance[key]:.3f} ({low:.3f}–{high:.3f})"
+        figures[key] = f"{model.performance[key]:.3f}", f"{low:.3f}–{high:.3f}"
     return {
         "name": model.name,
         "figures": figures,
