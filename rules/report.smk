@@ -3,30 +3,26 @@
 REPORT_FILES = ["report.html", "report.css", "report.js"]
 
 
-def reported_models(wildcards):
-    """Return the files of the models that a run's report shows.
+def reported(run):
+    """Return the folders of the exported models that a run's report shows.
 
     Quantization-aware training takes long: its model is shown if there is one, and not asked for.
     """
-    run = wildcards.run
-    models = [model for model in EXPORTED if model != "nncf" or Path(run, model).exists()]
-    return [
-        f"{run}/weights.pth",
-        *(
-            file
-            for model in models
-            for file in model_folder(f"{run}/{model}", "xml", "bin").values()
-        ),
-    ]
+    folders = [f"{run}/{model}" for model in EXPORTED]
+    has_nncf = Path(run, "nncf", MODEL_FILES["xml"]).exists()
+    return [folder for folder in folders if has_nncf or folder != f"{run}/nncf"]
+
+
+def reported_models(wildcards):
+    """Return the files of the models that a run's report shows."""
+    files = [model_folder(folder, "xml", "bin").values() for folder in reported(wildcards.run)]
+    return [f"{wildcards.run}/weights.pth", *(file for folder in files for file in folder)]
 
 
 def reported_figures(wildcards):
     """Return the figures and predictions that a run's report shows."""
-    run = wildcards.run
-    models = [model for model in EXPORTED if model != "nncf" or Path(run, model).exists()]
-    folders = ["", *(f"{model}/" for model in models)]
-    names = ["performance", "predictions"]
-    return [f"{run}/{folder}{name}.json" for folder in folders for name in names]
+    folders = [wildcards.run, *reported(wildcards.run)]
+    return expand("{folder}/{name}.json", folder=folders, name=["performance", "predictions"])
 
 
 def provenance_of(run):
@@ -101,9 +97,11 @@ rule report_run:
         "../scripts/report_run.py"
 
 
-# Without outputs, logs and environments, as in plan.smk.
+# Without outputs, since it is never up to date; without a log file, since it prints.
 rule report:
     localrule: True
+    conda:
+        "../envs/reporting.yaml"
     params:
         runs={folder: provenance_of(run) for run, folder in RUNS.items()},
         assets=str(ROOT / "scripts/reported"),
