@@ -27,11 +27,11 @@ QUANTIZATION = {
     "drop_points": 0.3,
     "maximal_accuracy_degradation": 1.0,
 }
-SCALARS = """kind,lr,loss,loss_cls,epoch,iter,f-measure,mAP50
-train,0.001,2.5,1.5,1,10,,
-validation,,,,1,,0.5,0.4
-train,0.0005,1.5,0.7,2,20,,
-validation,,,,2,,0.8,0.7
+SCALARS = """kind,lr,loss,loss_cls,epoch,iter,step,f-measure,mAP50
+train,0.001,2.5,1.5,1,10,10,,
+validation,,,,,,1,0.8,0.7
+train,0.0005,1.5,0.7,2,20,20,,
+validation,,,,,,2,0.5,0.4
 """
 
 

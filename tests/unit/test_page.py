@@ -90,6 +90,10 @@ def test_pictures_have_texts(written):
             assert found["aria-label"]
 
 
+def test_the_chosen_epoch_is_the_best_one(written):
+    assert "best after epoch 1: 0.800" in written.html
+
+
 def test_the_verdict(written):
     assert written.verdict.startswith("The snapshot has an F-measure of 0.")
     assert "int8 (POT) keeps its budget: it loses 0.3 of at most 1 points" in written.verdict

@@ -107,7 +107,8 @@ def training(scalars: pd.DataFrame) -> str | None:
     """Draw losses, learning rate and validation of a training; None if nothing was logged.
 
     Args:
-        scalars: the training's `scalars.csv`.
+        scalars: the training's `scalars.csv`; a step of training is an iteration, and one of
+            validation an epoch.
     """
     trained = scalars[scalars.kind == "train"]
     validated = scalars[scalars.kind == "validation"]
@@ -124,9 +125,9 @@ def training(scalars: pd.DataFrame) -> str | None:
         loss.set_title("Training loss")
         rate.plot(epochs, trained.lr)
         rate.set_title("Learning rate")
-        figures.plot(validated.epoch, validated["f-measure"], label="F-measure")
-        figures.plot(validated.epoch, validated["mAP50"], label="mAP50")
-        figures.axvline(chosen.epoch, color=_INK, linestyle=":", label="chosen epoch")
+        figures.plot(validated.step, validated["f-measure"], label="F-measure")
+        figures.plot(validated.step, validated["mAP50"], label="mAP50")
+        figures.axvline(chosen.step, color=_INK, linestyle=":", label="chosen epoch")
         figures.set_title("Validation")
         for axes in (loss, rate, figures):
             axes.set_xlabel("epoch")
@@ -137,7 +138,7 @@ def training(scalars: pd.DataFrame) -> str | None:
     return _svg(
         "training",
         f"Three charts of the training. F-measure on the validation subset is best after epoch "
-        f"{chosen.epoch:.0f}: {chosen['f-measure']:.3f}.",
+        f"{chosen.step:.0f}: {chosen['f-measure']:.3f}.",
         draw,
         columns=3,
     )
