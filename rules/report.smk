@@ -27,21 +27,24 @@ def reported_figures(wildcards):
 
 def provenance_of(run):
     """Return what a report says about the configuration of a run."""
-    keys = [key for key in PROPERTIES if key in SETTINGS[run]]
-    changed = {**FILE_CONFIG, **COMMAND_LINE}
-    runs = changed.pop("runs", None) or {}
-    changed.update(runs.get(run) or {})
 
     def lines(settings):
-        return [
-            line for key in settings for line in dependencies.lines(key, settings[key]).values()
-        ]
+        return {
+            name: line
+            for key in PROPERTIES
+            if key in settings
+            for name, line in dependencies.lines(key, settings[key]).items()
+        }
 
-    files = " ".join(map(str, workflow.overwrite_configfiles or workflow.configfiles))
+    # No default for `data`: the report shows the run's.
+    least = {"template": SETTINGS[run]["template"], "data": "."}
+    defaults = checked(configuration.resolve, least, {}, SCHEMA, ROOT / "templates")[""]
+    own, unchanged = lines(SETTINGS[run]), lines(defaults).items()
+    files = map(os.path.relpath, workflow.overwrite_configfiles or workflow.configfiles)
     return {
-        "command": f"snakemake {RUNS[run]}/report.html --configfile {files}",
-        "changed": lines(changed),
-        "settings": lines({key: SETTINGS[run][key] for key in keys}),
+        "command": " ".join(["snakemake", f"{RUNS[run]}/report.html", "--configfile", *files]),
+        "changed": [line for name, line in own.items() if (name, line) not in unchanged],
+        "settings": list(own.values()),
     }
 
 
@@ -103,7 +106,7 @@ rule report:
     conda:
         "../envs/reporting.yaml"
     params:
-        runs={folder: provenance_of(run) for run, folder in RUNS.items()},
+        runs=lambda wildcards: {folder: provenance_of(run) for run, folder in RUNS.items()},
         assets=str(ROOT / "scripts/reported"),
     message:
         "Reporting on what there is; nothing is built"
