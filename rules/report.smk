@@ -25,6 +25,11 @@ def reported_figures(wildcards):
     return expand("{folder}/{name}.json", folder=folders, name=["performance", "predictions"])
 
 
+def training_record(wildcards):
+    """Return the record of a run's training; weights that are given have none."""
+    return [] if settings_of(wildcards)["weights"] else f"{wildcards.run}/logs/scalars.csv"
+
+
 def provenance_of(run):
     """Return what a report says about the configuration of a run."""
 
@@ -73,7 +78,9 @@ rule measure_speed:
 
 rule report_run:
     input:
+        reported_models,
         reported_figures,
+        training_record,
         "{run}/speed.csv",
         "{run}/dataset/statistics.json",
         subset=evaluated_subset,
