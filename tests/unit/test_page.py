@@ -5,6 +5,7 @@ import re
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 from report_case import ASSETS, HOSTILE, PROVENANCE, write_run
 from test_metrics import RED, detections, subset
@@ -170,3 +171,20 @@ def test_a_budget_in_words():
     assert advice.passed({}) == "–"
     assert advice.passed(undecided) == "passed, but too few images to be sure"
     assert advice.passed({"within_budget": False}) == "not passed"
+
+
+def test_advice_on_classes():
+    columns = ["ground_truths", "precision", "recall", "small", "medium", "large"]
+    rows = {
+        "rare": [9, 0.1, 0.9, 0.1, 0.9, 0.9],
+        "small": [50, 0.9, 0.9, 0.2, 0.6, 0.5],
+        "missed": [50, 0.9, 0.5, None, 0.6, 0.5],
+        "good": [50, 0.9, 0.9, None, 0.6, None],
+    }
+    remarks = advice.classes(pd.DataFrame.from_dict(rows, "index", columns=columns))
+    assert remarks == [
+        "Fewer than 10 boxes, too few to judge: 'rare'.",
+        "small: weakest at small objects (AP 0.20, against 0.60 at medium ones): "
+        "try a larger input_size.",
+        "missed: misses more than it invents; a lower threshold finds more.",
+    ]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from detmake.data.findings import listed
 from detmake.evaluation.bootstrap import interval
 from detmake.evaluation.metrics import SIZES
 from detmake.report.run import Model
@@ -38,6 +39,8 @@ ERRORS = {
         "classes need more images; if the threshold hides it, lower it.",
     ),
 }
+#: Boxes of a class below which its figures say little.
+FEW = 10
 #: AP below this share of the best size's is a weakness.
 _WEAK = 0.7
 
@@ -87,17 +90,18 @@ def passed(quantization: Mapping[str, object]) -> str:
 
 
 def classes(table: pd.DataFrame) -> list[str]:
-    """Say which classes are weak at which sizes.
+    """Say which classes are weak, and at which sizes; nothing of classes with few boxes.
 
     Args:
         table: indexed by class: `ground_truths`, `precision`, `recall`, and AP by `SIZES`.
     """
-    remarks = []
-    for name, row in table.iterrows():
+    few = table.index[table.ground_truths < FEW]
+    remarks = (
+        [f"Fewer than {FEW} boxes, too few to judge: {listed(list(few))}."] if len(few) else []
+    )
+    for name, row in table[table.ground_truths >= FEW].iterrows():
         sizes = row[list(SIZES)].astype(float)
-        if row.ground_truths == 0:
-            remarks.append(f"{name}: no boxes in this subset, so nothing is known.")
-        elif sizes.notna().sum() > 1 and sizes.min() < _WEAK * sizes.max():
+        if sizes.notna().sum() > 1 and sizes.min() < _WEAK * sizes.max():
             worst = sizes.idxmin()
             remedy = {
                 "small": "try a larger input_size",
