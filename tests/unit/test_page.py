@@ -183,7 +183,7 @@ def test_advice_on_classes():
     }
     remarks = advice.classes(pd.DataFrame.from_dict(rows, "index", columns=columns))
     assert remarks == [
-        "Fewer than 10 boxes, too few to judge: 'rare'.",
+        "1 classes have fewer than 10 boxes, too few to judge: rare",
         "small: weakest at small objects (AP 0.20, against 0.60 at medium ones): "
         "try a larger input_size.",
         "missed: misses more than it invents; a lower threshold finds more.",

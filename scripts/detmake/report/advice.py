@@ -96,9 +96,8 @@ def classes(table: pd.DataFrame) -> list[str]:
         table: indexed by class: `ground_truths`, `precision`, `recall`, and AP by `SIZES`.
     """
     few = table.index[table.ground_truths < FEW]
-    remarks = (
-        [f"Fewer than {FEW} boxes, too few to judge: {listed(list(few))}."] if len(few) else []
-    )
+    what = f"classes have fewer than {FEW} boxes, too few to judge"
+    remarks = [listed(what, list(few))] if len(few) else []
     for name, row in table[table.ground_truths >= FEW].iterrows():
         sizes = row[list(SIZES)].astype(float)
         if sizes.notna().sum() > 1 and sizes.min() < _WEAK * sizes.max():
