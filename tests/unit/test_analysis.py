@@ -75,7 +75,7 @@ def suspects():
         1: detections((RED, BOX, 0.95), (RED, FAR, 0.9), (WHITE, FAR, 0.85), (WHITE, OTHER, 0.8)),
         2: detections((RED, BOX, 0.6), (WHITE, (150, 0, 170, 20), 0.7), (RED, FAR, 0.1)),
     }
-    second = {1: detections((RED, OTHER, 0.45)), 2: detections((WHITE, OTHER, 0.5))}
+    second = {1: detections((RED, OTHER, 0.2)), 2: detections((WHITE, OTHER, 0.5))}
     models = [overlaps(coco, found) for found in (first, second)]
     return label_errors.suspects(models, 0.5), coco
 

@@ -12,7 +12,8 @@ from detmake.evaluation.overlaps import MATCHED, Overlaps, box_iou
 #: IoU with each annotation below which none covers a detection. Neighbours in a crowd overlap by
 #: less, and most detections that are merely misplaced by more.
 COVERED = 0.3
-KINDS = ("not annotated", "not found", "another class")
+#: Share of the threshold from which an object counts as found, if with little confidence.
+FOUND = 0.5
 COLUMNS = [
     *("kind", "suspicion", "image_id", "file_name", "annotation_id"),
     *("annotated", "found", "x", "y", "width", "height"),
@@ -23,7 +24,7 @@ def suspects(models: Sequence[Sequence[Overlaps]], threshold: float) -> pd.DataF
     """Find annotations that may be wrong or missing.
 
     - `not annotated`: a detection of the first model that no annotation covers;
-    - `not found`: an annotation where no model detects anything;
+    - `not found`: an annotation where no model detects anything, even at half the threshold;
     - `another class`: a detection of the first model on an annotation of another class, whose own
       class the model does not detect there.
 
@@ -131,7 +132,7 @@ def _of_image(models: Sequence[Overlaps], threshold: float, known: _Known) -> li
         taken = np.vstack([taken, box])
     for at in range(len(first.labels)):
         here = max(one.found.scores[one.iou[:, at] >= BACKGROUND].max(initial=0) for one in models)
-        if here < threshold:
+        if here < FOUND * threshold:
             suspicion = known.of_annotation(int(first.labels[at]), here)
             rows.append(_row("not found", suspicion, first, at, None, first.boxes[at]))
     return rows
