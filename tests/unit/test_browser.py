@@ -5,6 +5,7 @@ import shutil
 import pytest
 from report_case import ASSETS, HOSTILE, PROVENANCE, write_run
 
+from detmake.evaluation import bootstrap
 from detmake.report import page, run
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -15,7 +16,7 @@ pytestmark = [
     pytest.mark.skipif(not CHROMIUM, reason="Chromium is missing: apt-get install chromium"),
 ]
 CASES = {
-    "hostile": {"classes": HOSTILE, "images": 30, "side": 1200},
+    "hostile": {"classes": HOSTILE, "images": 30, "side": 1000},
     "one": {"classes": ["red"], "nncf": False},
     "eighty": {"classes": [f"class {k}" for k in range(80)]},
     "nothing found": {"classes": ["red", "white"], "found": False},
@@ -31,10 +32,17 @@ def browser():
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def monkeypatch_module():
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
 @pytest.fixture(scope="module", params=CASES)
-def file(request, tmp_path_factory):
+def file(request, tmp_path_factory, monkeypatch_module):
     folder, case = tmp_path_factory.mktemp("report"), CASES[request.param]
     results = write_run(folder, **case) if case else folder / "results"
+    monkeypatch_module.setattr(bootstrap, "RESAMPLES", 20)
     html = page.render(run.read(results), ASSETS, PROVENANCE).html
     assert len(html.encode()) < 5_000_000
     (folder / "report.html").write_text(html, encoding="utf-8")
