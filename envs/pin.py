@@ -36,7 +36,10 @@ ENVIRONMENTS = {
         "Measurements of `snakemake suggest`.",
         [*TORCH, "nncf", "pillow", "pycocotools", "pyyaml"],
     ),
-    "reporting": ("Comparison, benchmark and the table of templates.", [*TORCH, "pyyaml"]),
+    "reporting": (
+        "Report, comparison, benchmark and the table of templates.",
+        [*TORCH, "jinja2", "matplotlib", "pycocotools", "pyyaml"],
+    ),
 }
 
 _FILE = """\

@@ -6,7 +6,8 @@ rule evaluate_snapshot:
         weights="{run}/weights.pth",
         subset=evaluated_subset,
     output:
-        "{run}/performance.json",
+        performance="{run}/performance.json",
+        predictions="{run}/predictions.json",
     log:
         "{run}/logs/evaluate.log",
     conda:
@@ -32,7 +33,8 @@ rule evaluate_ir:
         **model_folder("{run}/{model}", "xml", "bin", "config"),
         subset=evaluated_subset,
     output:
-        "{run}/{model}/performance.json",
+        performance="{run}/{model}/performance.json",
+        predictions="{run}/{model}/predictions.json",
     log:
         "{run}/logs/evaluate_{model}.log",
     wildcard_constraints:

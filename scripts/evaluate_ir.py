@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from detmake import logs
-from detmake.artifacts import write_json
+from detmake.artifacts import staged_files, write_json
 from detmake.data import subsets
-from detmake.evaluation import performance
+from detmake.evaluation import performance, predictions
 from detmake.runtime.figures import subject
 from detmake.runtime.inference import OpenvinoDetector
 
@@ -14,7 +14,10 @@ with logs.job(snakemake.log[0]):
     model, subset = [Path(source.xml), Path(source.bin)], Path(source.subset)
     detector = OpenvinoDetector(model[0].parent, snakemake.threads, "THROUGHPUT")
     coco, postprocessing = subsets.read(subset), snakemake.params.postprocessing
-    figures = performance.evaluate(detector, coco, postprocessing, "IR")
+    figures, found = performance.evaluate(detector, coco, postprocessing, "IR")
     if detector.quantization:
         figures["quantization"] = detector.quantization
-    write_json(Path(snakemake.output[0]), figures | subject(model, subset, "cpu"))
+    with staged_files([Path(file) for file in snakemake.output]) as scratch:
+        predictions.write(scratch / "predictions.json", found)
+        figures |= subject(model, subset, scratch / "predictions.json", "cpu")
+        write_json(scratch / "performance.json", figures)

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from detmake import logs
-from detmake.artifacts import write_json
+from detmake.artifacts import staged_files, write_json
 from detmake.data import subsets
-from detmake.evaluation import performance
+from detmake.evaluation import performance, predictions
 from detmake.model import device
 from detmake.runtime.figures import subject
 
@@ -19,10 +19,13 @@ with logs.job(snakemake.log[0]):
 
     torch.set_num_threads(snakemake.threads)
     weights, subset = Path(snakemake.input.weights), Path(snakemake.input.subset)
-    figures = performance.evaluate(
+    figures, found = performance.evaluate(
         SnapshotDetector(Snapshot.load(weights)),
         subsets.read(subset),
         snakemake.params.postprocessing,
         "snapshot",
     )
-    write_json(Path(snakemake.output[0]), figures | subject([weights], subset, device.name()))
+    with staged_files([Path(file) for file in snakemake.output]) as scratch:
+        predictions.write(scratch / "predictions.json", found)
+        figures |= subject([weights], subset, scratch / "predictions.json", device.name())
+        write_json(scratch / "performance.json", figures)

@@ -79,3 +79,34 @@ def test_a_subset_without_objects_has_no_drop():
     coco, found = random_data(0)
     empty = {**coco, "annotations": []}
     assert bootstrap.drop_interval(Evaluation(empty, found), Evaluation(empty, {})) == (0, 0)
+
+
+def test_samples_are_the_figures_of_subsets_drawn_and_matched_anew(monkeypatch):
+    coco, found = random_data(0)
+    images = len(coco["images"])
+    rng = np.random.default_rng(1)
+    # Of equal scores, those of copied images would come in another order.
+    found = {
+        key: replace(one, scores=one.scores + rng.uniform(0, 0.01, len(one.scores)))
+        for key, one in found.items()
+    }
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 12)
+    monkeypatch.setattr(bootstrap, "_AT_ONCE", 1000)  # in several steps
+    samples = bootstrap.resample(Evaluation(coco, found), 0.3)
+    rng = np.random.default_rng(0)
+    for row in samples.itertuples(index=False):
+        times = np.bincount(rng.integers(images, size=images), minlength=images)
+        again = drawn(coco, found, times)
+        expected = again.counts(0.3).f_measure, again.average_precision(0.5)
+        assert tuple(row) == pytest.approx(
+            (*expected, again.average_precision()), abs=1e-3
+        )  # a recall may round
+    low, high = bootstrap.interval(samples["mAP"])
+    assert low < Evaluation(coco, found).average_precision() < high
+
+
+def test_a_subset_without_objects_has_no_samples():
+    coco, found = random_data(0)
+    samples = bootstrap.resample(Evaluation({**coco, "annotations": []}, found), 0.3)
+    assert samples["mAP"].isna().all()
+    assert samples["f-measure"].eq(0).all()

@@ -49,13 +49,15 @@ def test_the_cpu_of_another_system(tmp_path, monkeypatch):
 @pytest.fixture
 def results(tmp_path):
     """Figures of an IR and of a snapshot, with what they speak of."""
-    for file in ("dataset/test.json", "weights.pth", "pot/openvino.xml", "pot/openvino.bin"):
+    files = ("weights.pth", "predictions.json", "pot/openvino.xml", "pot/openvino.bin")
+    for file in ("dataset/test.json", "pot/predictions.json", *files):
         path = tmp_path / file
         path.parent.mkdir(exist_ok=True)
         path.write_text(file)
     for folder, names in (("", ["weights.pth"]), ("pot", ["openvino.xml", "openvino.bin"])):
         model = [tmp_path / folder / name for name in names]
-        content = figures.subject(model, tmp_path / "dataset/test.json", "cpu")
+        predictions = tmp_path / folder / "predictions.json"
+        content = figures.subject(model, tmp_path / "dataset/test.json", predictions, "cpu")
         (tmp_path / folder / "performance.json").write_text(json.dumps(content))
     return tmp_path
 
@@ -84,6 +86,12 @@ def test_other_annotations(results):
     (results / "dataset/test.json").write_text("other boxes")
     problem = f"speaks of another subset than {results}/dataset/test.json"
     assert misfits(results) == [problem, problem]
+
+
+def test_other_predictions(results):
+    (results / "pot/predictions.json").write_text("[]")
+    problem = f"speaks of other predictions than {results}/pot/predictions.json"
+    assert misfits(results) == [None, problem]
 
 
 def test_figures_that_do_not_say(results):

@@ -471,3 +471,27 @@ def test_the_table_has_a_row_for_each_class(two_classes):
         ["white", "2", "1", "0.500", "0.505"],
         ["mAP", "", "", "", "0.505"],
     ]
+
+
+def test_average_precision_by_size_is_that_of_pycocotools():
+    coco, found = random_data(0)
+    evaluation = Evaluation(coco, found)
+    truth = COCO()
+    truth.dataset = copy.deepcopy(coco)
+    truth.createIndex()
+    rows = [row for image, one in found.items() for row in one.coco_results(image)]
+    plain = COCOeval(truth, truth.loadRes(rows), "bbox")
+    plain.evaluate()
+    plain.accumulate()
+    plain.summarize()
+    known = plain.eval["precision"][:, :, :, 1:, 2]
+    table = evaluation.average_precision_by_size()
+    for at, size in enumerate(metrics.SIZES):
+        own = known[..., at][known[..., at] > -1]
+        assert table[size].mean() == pytest.approx(own.mean() if own.size else np.nan, nan_ok=True)
+
+
+def test_precision_at_recalls_averages_to_ap50(two_classes):
+    for label in (None, RED, WHITE):
+        mean = two_classes.precision_at_recalls(label).mean()
+        assert mean == pytest.approx(two_classes.average_precision(0.5, label))

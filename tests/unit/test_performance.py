@@ -176,6 +176,7 @@ def test_a_detector_is_evaluated_on_the_files_of_a_subset(
     for position, image in enumerate(coco["images"]):
         image["file_name"] = f"{position}.png"
         cv2.imwrite(str(tmp_path / f"{position}.png"), np.full((100, 100, 3), position, np.uint8))
-    performance = evaluate(KnownDetector(predictions), coco, postprocessing, "test")
+    performance, found = evaluate(KnownDetector(predictions), coco, postprocessing, "test")
+    assert found.keys() == {image["id"] for image in coco["images"]}
     assert performance.pop("images_per_second") > 0
     assert performance == measured(coco, predictions, postprocessing, 0.7)

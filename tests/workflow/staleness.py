@@ -23,20 +23,25 @@ READERS = {
     # Training checks the test subset but does not use it.
     "prepare_dataset:test": [
         *("evaluate_snapshot", "evaluate_ir", "demo", "benchmark", "statistics"),
+        *("measure_speed", "report_run"),
     ],
     "prepare_dataset:trained run": ["train"],
-    "train": ["evaluate_snapshot", "export", "quantize_nncf", "benchmark"],
+    "train": ["evaluate_snapshot", "export", "quantize_nncf", "benchmark", "measure_speed"],
     "train:declared run": ["evaluate_snapshot", "export"],
     "adopt_weights": ["evaluate_snapshot", "export"],
-    "adopt_weights:base run": ["evaluate_snapshot", "export", "quantize_nncf", "benchmark"],
-    "export": ["quantize_pot", "evaluate_ir", "benchmark"],
-    "quantize_pot": ["evaluate_ir", "demo", "benchmark"],
-    "quantize_nncf": ["evaluate_ir:nncf", "benchmark"],
-    "evaluate_snapshot": ["compare"],
-    "evaluate_ir": ["deploy", "compare"],
-    "evaluate_ir:nncf": ["deploy"],
+    "adopt_weights:base run": [
+        *("evaluate_snapshot", "export", "quantize_nncf", "benchmark", "measure_speed"),
+    ],
+    "export": ["quantize_pot", "evaluate_ir", "benchmark", "measure_speed"],
+    "quantize_pot": ["evaluate_ir", "demo", "benchmark", "measure_speed"],
+    "quantize_nncf": ["evaluate_ir:nncf", "benchmark", "measure_speed"],
+    "evaluate_snapshot": ["compare", "report_run"],
+    "evaluate_ir": ["deploy", "compare", "report_run"],
+    "evaluate_ir:nncf": ["deploy", "report_run"],
+    "measure_speed": ["report_run"],
+    "report_run": [],
     "deploy": [],
-    "statistics": [],
+    "statistics": ["report_run"],
     "demo": [],
     "compare": [],
     "benchmark": [],
@@ -146,7 +151,10 @@ KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
         {"postprocessing": {"result_based_confidence_threshold": False}},
         EVALUATION,
     ),
-    "evaluation.subset": ({"evaluation": {"subset": "val"}}, EVALUATION | {"demo", "benchmark"}),
+    "evaluation.subset": (
+        {"evaluation": {"subset": "val"}},
+        EVALUATION | {"demo", "benchmark", "measure_speed"},
+    ),
     **{
         f"pot_parameters.{key}": ({"pot_parameters": {key: value}}, {"quantize_pot"})
         for key, value in {
@@ -187,8 +195,8 @@ ENVIRONMENTS = {
     "training": {"train", "adopt_weights", "evaluate_snapshot", "export"},
     "inference": {"quantize_pot", "evaluate_ir", "evaluate_ir:nncf", "deploy", "demo"},
     "nncf": {"quantize_nncf"},
-    "reporting": {"compare", "benchmark"},
     "suggestion": set(),  # what is suggested is no result
+    "reporting": {"compare", "benchmark", "measure_speed", "report_run"},
 }
 
 #: Columns of the table, and the rules that each is about.
@@ -204,6 +212,7 @@ COLUMNS = {
     "demo": {"demo"},
     "comparison": {"compare"},
     "benchmark": {"benchmark"},
+    "report": {"measure_speed", "report_run"},
 }
 
 

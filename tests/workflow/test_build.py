@@ -10,6 +10,9 @@ import pytest
 import torch
 from conftest import CONFIG
 
+from detmake.evaluation import predictions
+from detmake.evaluation.metrics import Evaluation
+
 MODELS = ("openvino", "pot")
 
 
@@ -66,6 +69,10 @@ def test_performance_is_measured_on_the_test_subset(built_project, folder):
     precision, recall = performance["precision"], performance["recall"]
     assert performance["f-measure"] == pytest.approx(2 * precision * recall / (precision + recall))
     assert performance["images_per_second"] > 0
+    found = predictions.read(built_project.folder / folder / "predictions.json")
+    again = Evaluation(subset, found)
+    assert again.counts(performance["confidence_threshold"]).precision == precision
+    assert again.average_precision() == pytest.approx(performance["mAP"])
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -23,7 +23,11 @@ def test_each_result_is_recorded(built_project):
     weights = {"weights.pth", "label_schema.json", "confidence_threshold", "logs/scalars.csv"}
     subsets = {f"dataset/{subset}.json" for subset in ("train", "val", "test")}
     models = {f"{model}/openvino.bin" for model in ("openvino", "pot")}
-    figures = {f"{folder}performance.json" for folder in ("", "openvino/", "pot/")}
+    figures = {
+        f"{folder}{file}.json"
+        for folder in ("", "openvino/", "pot/")
+        for file in ("performance", "predictions")
+    }
     recorded = built_project.json("results/provenance.json")
     expected = weights | subsets | models | figures
     assert expected <= {path.removeprefix("<results>/") for path in recorded}

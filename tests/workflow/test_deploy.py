@@ -99,6 +99,7 @@ def test_the_archive_is_complete(deployed, unpacked):
     assert (unpacked / "model/performance.json").read_bytes() == (
         deployed.folder / "results/pot/performance.json"
     ).read_bytes()
+    assert "model/predictions.json" not in names
     assert "$" not in (unpacked / "README.md").read_text()
 
 

@@ -29,6 +29,7 @@ BASE = READERS.keys() - {
 }
 OTHERS = READERS.keys() - {
     *("quantize_nncf", "deploy", "demo", "benchmark", "adopt_weights:base run"),
+    *("measure_speed", "report_run"),
 }
 
 
@@ -38,7 +39,7 @@ def targets(results: str = "results") -> list[str]:
     return ["all", *(f"{results}/{file}" for file in FILES + archives + described)]
 
 
-FILES = ["benchmark.csv", "comparison.csv", "demo"]
+FILES = ["benchmark.csv", "comparison.csv", "demo", "report.html"]
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +123,7 @@ INPUTS = {
     "requirements.txt": {"deploy"},
     "scripts/deployed/demo.py": {"deploy"},
     "scripts/deployed/README.md": {"deploy"},
+    **{f"scripts/reported/report.{suffix}": {"report_run"} for suffix in ("html", "css", "js")},
 }
 
 

@@ -66,7 +66,8 @@ def write_archive(
     for file in modules:
         contents[str(file.resolve().relative_to(library))] = file.read_bytes()
     for file in model.iterdir():
-        if file.is_file() and file.name != "weights.pth":  # the demo does not need the snapshot
+        # The demo needs neither the snapshot nor what evaluation found.
+        if file.is_file() and file.name not in ("weights.pth", "predictions.json"):
             contents[f"model/{file.name}"] = file.read_bytes()
     with staged(archive.parent) as scratch, zipfile.ZipFile(scratch / archive.name, "w") as zipped:
         for name, content in sorted(contents.items()):

@@ -230,7 +230,7 @@ def markdown(statistics: Mapping[str, Any]) -> str:
         f"The finest feature map of most templates has a stride of {SMALL} pixels.",
         _table(_box_rows(statistics["classes"])),
         "## Look at these",
-        "\n".join(f"- {line}" for line in _remarks(statistics)),
+        "\n".join(f"- {line}" for line in remarks(statistics)),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -305,7 +305,7 @@ def _box_rows(classes: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _remarks(statistics: Mapping[str, Any]) -> list[str]:
+def remarks(statistics: Mapping[str, Any]) -> list[str]:
     """Say what was found, and what was looked for and not found."""
 
     def together(images: Sequence[str]) -> str:

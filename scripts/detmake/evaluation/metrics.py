@@ -17,6 +17,31 @@ from detmake.detections import MAX_DETECTIONS, Detections
 CONFIDENCE_THRESHOLDS = np.linspace(0.025, 0.975, 39)
 
 
+#: COCO's sizes of objects, from 32² and 96² pixels of the image, in the order of its parameters.
+SIZES = ("small", "medium", "large")
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Detections of a subset with what became of them at COCO's ten IoU thresholds.
+
+    Attributes:
+        scores: (D,) float.
+        labels: (D,) int, index into the class names.
+        images: (D,) int, position of the image in the order of ids.
+        hits: (10, D) bool, whether the detection is a true positive.
+        counted: (10, D) bool, whether it counts: one that matches only crowds does not.
+        truths: (N, K) int, ground truths of each image and class.
+    """
+
+    scores: np.ndarray
+    labels: np.ndarray
+    images: np.ndarray
+    hits: np.ndarray
+    counted: np.ndarray
+    truths: np.ndarray
+
+
 @dataclass(frozen=True)
 class Counts:
     """True positives, detections and ground truths at one confidence threshold.
@@ -60,10 +85,15 @@ class Evaluation:
     Args:
         coco: a prepared subset (`detmake.data.checking`), category ids 1..K in the order of labels.
         detections: detections by image id; a missing image has none.
+
+    Attributes:
+        classes: names of the classes.
+        detections: as given.
     """
 
     def __init__(self, coco: Mapping, detections: Mapping[int, Detections]) -> None:
         self.classes = [category["name"] for category in coco["categories"]]
+        self.detections = detections
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
             self._truth = COCO()
             # pycocotools adds keys to the annotations.
@@ -80,12 +110,13 @@ class Evaluation:
         """The matching at all ten IoU thresholds, which takes ten times as long."""
         return self._evaluate(slice(None))
 
-    def _evaluate(self, thresholds: slice) -> COCOeval:
-        """Match and accumulate at some of COCO's IoU thresholds, for objects of all sizes."""
+    def _evaluate(self, thresholds: slice, sizes: slice = slice(1)) -> COCOeval:
+        """Match and accumulate at some of COCO's IoU thresholds, for objects of some sizes."""
         coco_eval = COCOeval(self._truth, self._found, iouType="bbox")
         parameters = coco_eval.params
         parameters.iouThrs = parameters.iouThrs[thresholds]
-        parameters.areaRng, parameters.areaRngLbl = parameters.areaRng[:1], ["all"]
+        parameters.areaRng = parameters.areaRng[sizes]
+        parameters.areaRngLbl = parameters.areaRngLbl[sizes]
         parameters.maxDets = [MAX_DETECTIONS]
         with contextlib.redirect_stdout(io.StringIO()):
             coco_eval.evaluate()
@@ -173,6 +204,50 @@ class Evaluation:
             precision = precision[:, :, label : label + 1]
         known = precision[precision > -1]
         return float(known.mean()) if known.size else float("nan")
+
+    def average_precision_by_size(self) -> pd.DataFrame:
+        """Return COCO's average precision of each class (rows) and size (`SIZES`); nan if none."""
+        precision = self._evaluate(slice(None), slice(1, None)).eval["precision"][..., 0]
+        means = np.where(precision < 0, np.nan, precision).mean(axis=(0, 1))
+        return pd.DataFrame(means, index=pd.Index(self.classes, name="class"), columns=SIZES)
+
+    def precision_at_recalls(self, label: int | None = None) -> np.ndarray:
+        """Return what AP at IoU 0.5 averages: (101,) precision at recall 0, 0.01 … 1.
+
+        Args:
+            label: index of a class; None for the mean over the classes with ground truths.
+
+        Returns:
+            In [0, 1]; nan if there are no ground truths.
+        """
+        precision = self._at_half.eval["precision"][0, :, :, 0, 0]
+        if label is not None:
+            precision = precision[:, label : label + 1]
+        known = precision[:, (precision > -1).all(axis=0)]
+        return known.mean(axis=1) if known.size else np.full(len(precision), np.nan)
+
+    def outcomes(self) -> Outcomes:
+        """Return what became of each detection, in the order of classes and images."""
+        positions = {image: at for at, image in enumerate(self._at_all.params.imgIds)}
+        truths = np.zeros((len(positions), len(self.classes)), dtype=int)
+        columns: list[list] = [[] for _ in range(5)]
+        for result in filter(None, self._at_all.evalImgs):
+            image, label = positions[result["image_id"]], result["category_id"] - 1
+            truths[image, label] = np.count_nonzero(np.asarray(result["gtIgnore"]) == 0)
+            ignored = np.asarray(result["dtIgnore"], dtype=bool)
+            scores = np.asarray(result["dtScores"], dtype=float)
+            one = np.ones(len(scores), dtype=int)
+            hits = (np.asarray(result["dtMatches"]) > 0) & ~ignored
+            for column, part in zip(
+                columns, (scores, label * one, image * one, hits, ~ignored), strict=True
+            ):
+                column.append(part)
+        empty = np.empty(0), np.empty(0, int), np.empty(0, int), *[np.empty((10, 0), bool)] * 2
+        joined = [
+            np.concatenate([*column, none], axis=-1)
+            for column, none in zip(columns, empty, strict=True)
+        ]
+        return Outcomes(*joined, truths)
 
     def per_class(self, confidence_threshold: float = 0.0) -> pd.DataFrame:
         """Return a row per class: counts and metrics at a confidence threshold, AP at IoU 0.5."""

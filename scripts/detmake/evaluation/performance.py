@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from detmake.detections import Detector
+from detmake.detections import Detections, Detector
 from detmake.evaluation.matching import evaluate_subset
 from detmake.evaluation.metrics import Evaluation
 
@@ -14,22 +14,26 @@ log = logging.getLogger("detmake")
 
 def evaluate(
     detector: Detector, coco: Mapping[str, Any], postprocessing: Mapping[str, Any], progress: str
-) -> dict[str, Any]:
-    """Return `figures` and `images_per_second` of a detector, from image files to the figures.
+) -> tuple[dict[str, Any], Mapping[int, Detections]]:
+    """Evaluate a detector, from image files to the figures.
 
     Args:
         detector: the detector.
         coco: a prepared subset (`detmake.data.checking`).
         postprocessing: as for `figures`.
         progress: label of the progress bar.
+
+    Returns:
+        `figures` and `images_per_second`; the detections by image id.
     """
     started = time.perf_counter()
     evaluation = evaluate_subset(detector, coco, progress)
     seconds = time.perf_counter() - started
-    return {
+    measured = {
         **figures(evaluation, coco, postprocessing, detector.confidence_threshold),
         "images_per_second": round(len(coco["images"]) / seconds, 1),
     }
+    return measured, evaluation.detections
 
 
 def figures(

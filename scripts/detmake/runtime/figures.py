@@ -16,17 +16,19 @@ from detmake.packages import COMPUTING
 _INT8 = {"amx_int8", "avx512_vnni", "avx_vnni", "avx_vnni_int8", "asimddp", "i8mm"}
 
 
-def subject(model: Iterable[Path], subset: Path, device: str) -> dict[str, Any]:
+def subject(model: Iterable[Path], subset: Path, predictions: Path, device: str) -> dict[str, Any]:
     """Return the entries of `performance.json` on what its figures speak of.
 
     Args:
         model: the files of the model.
         subset: the prepared subset that it was measured on.
+        predictions: the file of its detections, which the figures come from.
         device: the device that ran it, `cpu` or `cuda`.
 
     Returns:
-        `sha256`: of each file of the model and of the subset, by name. `measured_with`: the device,
-        `cpu`, and the version of each imported package that figures depend on.
+        `sha256`: of each file of the model, of the subset and of the predictions, by name.
+        `measured_with`: the device, `cpu`, and the version of each imported package that figures
+        depend on.
     """
     distributions = packages_distributions()
     names = {distributions[name][0] for name in COMPUTING if name in sys.modules}
@@ -34,6 +36,7 @@ def subject(model: Iterable[Path], subset: Path, device: str) -> dict[str, Any]:
         "sha256": {
             "model": {file.name: sha256(file) for file in model},
             "subset": {subset.name: sha256(subset)},
+            "predictions": {predictions.name: sha256(predictions)},
         },
         "measured_with": {
             "device": device,
@@ -66,10 +69,11 @@ def cpu(info: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
 
 
 def misfit(performance: Path) -> str | None:
-    """Compare a `performance.json` with the model beside it and the annotations of its run.
+    """Compare a `performance.json` with what lies beside it, and the annotations of its run.
 
     Returns:
-        None if the figures speak of both, or else what does not fit.
+        None if the figures speak of this model, these annotations and these predictions, or else
+        what does not fit.
     """
     try:
         content = json.loads(performance.read_text(encoding="utf-8"))
@@ -80,10 +84,12 @@ def misfit(performance: Path) -> str | None:
         return "does not say which model it speaks of"
     folder = performance.parent
     run = folder if "weights.pth" in recorded["model"] else folder.parent
-    for what, place in (("model", folder), ("subset", run / "dataset")):
-        for name, digest in recorded[what].items():
+    places = {"model": folder, "subset": run / "dataset", "predictions": folder}
+    for what, place in places.items():
+        for name, digest in recorded.get(what, {}).items():  # older figures lack predictions
             if not (place / name).exists():
                 return f"{what} missing: {place / name}"
             if sha256(place / name) != digest:
-                return f"speaks of another {what} than {place / name}"
+                other = "other" if what == "predictions" else "another"
+                return f"speaks of {other} {what} than {place / name}"
     return None

@@ -1,0 +1,121 @@
+"""Report: what the models of a run do well and badly, as one HTML page."""
+
+REPORT_FILES = ["report.html", "report.css", "report.js"]
+
+
+def reported(run):
+    """Return the folders of the exported models that a run's report shows.
+
+    Quantization-aware training takes long: its model is shown if there is one, and not asked for.
+    """
+    folders = [f"{run}/{model}" for model in EXPORTED]
+    has_nncf = Path(run, "nncf", MODEL_FILES["xml"]).exists()
+    return [folder for folder in folders if has_nncf or folder != f"{run}/nncf"]
+
+
+def reported_models(wildcards):
+    """Return the files of the models that a run's report shows."""
+    files = [model_folder(folder, "xml", "bin").values() for folder in reported(wildcards.run)]
+    return [f"{wildcards.run}/weights.pth", *(file for folder in files for file in folder)]
+
+
+def reported_figures(wildcards):
+    """Return the figures and predictions that a run's report shows."""
+    folders = [wildcards.run, *reported(wildcards.run)]
+    return expand("{folder}/{name}.json", folder=folders, name=["performance", "predictions"])
+
+
+def training_record(wildcards):
+    """Return the record of a run's training; weights that are given have none."""
+    return [] if settings_of(wildcards)["weights"] else f"{wildcards.run}/logs/scalars.csv"
+
+
+def provenance_of(run):
+    """Return what a report says about the configuration of a run."""
+
+    def lines(settings):
+        return {
+            name: line
+            for key in PROPERTIES
+            if key in settings
+            for name, line in dependencies.lines(key, settings[key]).items()
+        }
+
+    # No default for `data`: the report shows the run's.
+    least = {"template": SETTINGS[run]["template"], "data": "."}
+    defaults = checked(configuration.resolve, least, {}, SCHEMA, ROOT / "templates")[""]
+    own, unchanged = lines(SETTINGS[run]), lines(defaults).items()
+    files = map(os.path.relpath, workflow.overwrite_configfiles or workflow.configfiles)
+    return {
+        "command": " ".join(["snakemake", f"{RUNS[run]}/report.html", "--configfile", *files]),
+        "changed": [line for name, line in own.items() if (name, line) not in unchanged],
+        "settings": list(own.values()),
+    }
+
+
+rule measure_speed:
+    input:
+        reported_models,
+        subset=evaluated_subset,
+    output:
+        "{run}/speed.csv",
+    log:
+        "{run}/logs/speed.log",
+    conda:
+        "../envs/reporting.yaml"
+    threads: 16
+    resources:
+        mem_mb=8000,
+        runtime=60,
+        slurm_partition=partition(),
+    params:
+        **code_of("measure_speed", "reporting"),
+    message:
+        "Measuring the speed of the models of {wildcards.run}"
+    script:
+        "../scripts/measure_speed.py"
+
+
+rule report_run:
+    input:
+        reported_models,
+        reported_figures,
+        training_record,
+        "{run}/speed.csv",
+        "{run}/dataset/statistics.json",
+        subset=evaluated_subset,
+        assets=local([ROOT / "scripts/reported" / file for file in REPORT_FILES]),
+    output:
+        html="{run}/report.html",
+        csv="{run}/suspects.csv",
+        json="{run}/suspects.json",
+    log:
+        "{run}/logs/report.log",
+    conda:
+        "../envs/reporting.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=60,
+        slurm_partition=partition(),
+    params:
+        **code_of("report_run", "reporting"),
+        # Of `input`, so that Snakemake does not compare it: the figures say what they depend on.
+        provenance=lambda wildcards, input: provenance_of(run_of(wildcards)),
+    message:
+        "Reporting on {wildcards.run}"
+    script:
+        "../scripts/report_run.py"
+
+
+# Without outputs, since it is never up to date; without a log file, since it prints.
+rule report:
+    localrule: True
+    conda:
+        "../envs/reporting.yaml"
+    params:
+        runs=lambda wildcards: {folder: provenance_of(run) for run, folder in RUNS.items()},
+        assets=str(ROOT / "scripts/reported"),
+    message:
+        "Reporting on what there is; nothing is built"
+    script:
+        "../scripts/report.py"

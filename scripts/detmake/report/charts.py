@@ -1,0 +1,199 @@
+"""Charts of the report, as SVG that stands inside an HTML page."""
+
+import io
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from detmake.evaluation.metrics import CONFIDENCE_THRESHOLDS, Evaluation
+from detmake.evaluation.precision_recall import RECALLS
+
+#: Stands for the colour of the page's text, which is another one in dark mode.
+_INK = "#010203"
+#: Curves that a legend names; a chart of more classes names none.
+_LEGEND = 10
+_STYLE = {
+    "svg.fonttype": "none",  # text stays text
+    "text.parse_math": False,  # a class may be called $x
+    "font.family": "sans-serif",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    **{
+        f"{what}color": _INK
+        for what in ("text.", "axes.edge", "axes.label", "xtick.", "ytick.", "grid.")
+    },
+}
+
+
+def confidence(evaluation: Evaluation, threshold: float) -> str:
+    """Draw F-measure, precision and recall against confidence, and F-measure of each class."""
+    labels = [None, *range(len(evaluation.classes))]
+    counts = {
+        label: [evaluation.counts(one, label) for one in CONFIDENCE_THRESHOLDS] for label in labels
+    }
+
+    def draw(left: Axes, right: Axes) -> None:
+        for name in ("f_measure", "precision", "recall"):
+            # Without detections, there is no precision.
+            curve = [getattr(one, name) if one.detections else np.nan for one in counts[None]]
+            left.plot(CONFIDENCE_THRESHOLDS, curve, label=name.replace("f_", "F-"))
+        left.set_title("All classes")
+        right.set_title("F-measure of each class")
+        for label, name in enumerate(evaluation.classes):
+            curve = [one.f_measure for one in counts[label]]
+            right.plot(CONFIDENCE_THRESHOLDS, curve, **_named(name, evaluation.classes))
+        for axes in (left, right):
+            axes.axvline(threshold, color=_INK, linestyle=":", label="chosen threshold")
+            axes.set(xlabel="confidence threshold", xlim=(0, 1), ylim=(0, 1.02))
+            axes.legend(fontsize="small")
+
+    best = evaluation.counts(threshold)
+    return _svg(
+        "confidence",
+        f"Two charts against the confidence threshold. At the chosen threshold {threshold:g}, "
+        f"F-measure is {best.f_measure:.3f}, precision {best.precision:.3f}, "
+        f"recall {best.recall:.3f}.",
+        draw,
+        columns=2,
+    )
+
+
+def precision_recall(evaluation: Evaluation) -> str:
+    """Draw precision against recall at IoU 0.5 of all classes and each."""
+
+    def draw(axes: Axes) -> None:
+        for label, name in enumerate(evaluation.classes):
+            curve = evaluation.precision_at_recalls(label)
+            axes.plot(RECALLS, curve, **_named(name, evaluation.classes))
+        mean = evaluation.precision_at_recalls()
+        axes.plot(RECALLS, mean, color=_INK, linewidth=2.5, label="mean of all classes")
+        axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+        axes.legend(fontsize="small")
+
+    return _svg(
+        "precision-recall",
+        f"Precision against recall. Their mean over the classes is the mAP50, "
+        f"{evaluation.average_precision(0.5):.3f}.",
+        draw,
+    )
+
+
+def error_costs(table: pd.DataFrame) -> str:
+    """Draw the cost of each type of error (`detmake.evaluation.error_types.costs`) as bars."""
+
+    def draw(axes: Axes) -> None:
+        bars = axes.barh(table.index[::-1], 100 * table.cost[::-1], color="#c2573a")
+        axes.bar_label(bars, [f" {cost:.1f}" for cost in 100 * table.cost[::-1]])
+        axes.set_xlabel("cost: points of mAP50 that mending this type alone would give")
+        axes.grid(axis="y", visible=False)
+        axes.margins(x=0.1)
+
+    worst = table.cost.idxmax()
+    text = f"Bars: the cost of each type of error. {worst} costs most: {100 * table.cost.max():.1f}"
+    return _svg("errors", f"{text} points of mAP50.", draw, height=2.8)
+
+
+def training(scalars: pd.DataFrame) -> str | None:
+    """Draw losses, learning rate and validation of a training; None if nothing was logged.
+
+    Args:
+        scalars: the training's `scalars.csv`; a step of training is an iteration, and one of
+            validation an epoch.
+    """
+    trained = scalars[scalars.kind == "train"]
+    validated = scalars[scalars.kind == "validation"]
+    if trained.empty or validated.empty:
+        return None
+    chosen = validated.loc[validated["f-measure"].idxmax()]
+    per_epoch = trained.iter.max() / trained.epoch.max()
+
+    def draw(loss: Axes, rate: Axes, figures: Axes) -> None:
+        epochs = trained.iter / per_epoch
+        for name in trained.columns[trained.columns.str.startswith("loss")]:
+            if trained[name].notna().any():
+                loss.plot(epochs, trained[name], label=name)
+        loss.set_title("Training loss")
+        rate.plot(epochs, trained.lr)
+        rate.set_title("Learning rate")
+        figures.plot(validated.step, validated["f-measure"], label="F-measure")
+        figures.plot(validated.step, validated["mAP50"], label="mAP50")
+        figures.axvline(chosen.step, color=_INK, linestyle=":", label="chosen epoch")
+        figures.set_title("Validation")
+        for axes in (loss, rate, figures):
+            axes.set_xlabel("epoch")
+            axes.set_ylim(bottom=0)
+        loss.legend(fontsize="small")
+        figures.legend(fontsize="small")
+
+    return _svg(
+        "training",
+        f"Three charts of the training. F-measure on the validation subset is best after epoch "
+        f"{chosen.step:.0f}: {chosen['f-measure']:.3f}.",
+        draw,
+        columns=3,
+    )
+
+
+def accuracy_against_latency(models: Mapping[str, tuple[float, float]]) -> str:
+    """Draw models by latency in ms and F-measure in [0, 1]; join those that no other one beats."""
+    points = sorted(models.items(), key=lambda item: item[1])
+    best, joined = -1.0, []
+    for _, (latency, f_measure) in points:
+        if f_measure > best:
+            best = f_measure
+            joined.append((latency, f_measure))
+
+    def draw(axes: Axes) -> None:
+        axes.plot(*np.transpose(joined), color="#3d7dca", alpha=0.5)
+        for number, (name, point) in enumerate(points):
+            axes.plot(*point, "o", color="#3d7dca")
+            place = (6, (6, -14)[number % 2])  # neighbours do not hide each other
+            axes.annotate(name, point, place, textcoords="offset points")
+        axes.set(xlabel="latency of one image [ms]", ylabel="F-measure")
+        axes.set_xlim(left=0)
+        axes.margins(x=0.2, y=0.25)
+
+    text = ", ".join(f"{name} {f:.3f} in {ms:.1f} ms" for name, (ms, f) in points)
+    return _svg("latency", f"F-measure against latency: {text}.", draw)
+
+
+def _named(name: str, classes: Sequence[str]) -> dict:
+    """Return how to draw the curve of a class. Matplotlib hides names that begin with `_`."""
+    if len(classes) > _LEGEND:
+        return {"color": "#808890", "alpha": 0.5, "linewidth": 0.8}
+    return {"label": f"\u200b{name[:30]}", "linewidth": 1.2}
+
+
+def _svg(
+    name: str, text: str, draw: Callable[..., None], columns: int = 1, height: float = 3.6
+) -> str:
+    """Return a chart with a name of its own on the page and a text for those who do not see it."""
+    with (
+        matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}),
+        warnings.catch_warnings(action="ignore", category=UserWarning),  # fonts, of the browser
+    ):
+        figure = Figure(figsize=(4.2 * columns if columns > 1 else 7, height), layout="constrained")
+        draw(*np.atleast_1d(figure.subplots(1, columns)))
+        content = io.StringIO()
+        no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(content, format="svg", transparent=True, metadata=no_metadata)
+    svg = content.getvalue()[content.getvalue().index("<svg") :].replace(_INK, "currentColor")
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
+    label = escape(text)
+    return re.sub(
+        r'<svg .*?viewBox="([^"]*)".*?>',
+        rf'<svg class="chart columns-{columns}" viewBox="\1" role="img" aria-label="{label}">',
+        svg.replace("xlink:href", "href"),
+        count=1,
+        flags=re.DOTALL,
+    )

@@ -1,0 +1,196 @@
+"""The report of a run: one HTML page that needs nothing else."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from detmake.data import statistics
+from detmake.evaluation import agreement, error_types, label_errors
+from detmake.evaluation.bootstrap import interval
+from detmake.evaluation.confusion import confusion_matrix
+from detmake.evaluation.overlaps import overlaps
+from detmake.report import advice, charts, gallery
+from detmake.report.run import Model, Run
+
+log = logging.getLogger("detmake")
+
+#: Classes up to which the page shows the whole confusion matrix, and confusions that it lists.
+_MATRIX, _CONFUSIONS = 20, 20
+#: Images that the page lists where two models differ.
+_DIFFERENT = 10
+_FIGURES = {"f-measure": "F-measure", "mAP50": "mAP50", "mAP": "mAP50:95"}
+
+
+@dataclass(frozen=True)
+class Page:
+    """A report.
+
+    Attributes:
+        html: the page.
+        verdict: its first lines, for a terminal.
+        suspects: suspected label errors (`detmake.evaluation.label_errors.suspects`).
+    """
+
+    html: str
+    verdict: str
+    suspects: pd.DataFrame
+
+
+def render(run: Run, assets: Path, provenance: Mapping[str, Any]) -> Page:
+    """Write the report of a run from what there is; no model runs.
+
+    Args:
+        run: the run.
+        assets: folder of the template `report.html`, and of `report.css` and `report.js`.
+        provenance: `settings` (all, line by line), `changed` (those that differ from the
+            defaults) and `command`.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(assets),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    context, suspects = {}, pd.DataFrame(columns=label_errors.COLUMNS)
+    if run.models:
+        context, suspects = _of_models(run)
+    described = run.json("dataset/statistics.json")
+    scalars = run.table("logs/scalars.csv")
+    html = environment.get_template("report.html").render(
+        run=run,
+        verdict=advice.verdict(run.models),
+        training=None if scalars is None else charts.training(scalars),
+        statistics=described,
+        remarks=statistics.remarks(described) if described else [],
+        provenance=provenance,
+        times=_times(run.folder),
+        **context,
+    )
+    lines = [advice.verdict(run.models)]
+    if run.models:
+        rows = [
+            [
+                row["name"],
+                *(f"{one} ({ends})" for one, ends in row["figures"].values()),
+                row["passed"],
+            ]
+            for row in context["rows"]
+        ]
+        table = pd.DataFrame(rows, columns=["model", *_FIGURES.values(), "budget"])
+        lines.append(table.to_markdown(index=False, tablefmt="outline", disable_numparse=True))
+    return Page(html, "\n".join(lines), suspects)
+
+
+def _of_models(run: Run) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Return what the page says about the models of a run, and the suspects."""
+    first, coco = run.models[0], run.coco
+    names = first.evaluation.classes
+    root = Path(coco["info"]["image_root"])
+    everything = [overlaps(coco, model.evaluation.detections) for model in run.models]
+    confident = overlaps(coco, first.evaluation.detections, first.threshold)
+    errors = error_types.costs(everything[0], len(names))
+    log.info("Errors of the %s: %s costs most", first.name, errors.cost.idxmax())
+    suspects = label_errors.suspects(everything, first.threshold)
+    log.info("%d suspected label errors", len(suspects))
+    worst = gallery.worst_images(confident, root)
+    log.info("%d images with errors in the gallery", len(worst))
+    matrix = confusion_matrix(confident, len(names))
+    latencies = {
+        model.name: (model.speed["latency_ms"], model.performance["f-measure"])
+        for model in run.models
+        if model.speed
+    }
+    table = first.evaluation.per_class(first.threshold).join(
+        first.evaluation.average_precision_by_size()
+    )
+    table["ap"] = [first.evaluation.average_precision(None, k) for k in range(len(names))]
+    shown = suspects.head(gallery.CUTOUTS).astype(object)
+    cut = gallery.cutouts(suspects, root)
+    context = {
+        "first": first,
+        "names": names,
+        "colours": gallery.colours(names),
+        "rows": [_row(model, first) for model in run.models],
+        "figures": _FIGURES,
+        "latency": charts.accuracy_against_latency(latencies) if latencies else None,
+        "confidence": charts.confidence(first.evaluation, first.threshold),
+        "precision_recall": charts.precision_recall(first.evaluation),
+        "matrix": matrix.tolist() if len(names) <= _MATRIX else None,
+        "confusions": _confusions(matrix, [*names, "background"]),
+        "classes": table.astype(object).where(table.notna(), None).to_dict("index"),
+        "class_remarks": advice.classes(table),
+        "errors": errors.to_dict("index"),
+        "error_costs": charts.error_costs(errors),
+        "error_words": advice.ERRORS,
+        "worst": worst,
+        "suspects": list(
+            zip(shown.where(shown.notna(), None).to_dict("records"), cut, strict=True)
+        ),
+        "suspect_count": len(suspects),
+        "agreements": [_agreement(run, model) for model in run.models[1:]],
+    }
+    return context, suspects
+
+
+def _row(model: Model, first: Model) -> dict[str, Any]:
+    figures = {}
+    for key in _FIGURES:
+        low, high = interval(model.samples[key])
+        figures[key] = f"{model.performance[key]:.3f}", f"{low:.3f}–{high:.3f}"
+    return {
+        "name": model.name,
+        "figures": figures,
+        "difference": advice.difference(model, first),
+        "passed": advice.passed(model.quantization),
+        "drop": model.quantization.get("drop_points"),
+        "budget": model.quantization.get("maximal_accuracy_degradation"),
+        "size": model.size_mb,
+        "speed": model.speed,
+    }
+
+
+def _confusions(matrix: Any, names: list[str]) -> list[tuple[str, str, int]]:
+    """Return the most frequent confusions of two classes: annotated, found, how often."""
+    counts = [
+        (names[row], names[column], int(matrix[row, column]))
+        for row in range(len(matrix) - 1)
+        for column in range(len(matrix) - 1)
+        if row != column and matrix[row, column]
+    ]
+    return sorted(counts, key=lambda item: -item[2])[:_CONFUSIONS]
+
+
+def _agreement(run: Run, model: Model) -> dict[str, Any]:
+    """Compare a model with the first one."""
+    first = run.models[0]
+    table = agreement.agreement(
+        run.coco["images"],
+        first.evaluation.detections,
+        model.evaluation.detections,
+        (first.threshold, model.threshold),
+    )
+    files = {image["id"]: image["file_name"] for image in run.coco["images"]}
+    differing = table.assign(other=table.first_only + table.second_only)
+    differing = differing[differing.other > 0].sort_values("other", ascending=False, kind="stable")
+    share = agreement.share(table)
+    log.info("%s: %.1f %% of the boxes of the %s", model.name, 100 * share, first.name)
+    return {
+        "name": model.name,
+        "share": share,
+        "images": [
+            {"name": files[row.Index], "first": row.first_only, "second": row.second_only}
+            for row in differing.head(_DIFFERENT).itertuples()
+        ],
+    }
+
+
+def _times(folder: Path) -> dict[str, str]:
+    """Return how long the steps took that Snakemake timed, in hours, minutes and seconds."""
+    files = sorted((folder / "benchmarks").glob("*.tsv"))
+    return {file.stem: pd.read_csv(file, sep="\t")["h:m:s"].iloc[0] for file in files}

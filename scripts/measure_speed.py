@@ -1,0 +1,22 @@
+"""Measure the speed of a run's models."""
+
+from pathlib import Path
+
+from detmake import logs
+from detmake.artifacts import write_text
+from detmake.evaluation import speed
+from detmake.model import device
+from detmake.runtime.images import read_image
+
+with logs.job(snakemake.log[0]) as log:
+    device.use("cpu")
+
+    from detmake.model.loader import load_for_speed
+
+    threads, subset = snakemake.threads, Path(snakemake.input.subset)
+    files = [Path(file) for file in snakemake.input if file.endswith((".pth", ".xml"))]
+    models = [file.parent if file.suffix == ".xml" else file for file in files]
+    images = [read_image(path) for path in speed.choose_images(subset)]
+    table = speed.measure({str(path): load_for_speed(path, threads) for path in models}, images)
+    write_text(Path(snakemake.output[0]), table.to_csv(float_format="%.6g"))
+    log.info("Measured %d models on %s", len(table), speed.cpu(threads))

@@ -1,0 +1,190 @@
+"""The report's page, from invented runs."""
+
+import functools
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from report_case import ASSETS, HOSTILE, PROVENANCE, write_run
+from test_metrics import RED, detections, subset
+
+from detmake.evaluation import bootstrap
+from detmake.evaluation.overlaps import overlaps
+from detmake.report import advice, gallery, page, run
+from detmake.runtime import figures
+
+SECTIONS = [
+    *("verdict", "classes", "curves", "confusion", "errors", "gallery", "labels", "agreement"),
+    *("training", "data", "provenance"),
+]
+
+
+class Reader(HTMLParser):
+    """The tags of a page, and its text."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.words = [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    def values(self, attribute):
+        return [found[attribute] for _, found in self.tags if attribute in found]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quickly():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bootstrap, "RESAMPLES", 20)
+        found = functools.cache(figures.packages_distributions)
+        patch.setattr(figures, "packages_distributions", found)
+        yield
+
+
+def render(results):
+    return page.render(run.read(results), ASSETS, PROVENANCE)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    return render(write_run(tmp_path_factory.mktemp("run"), HOSTILE))
+
+
+def test_it_has_all_sections_and_nothing_is_missing(written, tmp_path):
+    reader = Reader(written.html)
+    sections = [found["id"] for tag, found in reader.tags if tag == "section"]
+    assert sections == SECTIONS
+    assert "Missing here" not in written.html
+    assert len(written.suspects) > 0
+
+
+def test_it_stands_alone(written):
+    reader = Reader(written.html)
+    links = reader.values("href") + reader.values("src")
+    assert all(link.startswith(("#", "data:")) for link in links)
+    assert not re.search(r"url\((?!#)|@import|https?://(?!www\.w3\.org)", written.html)
+    ids = reader.values("id")
+    assert len(ids) == len(set(ids))
+    targets = [link[1:] for link in links if link.startswith("#")]
+    targets += re.findall(r"url\(#([^)]*)\)", written.html)
+    assert set(targets) <= set(ids)
+
+
+def test_class_names_are_text(written):
+    reader = Reader(written.html)
+    assert [tag for tag, _ in reader.tags].count("script") == 1
+    text = "".join(reader.words)
+    for name in HOSTILE:
+        assert name in text
+    assert "<b>mine</b>" in text
+
+
+def test_pictures_have_texts(written):
+    for tag, found in Reader(written.html).tags:
+        if tag == "img":
+            assert found["alt"]
+        if tag == "svg":
+            assert found["role"] == "img"
+            assert found["aria-label"]
+
+
+def test_the_chosen_epoch_is_the_best_one(written):
+    assert "best after epoch 1: 0.800" in written.html
+
+
+def test_the_verdict(written):
+    assert written.verdict.startswith("The snapshot has an F-measure of 0.")
+    assert "int8 (POT) keeps its budget: it loses 0.3 of at most 1 points" in written.verdict
+    for model in ("snapshot", "IR", "int8 (POT)", "int8 (NNCF)"):
+        assert f"| {model} " in written.verdict
+
+
+def test_eighty_classes(tmp_path):
+    names = [f"class {k}" for k in range(80)]
+    html = render(write_run(tmp_path, names, images=4, nncf=False)).html
+    assert '<table class="matrix">' not in html
+    assert "int8 (NNCF)" not in html
+
+
+def test_models_that_find_nothing(tmp_path):
+    written = render(write_run(tmp_path, ["red"], found=False, nncf=False))
+    assert "F-measure of 0.000" in written.verdict
+    assert '<table class="matrix">' in written.html
+    assert set(written.suspects.kind) == {"not found"}
+
+
+def test_what_is_missing(tmp_path):
+    results = write_run(tmp_path, ["red"])
+    (results / "performance.json").unlink()
+    (results / "pot/predictions.json").write_text("[]")
+    (results / "speed.csv").unlink()
+    built = run.read(results)
+    assert [model.name for model in built.models] == ["IR", "int8 (NNCF)"]
+    assert [text.split(":")[0] for text in built.missing] == [
+        "figures of the snapshot",
+        "figures of the int8 (POT)",
+        "latency",
+    ]
+    html = page.render(built, ASSETS, PROVENANCE).html
+    assert "Classes of the IR" in html
+    assert f"snakemake {results}/speed.csv" in html
+    empty = page.render(run.read(tmp_path / "nothing"), ASSETS, PROVENANCE)
+    assert empty.verdict == "No model of this run is measured yet."
+
+
+@pytest.mark.parametrize(("budget", "all_fit"), [(250_000, True), (60_000, False)])
+def test_pictures_keep_their_budget(tmp_path, monkeypatch, budget, all_fit):
+    """Of images of noise, which compress badly."""
+    results = run.read(write_run(tmp_path, HOSTILE))
+    images = overlaps(results.coco, results.models[0].evaluation.detections)
+    monkeypatch.setattr(gallery, "BUDGET", budget)
+    worst = gallery.worst_images(images, tmp_path / "images")
+    assert sum(len(item["picture"]) for item in worst) <= budget
+    assert len(worst) > 0
+    assert (len(worst) == len(images)) == all_fit
+    costs = [item["cost"] for item in worst]
+    assert costs == sorted(costs, reverse=True)
+
+
+def test_what_the_errors_of_an_image_cost():
+    """Of 3 boxes, 2 are found, one with a false alarm: F-measure is 2·2/6, and 2·3/6 without."""
+    box, other = (0, 0, 20, 20), (50, 0, 70, 20)
+    coco = subset({1: [(RED, box), (RED, other)], 2: [(RED, box)]})
+    found = {
+        1: detections((RED, box, 0.9), (RED, (100, 50, 120, 70), 0.8)),
+        2: detections((RED, box, 0.9)),
+    }
+    costs = gallery.image_costs(overlaps(coco, found))
+    assert costs == pytest.approx([1 - 4 / 6, 0])
+    assert np.all(gallery.image_costs(overlaps(coco, {})) > 0)
+
+
+def test_a_budget_in_words():
+    undecided = {"within_budget": True, "undecided": True}
+    assert advice.passed({}) == "–"
+    assert advice.passed(undecided) == "passed, but too few images to be sure"
+    assert advice.passed({"within_budget": False}) == "not passed"
+
+
+def test_advice_on_classes():
+    columns = ["ground_truths", "precision", "recall", "small", "medium", "large"]
+    rows = {
+        "rare": [9, 0.1, 0.9, 0.1, 0.9, 0.9],
+        "small": [50, 0.9, 0.9, 0.2, 0.6, 0.5],
+        "missed": [50, 0.9, 0.5, None, 0.6, 0.5],
+        "good": [50, 0.9, 0.9, None, 0.6, None],
+    }
+    remarks = advice.classes(pd.DataFrame.from_dict(rows, "index", columns=columns))
+    assert remarks == [
+        "1 classes have fewer than 10 boxes, too few to judge: rare",
+        "small: weakest at small objects (AP 0.20, against 0.60 at medium ones): "
+        "try a larger input_size.",
+        "missed: misses more than it invents; a lower threshold finds more.",
+    ]
