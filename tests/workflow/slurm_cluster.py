@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import debian
 import psutil
 
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "sbatch", "squeue", "scontrol")
@@ -66,7 +67,7 @@ def obstacle() -> str | None:
     """Return why no cluster can run on this machine; None if one can."""
     if os.geteuid():
         return "the daemons of the cluster need root"
-    if (missing := _missing_programs()) and not shutil.which("apt-get"):
+    if (missing := _missing_programs()) and not debian.can_install():
         return f"not installed: {', '.join(missing)} (Debian: slurm-wlm and munge)"
     return None
 
@@ -77,12 +78,8 @@ def _missing_programs() -> list[str]:
 
 def install() -> None:
     """Install Debian's packages where they are missing; needs root and apt-get."""
-    if not _missing_programs():
-        return
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = ["install", "--yes", "--no-install-recommends", "slurm-wlm", "munge"]
-    for arguments in (["update"], install):
-        subprocess.run(["apt-get", "-qq", *arguments], env=environment, check=True)
+    if _missing_programs():
+        debian.install("slurm-wlm", "munge")
 
 
 class Cluster:
