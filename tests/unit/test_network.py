@@ -310,6 +310,16 @@ def test_without_boxes_the_scale_of_anchors_is_mmdetections():
     assert config["bbox_head"]["anchor_generator"]["octave_base_scale"] == 8
 
 
+@pytest.mark.parametrize("limits", [[4], [8, 4], [0, 8], [4, 6, 8]])
+def test_wrong_limits_of_the_scale_are_refused(limits):
+    model = template_files.load("atss_mobilenetv2")["model"]
+    model["bbox_head"]["anchor_generator"]["octave_base_scale"] = limits
+    with pytest.raises(InputError) as error:
+        complete(model)
+    for part in ("anchor_generator.octave_base_scale: found", str(limits), "[lowest, highest]"):
+        assert part in str(error.value)
+
+
 @pytest.mark.parametrize("side", [9, 16, 40, 120, 256])
 def test_boxes_of_every_size_get_positives(side):
     """Even if they are as small as a stride, or as large as the image."""

@@ -65,8 +65,14 @@ def model_config(
             )
         generator["base_sizes"] = anchors.fit(box_sizes, generator["base_sizes"])
     if isinstance(limits := generator.get("octave_base_scale"), list):
+        if len(limits) != 2 or not 0 < limits[0] <= limits[1]:
+            raise InputError(
+                f"model.bbox_head.anchor_generator.octave_base_scale: found {limits}, expected "
+                "[lowest, highest], the limits of the scale that is fitted to the train subset, "
+                "or one number."
+            )
         if box_sizes is None:
-            scale = max(limits)
+            scale = limits[1]
         else:
             scale = anchors.fit_scale(box_sizes, np.min(generator["strides"]), *limits)
         generator["octave_base_scale"] = scale
