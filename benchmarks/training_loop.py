@@ -72,6 +72,7 @@ def by_mmdetection(folder: Path, scratch: Path, epochs: int) -> float:
     chosen = settings(epochs)
     parameters, size = chosen["learning_parameters"], chosen["input_size"]
     coco = subsets.read(folder / "train.json")
+    labels, boxes = subsets.class_names(coco), subsets.box_sizes(coco, size)
     iterations = -(-len(coco["images"]) // parameters["batch_size"])
     pipelines = _train_pipeline(chosen["pipeline"], size), test_pipeline(size)
     for transform in pipelines[0]:
@@ -82,7 +83,7 @@ def by_mmdetection(folder: Path, scratch: Path, epochs: int) -> float:
             "type": "CocoDataset",
             "ann_file": str(folder / f"{name}.json"),
             "data_prefix": {"img": str(folder / subset)},
-            "metainfo": {"classes": subsets.class_names(coco)},
+            "metainfo": {"classes": labels},
             "pipeline": pipeline,
             "test_mode": name == "val",
         }
@@ -90,7 +91,7 @@ def by_mmdetection(folder: Path, scratch: Path, epochs: int) -> float:
 
     started = time.perf_counter()
     Runner(
-        model=ConfigDict(model_config(chosen["model"], len(subsets.class_names(coco)))),
+        model=ConfigDict(model_config(chosen["model"], len(labels), boxes)),
         work_dir=str(scratch),
         train_dataloader=loader(
             "train",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from detmake.errors import InputError
-from detmake.model.anchors import fit
+from detmake.model.anchors import fit, fit_scale
 
 CLUSTERS = np.array([[12, 15], [40, 20], [30, 70], [90, 80], [60, 200], [250, 180]], float)
 
@@ -88,3 +88,26 @@ def test_too_few_different_sizes_are_refused(boxes):
     with pytest.raises(InputError, match=r"5 different sizes, expected at least 6") as error:
         fit(boxes, [3, 3])
     assert str(error.value).startswith("Train subset: ")
+
+
+# The scale of ATSS's anchors
+
+
+def squares(*sides):
+    return np.array([[side, side] for side in sides], float)
+
+
+def test_the_finest_anchor_is_as_large_as_the_smaller_boxes():
+    """Of eleven sides, the 10th percentile is the second; 40 pixels are 5 strides of 8."""
+    sides = [20, 40, *range(50, 140, 10)]
+    assert fit_scale(squares(*sides), 8, 4, 8) == 5
+    assert fit_scale(squares(*sides), 4, 4, 16) == 10
+
+
+def test_long_boxes_count_by_their_area():
+    assert fit_scale(np.array([[10, 160], [160, 10]], float), 8, 4, 8) == 5
+
+
+@pytest.mark.parametrize("side, scale", [(2, 4), (8, 4), (64, 8), (320, 8)])
+def test_the_scale_keeps_its_limits(side, scale):
+    assert fit_scale(squares(side, side + 1), 8, 4, 8) == scale

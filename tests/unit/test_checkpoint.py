@@ -26,16 +26,15 @@ from torch import nn
 
 from detmake.errors import InputError
 from detmake.model.checkpoint import load_pretrained, read, require_fit
-from detmake.model.network import MODELS, build_detector
+from detmake.model.network import MODELS, build_detector, model_config
 
 TEMPLATE = Path(__file__).parents[2] / "templates/atss_mobilenetv2.yaml"
 
 
 def atss(num_classes=3, **preprocessor):
     model = yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))["model"]
-    model["bbox_head"]["num_classes"] = num_classes
     model["data_preprocessor"].update(preprocessor)
-    return build_detector(model)
+    return build_detector(model_config(model, num_classes))
 
 
 @pytest.fixture(scope="module")

@@ -35,3 +35,24 @@ def fit(sizes: np.ndarray, counts: Sequence[int]) -> list[list[list[float]]]:
     anchors = np.exp(clusters.cluster_centers_)
     anchors = anchors[anchors.prod(axis=1).argsort()].round(2)
     return [level.tolist() for level in np.split(anchors, np.cumsum(counts)[:-1])]
+
+
+def fit_scale(sizes: np.ndarray, stride: int, lowest: float, highest: float) -> float:
+    """Fit the scale of square anchors, one per cell, whose side is the scale times the stride.
+
+    The finest level gets anchors as large as the smaller boxes: the 10th percentile of the square
+    roots of their areas. From level to level, sides double.
+
+    Args:
+        sizes: (N, 2) float, box widths and heights in pixels of the network's input.
+        stride: the finest level's, in pixels.
+        lowest: the smallest scale. Boxes that are 1/√2 to √2 times as large as an anchor belong to
+            its level. The smallest of them hold the centers of lowest²/2 cells. ATSS can use as
+            many as its `topk` of them, but none outside a box.
+        highest: the largest scale.
+
+    Returns:
+        The scale, rounded to two decimals.
+    """
+    side = np.percentile(np.sqrt(sizes.prod(axis=1)), 10)
+    return round(float(np.clip(side / stride, lowest, highest)), 2)

@@ -57,7 +57,9 @@ def model_config(
 
     Args:
         model: an MMDetection `model` dict of a single-stage detector. If `base_sizes` of the
-            head's anchor generator are numbers of anchors, the sizes are fitted.
+            head's anchor generator are numbers of anchors, the sizes are fitted. If its
+            `octave_base_scale` is a list, [lowest, highest], the scale is fitted between them;
+            without boxes it is the highest one.
         num_classes: number of classes, without background.
         box_sizes: (N, 2) float, widths and heights of the dataset's boxes in pixels of the
             network's input, to fit anchors to; None if the model gives the anchors.
@@ -78,6 +80,18 @@ def model_config(
                 "the weights were trained with."
             )
         generator["base_sizes"] = anchors.fit(box_sizes, generator["base_sizes"])
+    if isinstance(limits := generator.get("octave_base_scale"), list):
+        if len(limits) != 2 or not 0 < limits[0] <= limits[1]:
+            raise InputError(
+                f"model.bbox_head.anchor_generator.octave_base_scale: found {limits}, expected "
+                "[lowest, highest], the limits of the scale that is fitted to the train subset, "
+                "or one number."
+            )
+        if box_sizes is None:
+            scale = limits[1]
+        else:
+            scale = anchors.fit_scale(box_sizes, np.min(generator["strides"]), *limits)
+        generator["octave_base_scale"] = scale
     _connect_backbone(config)
     return config
 

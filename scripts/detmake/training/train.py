@@ -93,6 +93,10 @@ def train(
         checkpoint.load_pretrained(detector, pretrained, recipe.channel_order)
     log.info("Template %s, input %d×%d", recipe.name, *recipe.input_size)
     log.info("Classes: %s", ", ".join(labels))
+    given = recipe.model["bbox_head"].get("anchor_generator", {})
+    for key, value in config["bbox_head"].get("anchor_generator", {}).items():
+        if value != given[key]:
+            log.info("%s of the anchors, fitted to the train subset: %s", key, value)
     arguments = {
         "recipe": recipe,
         "input_size": recipe.input_size,
