@@ -15,7 +15,10 @@ log = logging.getLogger("detmake")
 def evaluate(
     detector: Detector, coco: Mapping[str, Any], postprocessing: Mapping[str, Any], progress: str
 ) -> dict[str, Any]:
-    """Return `figures` and `images_per_second` of a detector, from image files to the figures.
+    """Return what a detector achieves on a subset.
+
+    These are `figures`, `images_per_second` from image files to the figures, and `tiling`
+    (`Tiling.describe`) if the detector cuts images.
 
     Args:
         detector: the detector.
@@ -29,6 +32,7 @@ def evaluate(
     return {
         **figures(evaluation, coco, postprocessing, detector.confidence_threshold),
         "images_per_second": round(len(coco["images"]) / seconds, 1),
+        **({"tiling": detector.tiling.describe()} if detector.tiling else {}),
     }
 
 
