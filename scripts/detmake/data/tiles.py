@@ -10,6 +10,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from tqdm import tqdm
 from tqdm.contrib.concurrent import thread_map
 
 from detmake.data import subsets
@@ -42,14 +43,12 @@ class _Part:
         window: the part.
         annotations: its boxes, in pixels of the part, without ids.
         sources: the ids of these boxes in the prepared subset.
-        is_unclear: whether it shows something of a box that was left out.
     """
 
     image: Mapping[str, Any]
     window: Window
     annotations: Sequence[Mapping[str, Any]]
     sources: Sequence[int]
-    is_unclear: bool
 
     @property
     def is_whole(self) -> bool:
@@ -183,11 +182,12 @@ def cut(
 
 
 def _parts(coco: Mapping[str, Any], tiling: Tiling, input_size: Sequence[int]) -> Iterator[_Part]:
-    """Yield the parts of all images."""
+    """Yield the parts of all images, but none that shows only boxes that are left out."""
     of_image: dict[int, list[Mapping[str, Any]]] = {image["id"]: [] for image in coco["images"]}
     for entry in coco["annotations"]:
         of_image[entry["image_id"]].append(entry)
-    for image in coco["images"]:
+    progress = tqdm(coco["images"], "Placing tiles", unit="image", delay=2, mininterval=2)
+    for image in progress:
         entries, size = of_image[image["id"]], (image["width"], image["height"])
         boxes = np.array([entry["bbox"] for entry in entries], dtype=float).reshape(-1, 4)
         crowd = np.array([bool(entry["iscrowd"]) for entry in entries], dtype=bool)
@@ -202,6 +202,8 @@ def _parts(coco: Mapping[str, Any], tiling: Tiling, input_size: Sequence[int]) -
                 fits = np.ones(len(boxes), dtype=bool)
             shown = shares > 0
             taken = shown & (fits | crowd)
+            if shown.any() and not taken.any():
+                continue
             annotations = [
                 {
                     "category_id": entries[at]["category_id"],
@@ -212,7 +214,7 @@ def _parts(coco: Mapping[str, Any], tiling: Tiling, input_size: Sequence[int]) -
                 for at in np.flatnonzero(taken)
             ]
             sources = [entries[at]["id"] for at in np.flatnonzero(taken)]
-            yield _Part(image, window, annotations, sources, bool((shown & ~taken).any()))
+            yield _Part(image, window, annotations, sources)
 
 
 def _clip(boxes: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
@@ -238,7 +240,7 @@ def _chosen(parts: Sequence[_Part]) -> list[_Part]:
             f"tiling: no tile shows at least {100 * LEFT:g} % of an object. Raise tiling.size, or "
             "set tiling.whole_image: true"
         )
-    empty = [at for at, part in enumerate(parts) if not part.annotations and not part.is_unclear]
+    empty = [at for at, part in enumerate(parts) if not part.annotations]
     count = round(BACKGROUND * len(objects))
     kept = subsets.evenly_spread(empty, count) if count else []
     return [parts[at] for at in sorted([*objects, *kept])]
