@@ -19,14 +19,14 @@ def slide(tmp_path_factory):
         patch.setattr(slides, "ROWS", 2)
         slides.write_subset(folder, "train")
     coco = json.loads((folder / "_annotations.coco.json").read_text())
-    return cv2.imread(str(folder / "slide_00.png")), coco
+    return cv2.imread(str(folder / "slide_0.png")), coco
 
 
 def test_a_slide_is_put_together_from_fields(slide):
     image, coco = slide
     assert image.shape == (2 * cells.HEIGHT, 3 * cells.WIDTH, 3)
     assert coco["images"] == [
-        {"id": 0, "file_name": "slide_00.png", "width": 3 * cells.WIDTH, "height": 2 * cells.HEIGHT}
+        {"id": 0, "file_name": "slide_0.png", "width": 3 * cells.WIDTH, "height": 2 * cells.HEIGHT}
     ]
     fields = [
         image[y : y + cells.HEIGHT, x : x + cells.WIDTH]

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 TILING = {"size": 100, "overlap": 0.2, "whole_image": True}
 RESOLVED = {"size": [100, 75], "overlap": 0.2, "whole_image": True}
 # Fewer epochs, since an epoch of tiles is longer.
-LEARNING = CONFIG["learning_parameters"] | {"batch_size": 8, "num_iters": 4}
+LEARNING = CONFIG["learning_parameters"] | {"batch_size": 8, "num_iters": 8}
 FOLDERS = ("results", "results/openvino", "results/pot")
 
 

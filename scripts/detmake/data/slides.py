@@ -16,7 +16,7 @@ from detmake.data import cells
 from detmake.data.sources import ANNOTATION_FILE
 
 #: Number of images of each subset.
-SUBSETS: dict[str, int] = {"train": 10, "valid": 4, "test": 4}
+SUBSETS: dict[str, int] = {"train": 4, "valid": 2, "test": 2}
 #: Fields of view in a row and in a column of a slide.
 COLUMNS, ROWS = 6, 6
 
@@ -28,7 +28,7 @@ def write_subset(folder: Path, subset: str) -> None:
     """Write the images of one subset to `folder`, then their annotations.
 
     Args:
-        folder: created if missing; receives `slide_00.png` and so on, 1920x1440 pixels, and
+        folder: created if missing; receives `slide_0.png` and so on, 1920x1440 pixels, and
             `_annotations.coco.json` with boxes as xywh in pixels.
         subset: a key of `SUBSETS`.
 
@@ -40,7 +40,7 @@ def write_subset(folder: Path, subset: str) -> None:
     images, annotations = [], []
     indices = range(SUBSETS[subset])
     for index in tqdm(indices, f"Drawing {subset}", unit="image", mininterval=2):
-        name = f"slide_{index:02d}.png"
+        name = f"slide_{index}.png"
         slide = np.empty((height, width, 3), np.uint8)
         for field in range(COLUMNS * ROWS):
             rng = np.random.default_rng([_SEED, list(SUBSETS).index(subset), index, field])
