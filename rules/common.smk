@@ -180,6 +180,14 @@ def evaluated_subset(wildcards):
     return f"{wildcards.run}/dataset/{settings_of(wildcards)['evaluation']['subset']}.json"
 
 
+def training_subset(wildcards):
+    """Inputs, for `unpack`: the images that a run's network learns from, whole or in tiles."""
+    folder = f"{wildcards.run}/dataset"
+    if settings_of(wildcards)["tiling"]:
+        return {"train": f"{folder}/tiles.json", "tiles": local(f"{folder}/tiles")}
+    return {"train": f"{folder}/train.json"}
+
+
 # Devices with which a job asks a cluster for a GPU. Training asks wherever it can use one; evaluation
 # takes minutes and asks only where the configuration demands a GPU.
 TRAINED_ON_GPU = {"auto", "cuda"}

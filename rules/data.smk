@@ -1,4 +1,4 @@
-"""Data: the embedded cells dataset, BCCD, and the check of any dataset before it is used."""
+"""Data: the embedded datasets, BCCD, the check of any dataset before it is used, and its tiles."""
 
 @cache
 def sources_of(run):
@@ -47,10 +47,13 @@ def changed_images(source):
 # lack.
 rule draw_cells:
     output:
-        annotations=local("resources/cells/{subset}/_annotations.coco.json"),
-        digests=local("resources/cells/{subset}/images.sha256"),
+        annotations=local("resources/{drawn}/{subset}/_annotations.coco.json"),
+        digests=local("resources/{drawn}/{subset}/images.sha256"),
     log:
-        "resources/logs/cells_{subset}.log",
+        "resources/logs/{drawn}_{subset}.log",
+    wildcard_constraints:
+        drawn="cells|slides",
+        subset="train|valid|test",
     localrule: True
     conda:
         "../envs/data.yaml"
@@ -60,7 +63,7 @@ rule draw_cells:
     params:
         **code_of("draw_cells", "data"),
     message:
-        "Drawing the embedded dataset: {wildcards.subset}"
+        "Drawing the embedded dataset {wildcards.drawn}: {wildcards.subset}"
     script:
         "../scripts/draw_cells.py"
 
@@ -143,3 +146,28 @@ rule prepare_dataset:
         "Checking the {wildcards.split} subset for {wildcards.run}"
     script:
         "../scripts/prepare_dataset.py"
+
+
+rule cut_tiles:
+    input:
+        train="{run}/dataset/train.json",
+    output:
+        images=local(directory("{run}/dataset/tiles")),
+        subset="{run}/dataset/tiles.json",
+    log:
+        "{run}/logs/tiles.log",
+    wildcard_constraints:
+        run=runs_where(lambda settings: settings["tiling"]),
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        slurm_partition=partition(),
+    params:
+        **settings("tiling", "input_size"),
+        **code_of("cut_tiles", "data"),
+    message:
+        "Cutting the train subset of {wildcards.run} into tiles"
+    script:
+        "../scripts/cut_tiles.py"

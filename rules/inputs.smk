@@ -5,10 +5,10 @@ DIGESTS = Path(".snakemake/digests")
 
 # Files of a run that a key could name by mistake.
 RUN_FILES = ["weights.pth", "nncf/weights.pth"]
-RUN_FILES += [f"dataset/{split}.json" for split in ("train", "val", "test")]
+RUN_FILES += [f"dataset/{split}.json" for split in ("train", "val", "test", "tiles")]
 
 # Datasets that the rules of this workflow make.
-MADE_DATASETS = ["resources/cells", "resources/bccd"]
+MADE_DATASETS = ["resources/cells", "resources/slides", "resources/bccd"]
 
 
 @cache

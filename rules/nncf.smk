@@ -3,8 +3,8 @@
 
 rule quantize_nncf:
     input:
+        unpack(training_subset),
         weights="{run}/weights.pth",
-        train="{run}/dataset/train.json",
         val="{run}/dataset/val.json",
     output:
         **model_folder("{run}/nncf"),

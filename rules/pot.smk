@@ -3,8 +3,8 @@
 
 rule quantize_pot:
     input:
+        unpack(training_subset),
         **model_folder("{run}/openvino", "xml", "bin", "config"),
-        train="{run}/dataset/train.json",
         val="{run}/dataset/val.json",
     output:
         **model_folder("{run}/pot"),

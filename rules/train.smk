@@ -15,7 +15,7 @@ def pretrained_weights(wildcards):
 rule train:
     input:
         unpack(pretrained_weights),
-        train="{run}/dataset/train.json",
+        unpack(training_subset),
         val="{run}/dataset/val.json",
         # Not used, but checked: a mistake in it should show before the training, not after it.
         test=ancient("{run}/dataset/test.json"),

@@ -38,8 +38,8 @@ rule download_pretrained:
 
 rule adopt_weights:
     input:
+        unpack(training_subset),
         weights=lambda wildcards: local(str(finished_weights(wildcards))),
-        train="{run}/dataset/train.json",
         val="{run}/dataset/val.json",
         # Not used, but checked before the weights are, as in training.
         test=ancient("{run}/dataset/test.json"),

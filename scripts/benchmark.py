@@ -18,13 +18,23 @@ with logs.job(snakemake.log[0]) as log:
     files = speed.choose_images(subset)
     images = [read_image(path) for path in files]
     height, width = images[0].shape[:2]
-    table = speed.measure({str(path): load_for_speed(path, threads) for path in models}, images)
+    detectors = {str(path): load_for_speed(path, threads) for path in models}
+    table = speed.measure(detectors, images)
     exported = [path for path in models if path.is_dir()]
-    table = table.join(benchmark_app.measure(exported, (width, height), files[0], threads))
     conditions = (
         f"{speed.cpu(threads)}, {len(images)} images of `{subset}`, decoded in memory; "
         f"benchmark_app on the first one, {width}×{height}"
     )
+    parts = 1
+    if tiling := detectors[str(models[0])][0].tiling:  # all models of a run have the same
+        windows = tiling.windows(width, height)
+        left, top, right, bottom = windows[0]
+        width, height, parts = right - left, bottom - top, len(windows)
+        conditions += f", taken for {parts} inferences of {width}×{height}, its tiles"
+    app = benchmark_app.measure(exported, (width, height), files[0], threads)
+    app["app_latency_ms"] *= parts
+    app["app_images_per_second"] /= parts
+    table = table.join(app)
     output = snakemake.output
     text = comparison.write_benchmark(table, Path(output.csv), Path(output.md), conditions)
     log.info("Measured %d models on %s\n%s", len(models), conditions, text)

@@ -6,7 +6,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-#: Number of detections kept per image, those with the highest scores: COCO's limit.
+from detmake.tiling import Tiling
+
+#: Number of detections kept per image, those with the highest scores: COCO's limit. More are kept
+#: of an image that is cut into tiles.
 MAX_DETECTIONS = 100
 
 
@@ -42,10 +45,12 @@ class Detector(Protocol):
     Attributes:
         labels: class names.
         confidence_threshold: the best one on the validation subset, in [0, 1].
+        tiling: how it cuts images; None: it looks at them as a whole.
     """
 
     labels: Sequence[str]
     confidence_threshold: float
+    tiling: Tiling | None
 
     def __call__(self, image: np.ndarray) -> Detections:
         """Detect in one image.

@@ -1,6 +1,7 @@
 """The tables of the comparison and the benchmark, by hand."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -121,6 +122,18 @@ def test_markdown_is_readable(models, speed, tmp_path):
     assert lines[5] == ""
     assert "on `cells/test.json`" in lines[6]
     assert conditions in lines[6]
+
+
+def test_the_table_names_the_tiles_if_a_model_looks_at_them(models, speed, tmp_path):
+    file = Path(models[2]["performance"])
+    tiling = {"size": [416, 320], "overlap": 0.2, "whole_image": True}
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"tiling": tiling}))
+    table = comparison.table(models, speed)
+    assert list(table["tiles"]) == ["", "", "416×320"]
+    markdown = tmp_path / "comparison.md"
+    comparison.write(table, tmp_path / "comparison.csv", markdown, "Some CPU")
+    lines = markdown.read_text(encoding="utf-8").splitlines()
+    assert [cells(line)[3] for line in (lines[0], *lines[2:5])] == ["tiles", "", "", "416×320"]
 
 
 def test_markdown_names_the_subset_of_each_row_where_there_are_several(models, speed, tmp_path):

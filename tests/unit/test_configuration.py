@@ -145,6 +145,41 @@ def test_data_of_another_form_replaces_a_mapping(resolve):
     assert resolve(both, {"data": {"seed": 3}})["a"]["data"] == one | {"seed": 3}
 
 
+def test_tiling_is_off_or_has_all_its_keys(resolve):
+    base, runs = {"size": 512, "whole_image": False}, {"a": {"tiling": {"overlap": 0}}}
+    runs |= {"b": {"tiling": None}, "c": {"tiling": {"size": "auto"}}, "d": {}}
+    found = resolve({"data": DATA, "tiling": base, "runs": runs})
+    whole = {"size": 512, "overlap": 0.2, "whole_image": False}
+    assert [found[run]["tiling"] for run in ("", *"abcd")] == [
+        *(whole, whole | {"overlap": 0.0}, None, whole | {"size": "auto"}, whole),
+    ]
+    assert resolve()[""]["tiling"] is None
+    automatic = {"size": "auto", "overlap": 0.2, "whole_image": True}
+    assert resolve({"data": DATA, "tiling": {}})[""]["tiling"] == automatic
+    from_line = resolve({"data": DATA}, {"tiling": {"size": "640", "overlap": "0.1"}})
+    assert from_line[""]["tiling"] == {"size": 640, "overlap": 0.1, "whole_image": True}
+    assert resolve({"data": DATA, "tiling": base}, {"tiling": "none"})[""]["tiling"] is None
+
+
+@pytest.mark.parametrize(
+    ("tiling", "message"),
+    [
+        ({"size": 63}, "tiling.size: found 63"),
+        ({"size": 100.5}, "tiling.size: found 100.5"),
+        ({"size": "large"}, 'tiling.size: found "large"'),
+        ({"overlap": 0.6}, "tiling.overlap: found 0.6 (number), expected"),
+        ({"overlap": -0.1}, "tiling.overlap: found -0.1 (number), expected"),
+        ({"whole_image": 3}, "tiling.whole_image: found 3"),
+        ({"sise": 100}, "tiling.sise: unknown key (did you mean size?)"),
+        ("auto", 'tiling: found "auto" (string), expected null, or a mapping of size'),
+    ],
+)
+def test_wrong_tiling_is_refused(problems, tiling, message):
+    (line,) = problems({"tiling": tiling})
+    print(line)
+    assert line.startswith(message)
+
+
 def test_classes_are_replaced_as_a_whole(resolve):
     base = {"source": "all.json", "split": "auto", "classes": {"car": ["car"], "dog": ["dog"]}}
     changed = {"classes": {"vehicle": ["car", "van"]}}

@@ -19,6 +19,7 @@ from detmake.model.network import build_detector, model_config
 from detmake.model.snapshot import Snapshot
 from detmake.runtime.images import read_image
 from detmake.runtime.inference import OpenvinoDetector
+from detmake.tiling import Tiling
 
 INPUT_SIZE = (160, 96)  # width, height
 
@@ -93,6 +94,14 @@ def test_every_detector_keeps_the_contract(kind, snapshot, images, tmp_path):
 
 
 # Snapshots
+
+
+def test_a_snapshot_keeps_its_tiling(snapshot, tmp_path):
+    tiled = replace(snapshot, tiling=Tiling((100, 60), 0.2, True).describe())
+    for name, one in (("tiled", tiled), ("whole", snapshot)):
+        one.save(tmp_path / f"{name}.pth")
+        assert Snapshot.load(tmp_path / f"{name}.pth").tiling == one.tiling
+    assert "tiling" not in torch.load(tmp_path / "whole.pth", weights_only=True)
 
 
 @torch.inference_mode()

@@ -1,9 +1,12 @@
 """The exported model finds what MMDetection finds, and OpenVINO Model API reads it."""
 
 import functools
+import json
+import os
 import re
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +21,9 @@ from model_api.adapters import OpenvinoAdapter, create_core
 from model_api.models import Model
 from torch import nn
 
+from detmake.artifacts import write_json
+from detmake.build.dependencies import code_of_scripts
+from detmake.build.deployment import write_archive
 from detmake.detections import Detections
 from detmake.model import ir
 from detmake.model.detector import SnapshotDetector
@@ -26,6 +32,7 @@ from detmake.model.snapshot import Snapshot
 from detmake.quantization import recipes
 from detmake.runtime import inference
 from detmake.runtime.images import read_image
+from detmake.tiling import Tiling
 
 LABELS = ["red cell", "platelet", "white cell"]
 INPUT_SIZE = [224, 160]
@@ -354,3 +361,58 @@ def test_an_unreadable_image_is_refused_with_its_name(tmp_path):
     (tmp_path / "no.png").write_bytes(b"no image")
     with pytest.raises(inference.InputError, match=r"no\.png"):
         read_image(tmp_path / "no.png")
+
+
+# Tiles
+
+
+def in_tiles(snapshot: Snapshot, model: ov.Model, folder: Path) -> tuple[Snapshot, Path]:
+    """The snapshot with tiles, and its model folder in float32, with figures to pack it."""
+    # Tiles of the input's size: OpenCV rounds resized images to whole grey levels, the model not.
+    tiled = replace(snapshot, tiling=Tiling(tuple(INPUT_SIZE), 0.2, False).describe())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ir, "convert", lambda _: model)
+        ir.export(tiled, folder)
+    ov.save_model(model, folder / "openvino.xml", compress_to_fp16=False)
+    write_json(folder / "performance.json", {"f-measure": 1.0, "annotations": "a.json"})
+    return tiled, folder
+
+
+def run_archive(folder: Path, image: Path, scratch: Path) -> Detections:
+    """Pack a model folder, unpack it, and let its own code detect in an image."""
+    scripts = Path(ir.__file__).parents[2]
+    demo = scripts / "deployed/demo.py"
+    files = code_of_scripts(scripts)["deployed/demo.py"].files
+    modules = [scripts / file for file in files if file != "deployed/demo.py"]
+    others = [scripts / "deployed/README.md", scripts.parent / "requirements.txt"]
+    archive = scratch / "model.zip"
+    write_archive(archive, folder, demo, modules, *others, scripts.parent / "LICENSE")
+    with zipfile.ZipFile(archive) as packed:
+        packed.extractall(scratch)
+    command = [sys.executable, "demo.py", image, "--output", scratch / "demo"]
+    environment = {**os.environ, "PYTHONPATH": ""}
+    subprocess.run(command, cwd=scratch / "model", env=environment, check=True, capture_output=True)
+    found = json.loads((scratch / "demo/predictions.json").read_text())
+    boxes = np.array([one["bbox"] for one in found])
+    boxes[:, 2:] += boxes[:, :2]
+    scores, classes = ([one[key] for one in found] for key in ("score", "category_id"))
+    return Detections(boxes, np.array(scores), np.array(classes) - 1)
+
+
+def test_snapshot_model_folder_and_archive_find_the_same_in_tiles(exported, images, tmp_path):
+    """The archive runs its own copy of the library."""
+    original, model, _ = exported("atss_mobilenetv2")
+    tiled, folder = in_tiles(original, model, tmp_path / "openvino")
+    image = read_image(images[1])
+    found = inference.OpenvinoDetector(folder, 1)(image)
+    for others in (SnapshotDetector(tiled)(image), run_archive(folder, images[1], tmp_path)):
+        for these, those in ((found, others), (others, found)):
+            confident = these.scores > 0.1
+            assert confident.sum() > 10
+            distance = np.abs(these.boxes[confident][:, None] - those.boxes).max(axis=2)
+            score = np.abs(these.scores[confident][:, None] - those.scores)
+            same = (distance < 0.05) & (score < 1e-3)
+            same &= these.labels[confident][:, None] == those.labels
+            assert same.any(axis=1).all()
+    whole = SnapshotDetector(original)(image)
+    assert (found.scores > 0.1).sum() > (whole.scores > 0.1).sum()

@@ -171,6 +171,15 @@ def test_all_objects_of_a_crowded_image_are_counted():
     assert evaluation.average_precision() == pytest.approx(1)
 
 
+def test_all_detections_of_an_image_count_even_more_than_a_hundred_of_a_class():
+    """As of an image that was cut into tiles."""
+    boxes = [(x, y, x + 8, y + 8) for x in range(0, 150, 10) for y in range(0, 80, 10)]
+    found = detections(*((RED, box, 0.5) for box in boxes))
+    evaluation = Evaluation(subset({1: [(RED, box) for box in boxes]}), {1: found})
+    assert evaluation.counts(0.5) == Counts(120, 120, 120)
+    assert evaluation.average_precision(0.5) == pytest.approx(1)
+
+
 def test_figures_without_detections_are_zero():
     truths = subset({1: [(RED, (0, 0, 10, 10))], 2: [(WHITE, (0, 0, 10, 10))]})
     for found in ({}, {1: detections(), 2: detections()}):

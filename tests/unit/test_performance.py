@@ -9,6 +9,7 @@ import pytest
 from detmake.detections import Detections
 from detmake.evaluation.metrics import Evaluation
 from detmake.evaluation.performance import evaluate, figures
+from detmake.tiling import Tiling
 
 GIVEN = {"result_based_confidence_threshold": False, "confidence_threshold": 0.5}
 RESULT_BASED = {"result_based_confidence_threshold": True, "confidence_threshold": 0.5}
@@ -156,6 +157,7 @@ class KnownDetector:
 
     labels = ("red", "white")
     confidence_threshold = 0.7
+    tiling = None
 
     def __init__(self, predictions):
         self.predictions = predictions
@@ -176,7 +178,11 @@ def test_a_detector_is_evaluated_on_the_files_of_a_subset(
     for position, image in enumerate(coco["images"]):
         image["file_name"] = f"{position}.png"
         cv2.imwrite(str(tmp_path / f"{position}.png"), np.full((100, 100, 3), position, np.uint8))
-    performance, found = evaluate(KnownDetector(predictions), coco, postprocessing, "test")
+    detector = KnownDetector(predictions)
+    performance, found = evaluate(detector, coco, postprocessing, "test")
     assert found.keys() == {image["id"] for image in coco["images"]}
     assert performance.pop("images_per_second") > 0
     assert performance == measured(coco, predictions, postprocessing, 0.7)
+    detector.tiling = Tiling((64, 48), 0.2, True)
+    tiled, _ = evaluate(detector, coco, postprocessing, "test")
+    assert tiled["tiling"] == {"size": [64, 48], "overlap": 0.2, "whole_image": True}

@@ -344,7 +344,8 @@ def test_layers_are_ordered_by_the_noise_of_their_own_quantizers(tmp_path):
         ]
         return np.square(errors).sum()
 
-    order = layers.noisiest_first(model, recipes.quantize(model, images, recipe), images)
+    quantized = recipes.quantize(model, images, recipe)
+    order = layers.noisiest_first(model, quantized, [read_image(path) for path in images])
     order = [name for name in order if name.startswith("layer")]
     assert order == sorted(order, key=noise, reverse=True)
     assert len(order) == 3

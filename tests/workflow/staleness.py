@@ -19,7 +19,8 @@ READERS = {
     "download_bccd": ["convert_bccd"],
     "convert_bccd": ["prepare_dataset:trained run", "statistics"],
     "download_pretrained": ["train:declared run"],
-    "prepare_dataset": ["train", "adopt_weights", "quantize_nncf", "statistics"],
+    "prepare_dataset": ["train", "adopt_weights", "quantize_nncf", "statistics", "cut_tiles"],
+    "cut_tiles": ["train:declared run", "quantize_pot"],
     # Training checks the test subset but does not use it.
     "prepare_dataset:test": [
         *("evaluate_snapshot", "evaluate_ir", "demo", "benchmark", "statistics"),
@@ -104,7 +105,16 @@ KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
     "data.seed": (_one_set(seed=1), {"prepare_dataset"}),
     "data.classes": ({"data": DATA | {"classes": ["disc"]}}, {"prepare_dataset"}),
     "template": ({"template": "ssd_mobilenetv2"}, TRAINING),
-    "input_size": ({"input_size": [160, 128]}, TRAINING | {"statistics"}),
+    "input_size": ({"input_size": [160, 128]}, TRAINING | {"statistics", "cut_tiles"}),
+    **{
+        key: ({"tiling": tiling}, TRAINING | {"cut_tiles"})
+        for key, tiling in {
+            "tiling": {},
+            "tiling.size": {"size": 128},
+            "tiling.overlap": {"overlap": 0.5},
+            "tiling.whole_image": {"whole_image": False},
+        }.items()
+    },
     "backbone": ({"backbone": {"widen_factor": 0.5}}, TRAINING),
     "backbone.type": ({"backbone": {"type": "ResNet", "depth": 18}}, TRAINING),
     "pretrained": ({"pretrained": "pretrained.pth"}, {"train"}),
@@ -190,7 +200,7 @@ KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
 ENVIRONMENTS = {
     "data": {
         *("draw_cells", "download_bccd", "convert_bccd", "download_pretrained", "prepare_dataset"),
-        "statistics",
+        *("statistics", "cut_tiles"),
     },
     "training": {"train", "adopt_weights", "evaluate_snapshot", "export"},
     "inference": {"quantize_pot", "evaluate_ir", "evaluate_ir:nncf", "deploy", "demo"},
@@ -203,6 +213,7 @@ ENVIRONMENTS = {
 COLUMNS = {
     "data": {"prepare_dataset"},
     "statistics": {"statistics"},
+    "tiles": {"cut_tiles"},
     "training": {"train", "adopt_weights"},
     "export": {"export"},
     "post-training quantization": {"quantize_pot"},

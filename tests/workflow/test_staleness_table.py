@@ -21,11 +21,12 @@ RUNS = {
     "adopted": {"weights": "finished.pth"},
     "bccd": {"data": "resources/bccd", "pretrained": "http://localhost/a-01234567.pth"},
     "cells": {"data": "resources/cells", "pretrained": "pretrained.pth"},
+    "tiled": {"tiling": {"size": 64}},
 }
 # What is built of the base run, and of the others.
 BASE = READERS.keys() - {
     *("adopt_weights", "download_pretrained", "draw_cells", "download_bccd", "convert_bccd"),
-    *("prepare_dataset:trained run", "train:declared run"),
+    *("prepare_dataset:trained run", "train:declared run", "cut_tiles"),
 }
 OTHERS = READERS.keys() - {
     *("quantize_nncf", "deploy", "demo", "benchmark", "adopt_weights:base run"),
@@ -57,7 +58,7 @@ def everything(template_project, tmp_path_factory) -> Project:
         if columns and file != "output_file":
             path = project.folder / file
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.mkdir() if file.endswith("/demo") else path.touch()
+            path.mkdir() if file.endswith(("/demo", "/tiles")) else path.touch()
     project.snakemake("--touch", "--forceall", *targets())
     return project
 

@@ -33,7 +33,8 @@ def resolve(
     template's `name`, `id`, `model` (with the configuration's `backbone`), `pipeline` and
     `optimizer`. `pretrained` is None or {"source": URL or path, "channel_order": "rgb", "bgr" or
     None}. It is replaced as a whole. The template's own does not count if the backbone is of
-    another type than the template's. No two runs share an object.
+    another type than the template's. `tiling` is None or has all its keys. No two runs share an
+    object.
 
     Args:
         file_config: content of the configuration file.
@@ -51,6 +52,7 @@ def resolve(
     on_line, line_runs, line_errors = _read_layer(command_line, validator, _NOTE)
     errors += line_errors
     base = defaults(validator.schema)
+    tiling_defaults = defaults(validator.schema["properties"]["tiling"])
     loaded: dict[str, dict[str, Any]] = {"": {}}
     effective = {}
     for run in dict.fromkeys(["", *file_runs, *line_runs]):
@@ -65,7 +67,9 @@ def resolve(
             key = f"{prefix}template{note}"
             loaded[name], template_errors = _read_template(name, templates, key, validator)
             errors += template_errors
-        effective[run] = _run_settings(base, loaded[name], layers)
+        effective[run] = settings = _run_settings(base, loaded[name], layers)
+        if isinstance(settings["tiling"], dict):  # or else None, which has no keys to default
+            settings["tiling"] = {**tiling_defaults, **settings["tiling"]}
         mistakes = _mistakes_of_run(effective[run], validator)
         # Runs share the mistakes of the base run, which comes first.
         errors += [f"{prefix}{mistake}" for mistake in mistakes if mistake not in errors]

@@ -67,11 +67,11 @@ def write_subset(folder: Path, subset: str) -> None:
     for index in tqdm(indices, f"Drawing {subset}", unit="image", mininterval=2):
         name = f"cells_{index:03d}.png"
         rng = np.random.default_rng([_SEED, list(SUBSETS).index(subset), index])
-        image, cells = _draw_image(rng)
+        image, cells = draw_image(rng)
         (folder / name).write_bytes(cv2.imencode(".png", image)[1].tobytes())
         images.append({"id": index, "file_name": name, "width": WIDTH, "height": HEIGHT})
         for cell in cells:
-            x, y, width, height = _visible_box(cell.outline)
+            x, y, width, height = visible_box(cell.outline)
             annotations.append(
                 {
                     "id": len(annotations),
@@ -96,7 +96,7 @@ def write_subset(folder: Path, subset: str) -> None:
     write_json(folder / ANNOTATION_FILE, coco)
 
 
-def _visible_box(outline: np.ndarray) -> list[float]:
+def visible_box(outline: np.ndarray) -> list[float]:
     """Return the box of an outline, clipped to the image, as xywh in pixels, rounded to tenths."""
     # Whole coordinates are the centre of a pixel for drawing, but its corner in boxes.
     low = np.clip(outline.min(0) + 0.5, 0, (WIDTH, HEIGHT)).round(1)
@@ -137,7 +137,7 @@ _CLOSEST = {
 def _fits(cell: _Cell, cells: list[_Cell], platelets_on_red: bool) -> bool:
     """Tell whether a cell is far enough from the others and sufficiently visible."""
     extent = np.ptp(cell.outline, 0)
-    visible = np.array(_visible_box(cell.outline)[2:]) / extent
+    visible = np.array(visible_box(cell.outline)[2:]) / extent
     if visible.prod() < {PLATELET: 0.95, RBC: 0.5, WBC: 0.6}[cell.category_id]:
         return False
     for other in cells:
@@ -205,7 +205,7 @@ def _without_hidden(cells: list[_Cell]) -> list[_Cell]:
 # --- Drawing them ----------------------------------------------------------------------------
 
 
-def _draw_image(rng: Generator) -> tuple[np.ndarray, list[_Cell]]:
+def draw_image(rng: Generator) -> tuple[np.ndarray, list[_Cell]]:
     """Return one image, uint8 (240, 320, 3) BGR, and the cells in it."""
     cells = _place_cells(rng)
     stain = _random_stain(rng)

@@ -3,9 +3,11 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+
+_T = TypeVar("_T")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -24,7 +26,7 @@ def image_paths(coco: Mapping[str, Any]) -> list[Path]:
     return [root / image["file_name"] for image in coco["images"]]
 
 
-def evenly_spread(images: Sequence[Any], size: int) -> list[Any]:
+def evenly_spread(images: Sequence[_T], size: int) -> list[_T]:
     """Return at most `size` images, evenly spread over the sequence."""
     step = max(len(images) / size, 1.0)
     return [images[int(i * step)] for i in range(min(size, len(images)))]

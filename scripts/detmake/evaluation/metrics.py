@@ -102,6 +102,8 @@ class Evaluation:
             self._truth.createIndex()
             results = [row for key, one in detections.items() for row in one.coco_results(key)]
             self._found = self._truth.loadRes(results) if results else COCO()
+        # COCO's limit, except for images that were cut into tiles.
+        self._most = max([MAX_DETECTIONS, *(len(one.scores) for one in detections.values())])
         self._at_half = self._evaluate(slice(1))
         self._match()
 
@@ -117,7 +119,7 @@ class Evaluation:
         parameters.iouThrs = parameters.iouThrs[thresholds]
         parameters.areaRng = parameters.areaRng[sizes]
         parameters.areaRngLbl = parameters.areaRngLbl[sizes]
-        parameters.maxDets = [MAX_DETECTIONS]
+        parameters.maxDets = [self._most]
         with contextlib.redirect_stdout(io.StringIO()):
             coco_eval.evaluate()
             coco_eval.accumulate()

@@ -24,7 +24,8 @@ def evaluate(
         progress: label of the progress bar.
 
     Returns:
-        `figures` and `images_per_second`; the detections by image id.
+        `figures`, `images_per_second` and, if the detector cuts images, `tiling`
+        (`Tiling.describe`); the detections by image id.
     """
     started = time.perf_counter()
     evaluation = evaluate_subset(detector, coco, progress)
@@ -32,6 +33,7 @@ def evaluate(
     measured = {
         **figures(evaluation, coco, postprocessing, detector.confidence_threshold),
         "images_per_second": round(len(coco["images"]) / seconds, 1),
+        **({"tiling": detector.tiling.describe()} if detector.tiling else {}),
     }
     return measured, evaluation.detections
 

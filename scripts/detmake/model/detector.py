@@ -13,6 +13,8 @@ from torch import nn
 
 from detmake.detections import Detections
 from detmake.model.snapshot import Snapshot
+from detmake.runtime import tiled
+from detmake.tiling import Tiling
 
 _BATCH_SIZE = 8
 
@@ -24,6 +26,7 @@ class SnapshotDetector:
         init_default_scope("mmdet")
         self.labels = list(snapshot.labels)
         self.confidence_threshold = snapshot.confidence_threshold
+        self.tiling = Tiling.described(snapshot.tiling)
         self._detector = snapshot.detector()
         transforms = test_pipeline(snapshot.input_size)[1:]
         self._pipeline = Compose([{"type": "LoadImageFromNDArray"}, *transforms])
@@ -34,6 +37,10 @@ class SnapshotDetector:
 
     def stream(self, images: Iterable[np.ndarray]) -> Iterator[Detections]:
         """Detect in a stream of images, in batches."""
+        return tiled.stream(self._stream, images, self.tiling)
+
+    def _stream(self, images: Iterable[np.ndarray]) -> Iterator[Detections]:
+        """Detect in images as they are."""
         packed = (self._pipeline({"img": image, "img_id": 0}) for image in images)
         while batch := list(islice(packed, _BATCH_SIZE)):
             yield from _detect(self._detector, batch)

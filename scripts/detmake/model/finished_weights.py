@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +29,17 @@ def adopt(
         model: MMDetection `model` dict of the template.
         input_size: width and height in pixels, for a checkpoint.
         template: `id` and `name` of the template, for a checkpoint.
-        train_coco: the prepared train subset, whose classes the model must have.
+        train_coco: the prepared train subset, or its tiles. The model must have its classes.
 
     Returns:
-        The snapshot. One of detmake keeps its input size, anchors and confidence threshold; a
-        checkpoint has no threshold yet and gets 0.
+        The snapshot, which cuts images as `train_coco` is cut. One of detmake keeps its input size,
+        anchors and confidence threshold; a checkpoint has no threshold yet and gets 0.
 
     Raises:
         InputError: the weights belong to another model or to other classes.
     """
     labels = subsets.class_names(train_coco)
+    tiling = train_coco["info"].get("tiling")
     try:
         snapshot = Snapshot.load(path)
     except InputError:  # it is a checkpoint, or `checkpoint.read` reports what is wrong
@@ -52,6 +54,7 @@ def adopt(
             confidence_threshold=0.0,
             template=template,
             state_dict={**detector.state_dict(), **weights},
+            tiling=tiling,
         )
     if list(snapshot.labels) != labels:
         raise InputError(
@@ -64,4 +67,6 @@ def adopt(
     checkpoint.require_fit(expected, snapshot.state_dict, path)
     name = snapshot.template["name"]
     log.info("Snapshot %s: %s, input %d×%d", path, name, *snapshot.input_size)
-    return snapshot
+    if snapshot.tiling != tiling:
+        log.info("It was trained with the tiling %s, and now has %s", snapshot.tiling, tiling)
+    return replace(snapshot, tiling=tiling)

@@ -66,6 +66,7 @@ def export(snapshot: Snapshot, folder: Path, quantization: Mapping[str, Any] | N
         "input_size": list(snapshot.input_size),
         "confidence_threshold": snapshot.confidence_threshold,
         "iou_threshold": snapshot.model["test_cfg"]["nms"]["iou_threshold"],
+        **({"tiling": dict(snapshot.tiling)} if snapshot.tiling else {}),
         **({"quantization": dict(quantization)} if quantization else {}),
     }
     write_model_folder(convert(snapshot), folder, description)

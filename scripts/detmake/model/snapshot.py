@@ -29,6 +29,7 @@ class Snapshot:
         f_measure: F-measure on the validation subset at that threshold, in [0, 1]; nan until
             measured (`detmake.training.validation`).
         quantizers: description of the core's quantizers (`detmake.model.quantized_core`), or None.
+        tiling: how images are cut (`Tiling.describe`), or None.
     """
 
     model: Mapping[str, Any]
@@ -39,11 +40,15 @@ class Snapshot:
     state_dict: Mapping[str, Tensor]
     f_measure: float = math.nan
     quantizers: str | None = None
+    tiling: Mapping[str, Any] | None = None
 
     def save(self, path: Path) -> None:
         """Write the snapshot as tensors and plain values, which `weights_only=True` can load."""
+        content = asdict(self)
+        if self.tiling is None:  # without tiles, the file is the same as before there were any
+            del content["tiling"]
         with staged(path.parent) as scratch:
-            torch.save(asdict(self), scratch / path.name)
+            torch.save(content, scratch / path.name)
 
     @classmethod
     def load(cls, path: Path) -> "Snapshot":

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import openvino as ov
@@ -10,7 +9,6 @@ from nncf.openvino.graph.metatypes.groups import QUANTIZE_AGNOSTIC_OPERATIONS
 from openvino import opset9 as opset
 from tqdm import tqdm
 
-from detmake.runtime.images import read_image
 from detmake.runtime.inference import compile_model
 
 #: Operations that pass quantized values on, so that a quantizer may stand before them.
@@ -20,7 +18,9 @@ _TRANSPARENT = {
 }
 
 
-def noisiest_first(original: ov.Model, quantized: ov.Model, images: Sequence[Path]) -> list[str]:
+def noisiest_first(
+    original: ov.Model, quantized: ov.Model, images: Sequence[np.ndarray]
+) -> list[str]:
     """Return the names of a model's int8 layers, those first that disturb its outputs most.
 
     The noise of a layer is the inverse of a signal-to-noise ratio, summed over the outputs: of what
@@ -30,7 +30,7 @@ def noisiest_first(original: ov.Model, quantized: ov.Model, images: Sequence[Pat
     Args:
         original: the floating-point model.
         quantized: what `detmake.quantization.recipes.quantize` made of it.
-        images: images to measure on.
+        images: images to measure on, each (H, W, 3) uint8, BGR.
     """
     model, quantizers = _with_switches(original, quantized)
     compiled = compile_model(model)
@@ -38,7 +38,7 @@ def noisiest_first(original: ov.Model, quantized: ov.Model, images: Sequence[Pat
     signal = np.zeros(len(model.outputs))
     noise = {layer: np.zeros_like(signal) for layer in quantizers}
     progress = tqdm(images, "order of layers", unit="image", mininterval=2)
-    for image in (read_image(path)[np.newaxis] for path in progress):
+    for image in (image[np.newaxis] for image in progress):
         exact = list(compiled((image, off)).values())
         signal += _energies(exact)
         for layer, chosen in quantizers.items():

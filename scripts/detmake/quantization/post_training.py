@@ -3,11 +3,12 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import openvino as ov
 import pandas as pd
 
@@ -18,8 +19,10 @@ from detmake.evaluation.metrics import Evaluation
 from detmake.quantization.budget import Budget
 from detmake.quantization.layers import fewest, noisiest_first
 from detmake.quantization.recipes import Recipe, quantize, recipes
-from detmake.runtime import inference
+from detmake.runtime import inference, tiled
+from detmake.runtime.images import read_image
 from detmake.runtime.model_folder import write_model_folder
+from detmake.tiling import Tiling, Window
 
 log = logging.getLogger("detmake")
 
@@ -80,7 +83,7 @@ def quantize_folder(
 
     Args:
         source: folder of the floating-point model.
-        images: calibration images.
+        images: calibration images, as the network sees them: tiles if the model looks at these.
         val_coco: the prepared validation subset, on which accuracy is measured.
         parameters: the settings.
         folder: receives the int8 model; `quantization` in its `config.json` says how it was made.
@@ -90,7 +93,9 @@ def quantize_folder(
             `on_degradation` is `fail`.
     """
     description = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    search = Search(ov.Core().read_model(source / "openvino.xml"), images, val_coco, parameters)
+    model = ov.Core().read_model(source / "openvino.xml")
+    tiling = Tiling.described(description.get("tiling"))
+    search = Search(model, images, val_coco, parameters, tiling)
     best = search.run()
     tried = search.table()
     log.info("Tried:\n%s", tried.to_markdown(index=False))
@@ -126,6 +131,7 @@ class Search:
         images: calibration images.
         val_coco: the prepared validation subset.
         parameters: the settings.
+        tiling: how the model cuts images; None leaves them whole.
 
     Attributes:
         budget: the accuracy budget.
@@ -141,11 +147,13 @@ class Search:
         images: Sequence[Path],
         val_coco: Mapping[str, Any],
         parameters: Parameters,
+        tiling: Tiling | None = None,
     ) -> None:
         self._model = model
         self._images = images
         self._val_coco = val_coco
         self._parameters = parameters
+        self._tiling = tiling
         self._original = self._evaluate(model)
         self.budget = Budget(
             _best_f_measure(self._original), parameters.maximal_accuracy_degradation
@@ -159,7 +167,7 @@ class Search:
             return best
         log.warning("Budget exceeded: returning layers to floating point, the noisiest first")
         # Of the validation subset: calibration images may lack what is lost.
-        few = subsets.evenly_spread(subsets.image_paths(self._val_coco), ORDERING_IMAGES)
+        few = [self._seen(image) for image in self._spread_over_val()]
         layers = noisiest_first(self._model, best.model, few)
         attempts = self._parameters.max_models - len(self.tried)
         enough = fewest(
@@ -218,8 +226,32 @@ class Search:
     def _models_left(self) -> bool:
         return len(self.tried) < self._parameters.max_models
 
+    def _spread_over_val(self) -> list[Mapping[str, Any]]:
+        """Return a few images of the validation subset."""
+        return subsets.evenly_spread(self._val_coco["images"], ORDERING_IMAGES)
+
+    def _seen(self, image: Mapping[str, Any]) -> np.ndarray:
+        """Read an image as the network sees it: of one that is cut, the tile with most boxes."""
+        pixels = read_image(Path(self._val_coco["info"]["image_root"], image["file_name"]))
+        if self._tiling is None:
+            return pixels
+        corners = [
+            entry["bbox"][:2]
+            for entry in self._val_coco["annotations"]
+            if entry["image_id"] == image["id"]
+        ]
+        corners = np.array(corners).reshape(-1, 2)
+
+        def boxes(window: Window) -> int:
+            return int(((corners >= window[:2]) & (corners < window[2:])).all(axis=1).sum())
+
+        tiles = replace(self._tiling, whole_image=False).windows(image["width"], image["height"])
+        left, top, right, bottom = max(tiles, key=boxes)
+        return pixels[top:bottom, left:right]
+
     def _evaluate(self, model: ov.Model) -> Evaluation:
-        detector = partial(inference.detect, inference.compile_model(model))
+        whole = partial(inference.detect, inference.compile_model(model))
+        detector = partial(tiled.detect, whole, tiling=self._tiling)
         return evaluate_subset(detector, self._val_coco, "accuracy")
 
 

@@ -39,19 +39,26 @@ def table(models: Sequence[Mapping[str, Any]], speed: pd.DataFrame) -> pd.DataFr
         speed: what `detmake.evaluation.speed.measure` returns, by `path`.
 
     Returns:
-        `run`, `template`, `model`; `f-measure`, `mAP`, `mAP50` in [0, 1] and `subset`, the
-        annotation file that they were measured on; `size_mb` in 10⁶ bytes; `latency_ms` and
-        `images_per_second`.
+        `run`, `template`, `model`; if one of them looks at tiles, `tiles`, their size
+        ("416×320", in pixels; empty: whole images); `f-measure`, `mAP`, `mAP50` in [0, 1] and
+        `subset`, the annotation file that they were measured on; `size_mb` in 10⁶ bytes;
+        `latency_ms` and `images_per_second`.
     """
     names, rows = ["run", "template", "model"], []
     for model in models:
         performance = json.loads(Path(model["performance"]).read_text(encoding="utf-8"))
-        measured = {"subset": performance["annotations"], "size_mb": size_mb(Path(model["path"]))}
+        measured = {
+            "subset": performance["annotations"],
+            "tiles": "×".join(map(str, performance.get("tiling", {}).get("size", ()))),
+            "size_mb": size_mb(Path(model["path"])),
+        }
         own = {name: model[name] for name in names}  # last: a metric may have one of these names
         rows.append({**performance, **measured, **speed.loc[model["path"]], **own})
     accuracy = ["f-measure", "mAP", "mAP50", "subset"]
     costs = ["size_mb", "latency_ms", "images_per_second"]
-    return pd.DataFrame(rows)[[*names, *accuracy, *costs]]
+    compared = pd.DataFrame(rows)
+    tiles = ["tiles"] if compared["tiles"].any() else []
+    return compared[[*names, *tiles, *accuracy, *costs]]
 
 
 def size_mb(path: Path) -> float:
@@ -69,7 +76,7 @@ def write(table: pd.DataFrame, csv: Path, markdown: Path, conditions: str) -> No
         markdown: the Markdown file, which ends with a note on how the models were measured.
         conditions: images, CPU and threads of the speed measurement, for the note.
     """
-    names = ["run", "template", "model"]
+    names = [name for name in ("run", "template", "model", "tiles") if name in table]
     subsets = table["subset"].unique()
     note = f"Latency (one image at a time) and throughput (several at a time) on {conditions}."
     if len(subsets) == 1:

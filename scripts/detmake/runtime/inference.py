@@ -3,6 +3,7 @@
 import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,14 @@ import openvino as ov
 
 from detmake.detections import Detections
 from detmake.errors import InputError
+from detmake.runtime import tiled
+from detmake.tiling import Tiling
 
 
 class OpenvinoDetector:
     """The `Detector` of a model folder, compiled for this machine's CPU.
+
+    It cuts images into tiles if the model folder says so.
 
     Args:
         folder: a model folder (`detmake.runtime.model_folder`).
@@ -40,10 +45,11 @@ class OpenvinoDetector:
         self.labels: list[str] = description["labels"]
         self.confidence_threshold: float = description["confidence_threshold"]
         self.quantization: dict[str, Any] | None = description.get("quantization")
+        self.tiling = Tiling.described(description.get("tiling"))
 
     def __call__(self, image: np.ndarray) -> Detections:
         """Detect in one image, (H, W, 3) uint8, BGR, any size."""
-        return detect(self._model, image)
+        return tiled.detect(partial(detect, self._model), image, self.tiling)
 
     def stream(self, images: Iterable[np.ndarray]) -> Iterator[Detections]:
         """Detect in a stream of images, in as many at a time as suits the compiled model.
@@ -52,6 +58,10 @@ class OpenvinoDetector:
         of the results. If the iterable raises an exception, it passes through, and the results of
         those few are lost.
         """
+        return tiled.stream(self._stream, images, self.tiling)
+
+    def _stream(self, images: Iterable[np.ndarray]) -> Iterator[Detections]:
+        """Detect in images as they are."""
         # Results are taken in order, so a request may finish before its turn. With twice as many
         # requests as run at a time, no thread waits for that.
         in_work = self._model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
@@ -86,7 +96,7 @@ def compile_model(
 
 
 def detect(model: ov.CompiledModel, image: np.ndarray) -> Detections:
-    """Detect in one image with a compiled model, as an `OpenvinoDetector` does."""
+    """Detect in one image as it is with a compiled model."""
     # A shared image would remain the model's input memory, and the next image that is not shared
     # (of a stream, or a read-only array) would overwrite it.
     return _in_pixels(model(image[np.newaxis], share_inputs=False), image.shape)

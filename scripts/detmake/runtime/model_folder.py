@@ -22,8 +22,9 @@ def write_model_folder(model: ov.Model, folder: Path, description: Mapping[str, 
         model: a detector as `detmake.model.ir.convert` describes it.
         folder: receives the files named in `detmake.artifacts.MODEL_FILES`.
         description: content of `config.json`: `template`, `labels`, `input_size` (width, height),
-            `confidence_threshold`, `iou_threshold`; of a quantized model, `quantization`: by which
-            method, and its F-measure on the validation subset beside the original one.
+            `confidence_threshold`, `iou_threshold`; of a model that looks at tiles, `tiling`
+            (`detmake.tiling`); of a quantized model, `quantization`: by which method, and its
+            F-measure on the validation subset beside the original one.
     """
     for key, value in _model_api_metadata(description).items():
         model.set_rt_info(value, ["model_info", key])

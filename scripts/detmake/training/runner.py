@@ -25,11 +25,13 @@ from detmake.detections import Detections
 from detmake.evaluation.metrics import Evaluation
 from detmake.model import device
 from detmake.model.detector import test_pipeline
+from detmake.tiling import Tiling
 from detmake.training import distributed, loading, resume
 from detmake.training.boxes import BOX_TYPE
 from detmake.training.random_numbers import drawn_for
 from detmake.training.recipe import BaseRecipe
 from detmake.training.schedule import MONITOR
+from detmake.training.window_dataset import WindowDataset, merged
 
 log = logging.getLogger("detmake")
 
@@ -49,7 +51,9 @@ def fit(
 ) -> None:
     """Train a detector with MMEngine's Runner, resuming from the last checkpoint.
 
-    `resume.best_weights` then reads the weights of the best epoch.
+    `resume.best_weights` then reads the weights of the best epoch. If the train subset consists of
+    tiles, validation cuts images into tiles as well, and merges what is found: it measures what the
+    finished detector will do. Whole images alone would hide the small objects.
 
     Args:
         detector: an MMDetection detector or a `CoreDetector`; changed in place.
@@ -62,6 +66,7 @@ def fit(
     train_coco, val_coco = subsets.read(train_file), subsets.read(val_file)
     logger = quiet_mmengine()
     parameters = recipe.learning_parameters
+    tiling = Tiling.described(train_coco["info"].get("tiling"))
     # Compute losses in single precision, whatever the network's precision.
     getattr(detector, "core", detector).bbox_head.register_forward_hook(
         lambda _, __, maps: tuple([level.float() for level in levels] for levels in maps)
@@ -89,7 +94,8 @@ def fit(
             **loaded,
             "sampler": {"type": _EpochSampler, "shuffle": True},
             "dataset": {
-                **_dataset(train_file, train_coco, _train_pipeline(recipe.pipeline, input_size)),
+                **_dataset(train_file, train_coco),
+                "pipeline": _train_pipeline(recipe.pipeline, input_size),
                 "type": _AugmentedDataset,
                 "seed": parameters.seed,
             },
@@ -97,14 +103,10 @@ def fit(
         val_dataloader={
             **loaded,
             "sampler": {"type": "DefaultSampler", "shuffle": False},
-            "dataset": {
-                **_dataset(val_file, val_coco, test_pipeline(input_size)),
-                "type": "CocoDataset",
-                "test_mode": True,
-            },
+            "dataset": _validation_dataset(val_file, val_coco, input_size, tiling),
         },
         val_cfg={},
-        val_evaluator=[_ValidationMetric(val_coco)],
+        val_evaluator=[_ValidationMetric(val_coco, tiling)],
         **{**schedule, "custom_hooks": hooks},
         launcher="pytorch" if several else "none",
         visualizer={
@@ -182,13 +184,21 @@ def _train_pipeline(
     ]
 
 
-def _dataset(file: Path, coco: Mapping[str, Any], pipeline: list) -> dict[str, Any]:
+def _dataset(file: Path, coco: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "ann_file": str(file.resolve()),
         "data_prefix": {"img": str(Path(coco["info"]["image_root"]).resolve())},
         "metainfo": {"classes": subsets.class_names(coco)},
-        "pipeline": pipeline,
     }
+
+
+def _validation_dataset(
+    file: Path, coco: Mapping[str, Any], input_size: Sequence[int], tiling: Tiling | None
+) -> dict[str, Any]:
+    settings = {**_dataset(file, coco), "test_mode": True}
+    if tiling is None:
+        return {**settings, "type": "CocoDataset", "pipeline": test_pipeline(input_size)}
+    return {**settings, "type": WindowDataset, "tiling": tiling, "input_size": input_size}
 
 
 class _EpochSampler(DefaultSampler):
@@ -231,18 +241,23 @@ class _ValidationMetric(BaseMetric):
 
     default_prefix = ""
 
-    def __init__(self, coco: Mapping[str, Any]) -> None:
+    def __init__(self, coco: Mapping[str, Any], tiling: Tiling | None) -> None:
         super().__init__(collect_device="gpu")  # through the process group, not through files
         self._coco = coco
+        self._tiling = tiling
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         for sample in data_samples:
             found = sample["pred_instances"]
             parts = (found[key].cpu().numpy() for key in ("bboxes", "scores", "labels"))
-            self.results.append((sample["img_id"], Detections(*parts)))
+            key = (sample["img_id"], sample["window"]) if self._tiling else sample["img_id"]
+            self.results.append((key, Detections(*parts)))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        evaluation = Evaluation(self._coco, dict(results))
+        found = dict(results)
+        if self._tiling:
+            found = merged(found, self._coco, self._tiling)
+        evaluation = Evaluation(self._coco, found)
         threshold = evaluation.best_confidence_threshold()
         return {
             MONITOR: evaluation.counts(threshold).f_measure,

@@ -64,7 +64,8 @@ def train(
 
     Args:
         recipe: the model and how to train it.
-        train_file: prepared annotations of the train subset (`detmake.data.checking`).
+        train_file: prepared annotations of the train subset (`detmake.data.checking`), or of its
+            tiles (`detmake.data.tiles`): the snapshot then cuts images in the same way.
         val_file: prepared annotations of the validation subset.
         checkpoints: folder for all that a later call needs to resume. Checkpoints of another recipe
             or other data are removed. The caller removes the folder once the result is saved.
@@ -117,6 +118,7 @@ def train(
         confidence_threshold=math.nan,
         template={"id": recipe.id, "name": recipe.name},
         state_dict=resume.best_weights(checkpoints),
+        tiling=train_coco["info"].get("tiling"),
     )
     found = with_best_threshold(snapshot, val_coco)
     return TrainingResult(*found, resume.read_scalars(checkpoints))
