@@ -131,7 +131,10 @@ def _summary(suggestion: Suggestion) -> list[str]:
         f"Expected time of the whole build: {suggestion.seconds / 60:.1f} minutes ({times}).",
     ]
     if suggestion.seconds > 1.1 * 60 * suggestion.minutes:
-        lines.append("One epoch does not fit into the time that you wished for.")
+        lines.append(
+            "One epoch does not fit into the time that you wished for. Such a model finds little; "
+            "wish for more minutes."
+        )
     lines.append("config/README.md of detmake describes every key.")
     return lines
 
