@@ -201,14 +201,15 @@ def _input_size(suggestion: Suggestion) -> str:
 
 
 def _tiling(suggestion: Suggestion) -> str:
-    """Return the key as a comment, since detmake has no tiling yet; nothing without small boxes."""
+    """Return the key as a comment, since tiles do not always pay; nothing without small boxes."""
     dataset = suggestion.dataset
     settings = choice.suggest_tiling(dataset.boxes(), dataset.image_size())
     if settings is None:
         return ""
     why = (
         f"More than 5 % of the boxes of a class are narrower than {choice.LEAST} pixels even at "
-        "the largest input size. Tiles show them larger:"
+        "the largest input size. Tiles show them larger, but the build then takes longer than "
+        "announced. Compare a run with tiles and one without (docs/data.md of detmake):"
     )
     flow = yaml.safe_dump(settings, default_flow_style=True, sort_keys=False).strip()
     return _comment([why, f"  tiling: {flow}"])
