@@ -65,6 +65,7 @@ def write_run(
                 "width": side,
                 "height": side * 3 // 4,
                 "sha256": f"{image:064x}",
+                "dhash": f"{image:032x}",
             }
         )
         for _ in range(6):

@@ -144,7 +144,7 @@ def test_validation_metric_by_hand():
             truth(3, 6, 1, [30, 30, 20, 10]),
         ],
     }
-    evaluator = Evaluator(runner._ValidationMetric(coco))
+    evaluator = Evaluator(runner._ValidationMetric(coco, tiling=None))
     evaluator.process(
         [
             sample(

@@ -21,6 +21,7 @@ READERS = {
     "download_pretrained": ["train:declared run"],
     "prepare_dataset": ["train", "adopt_weights", "quantize_nncf", "statistics", "cut_tiles"],
     "cut_tiles": ["train:declared run", "quantize_pot"],
+    "prepare_dataset:val": ["train", "adopt_weights", "quantize_nncf", "statistics"],
     # Training checks the test subset but does not use it.
     "prepare_dataset:test": [
         *("evaluate_snapshot", "evaluate_ir", "demo", "benchmark", "statistics"),
@@ -93,8 +94,8 @@ KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
     "data.source": ({"data": {"source": "other"}}, {"prepare_dataset"}),
     "data.train.ann-files": (_other("train")[0], {"prepare_dataset"}),
     "data.train.data-roots": (_other("train")[1], {"prepare_dataset"}),
-    "data.val.ann-files": (_other("val")[0], {"prepare_dataset"}),
-    "data.val.data-roots": (_other("val")[1], {"prepare_dataset"}),
+    "data.val.ann-files": (_other("val")[0], {"prepare_dataset:val"}),
+    "data.val.data-roots": (_other("val")[1], {"prepare_dataset:val"}),
     "data.test.ann-files": (_other("test")[0], {"prepare_dataset:test"}),
     "data.test.data-roots": (_other("test")[1], {"prepare_dataset:test"}),
     "data.split": (_one_set(), {"prepare_dataset"}),

@@ -75,7 +75,7 @@ def test_without_init_the_experiment_is_the_folders_own_or_the_default_one(clone
     command = ["--snakefile", clone / "Snakefile", "--dry-run"]
     output = snakemake(tmp_path, *command)
     assert "Completing results:" in output
-    assert "Drawing the embedded dataset: train" in output
+    assert "Drawing the embedded dataset cells: train" in output
     write_config(tmp_path / "config/config.yaml", data=str(clone / "data"), results="mine")
     output = snakemake(tmp_path, *command)
     assert "Completing mine:" in output

@@ -115,7 +115,7 @@ def test_the_manual_has_the_table():
 #: The first rules that run again if a file changes. The test of the library's modules has theirs.
 INPUTS = {
     "data/train/_annotations.coco.json": {"prepare_dataset"},
-    "data/valid/_annotations.coco.json": {"prepare_dataset"},
+    "data/valid/_annotations.coco.json": {"prepare_dataset:val"},
     "data/test/_annotations.coco.json": {"prepare_dataset:test"},
     "finished.pth": {"adopt_weights"},
     "pretrained.pth": {"train:declared run"},
