@@ -124,14 +124,20 @@ def test_training_starts_from_a_file_of_ones_own(project, published):
 
 @pytest.fixture(scope="module")
 def adopted(built_project, tmp_path_factory):
-    """Runs that use the built snapshot instead of training: as it is, and as a checkpoint."""
+    """Runs that use the built snapshot instead of training: as it is, and as a checkpoint.
+
+    A checkpoint does not say the scale of its anchors: a template does.
+    """
     project = built_project.copy(tmp_path_factory.mktemp("adopted") / "project")
     shutil.copy(project.folder / "results/weights.pth", project.folder / "mine.pth")
     snapshot = torch.load(project.folder / "mine.pth", weights_only=True)
     torch.save({"state_dict": snapshot["state_dict"]}, project.folder / "checkpoint.pth")
-    project.configure(
-        runs={"mine": {"weights": "mine.pth"}, "checkpoint": {"weights": "checkpoint.pth"}}
-    )
+    template = yaml.safe_load((ROOT / "templates/atss_mobilenetv2.yaml").read_text())
+    fitted = snapshot["model"]["bbox_head"]["anchor_generator"]["octave_base_scale"]
+    template["model"]["bbox_head"]["anchor_generator"]["octave_base_scale"] = fitted
+    (project.folder / "fitted.yaml").write_text(yaml.safe_dump(template))
+    checkpoint = {"weights": "checkpoint.pth", "template": "fitted.yaml"}
+    project.configure(runs={"mine": {"weights": "mine.pth"}, "checkpoint": checkpoint})
     return project
 
 

@@ -47,6 +47,13 @@ def adopt(
         config = model_config(model, len(labels))
         detector = build_detector(config)
         checkpoint.require_fit(detector, weights, path)
+        scale = config["bbox_head"].get("anchor_generator", {}).get("octave_base_scale")
+        if scale is not None:
+            log.info(
+                "Anchors have the scale %g. If these weights were trained with another one, name "
+                "it as octave_base_scale in a template of your own",
+                scale,
+            )
         return Snapshot(
             model=config,
             labels=labels,
