@@ -503,6 +503,7 @@ def test_template_must_be_complete(problems, templates, key):
     [
         ("model: [1", "cannot be read as YAML: "),
         ("name: a\nid: b\nname: c", "cannot be read as YAML: found the key name in lines 1 and 3."),
+        ("{name: a, name: c}", "cannot be read as YAML: found the key name in lines 1 and 1."),
         ("", "found null, expected a mapping"),
         ("- a\n- b", 'found ["a", "b"] (list), expected a mapping'),
     ],

@@ -20,12 +20,15 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         lines: dict[str, int] = {}
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
             line = key.start_mark.line + 1
-            if isinstance(key, yaml.ScalarNode) and lines.setdefault(key.value, line) != line:
+            if key.value in lines:
                 raise yaml.YAMLError(
                     f"found the key {key.value} in lines {lines[key.value]} and {line}. Expected "
                     "each key once in its section: remove one of them."
                 )
+            lines[key.value] = line
         return super().construct_mapping(node, deep)
 
 
