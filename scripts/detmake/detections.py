@@ -27,6 +27,15 @@ class Detections:
     scores: np.ndarray
     labels: np.ndarray
 
+    @classmethod
+    def none(cls) -> "Detections":
+        """Return the detections of an image in which nothing was found."""
+        return cls(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int))
+
+    def select(self, rows: np.ndarray) -> "Detections":
+        """Return some of the detections: (M,) int indices, or (N,) bool."""
+        return Detections(self.boxes[rows], self.scores[rows], self.labels[rows])
+
     def coco_results(self, image_id: int) -> list[dict[str, Any]]:
         """Return COCO's results format: boxes are xywh; class k has category id k + 1."""
         corners, sizes = self.boxes[:, :2], self.boxes[:, 2:] - self.boxes[:, :2]

@@ -186,6 +186,14 @@ def test_the_folder_of_the_source_is_no_output(detector, folder, tmp_path, outpu
     assert sorted(folder.iterdir()) == before
 
 
+def test_the_folder_of_a_linked_image_is_no_output(detector, folder, tmp_path):
+    (tmp_path / "links").mkdir()
+    link = tmp_path / "links/a.png"
+    link.symlink_to(folder / "a.png")
+    with pytest.raises(InputError, match=r"found a\.png, a file of the source"):
+        demo.run(detector, media.Images([link]), tmp_path / "links", 0.5)
+
+
 def test_only_confident_detections_are_drawn(detector, folder, tmp_path):
     """Box 0, the left half of the image, has the scores 0.04 and 0.98."""
     shown = []

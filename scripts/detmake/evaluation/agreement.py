@@ -32,9 +32,10 @@ def agreement(
     """
     rows = []
     for image in images:
+        both = [found.get(image["id"], Detections.none()) for found in (first, second)]
         both = [
-            _above(found.get(image["id"]), threshold)
-            for found, threshold in zip((first, second), thresholds, strict=True)
+            found.select(found.scores >= threshold)
+            for found, threshold in zip(both, thresholds, strict=True)
         ]
         iou = box_iou(both[0].boxes, both[1].boxes)
         same_class = both[0].labels[:, np.newaxis] == both[1].labels
@@ -49,10 +50,3 @@ def share(table: pd.DataFrame) -> float:
     same, first_only, second_only = table.sum()
     boxes = 2 * same + first_only + second_only
     return float(2 * same / boxes) if boxes else 1.0
-
-
-def _above(found: Detections | None, threshold: float) -> Detections:
-    if found is None:
-        return Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int))
-    kept = found.scores >= threshold
-    return Detections(found.boxes[kept], found.scores[kept], found.labels[kept])

@@ -66,7 +66,12 @@ def overlaps(
     for entry in coco["annotations"]:
         annotations[entry["image_id"]].append(entry)
     return [
-        _overlaps(image, annotations[image["id"]], detections.get(image["id"]), threshold)
+        _overlaps(
+            image,
+            annotations[image["id"]],
+            detections.get(image["id"], Detections.none()),
+            threshold,
+        )
         for image in coco["images"]
     ]
 
@@ -105,26 +110,20 @@ def match(iou: np.ndarray, allowed: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def _overlaps(
-    image: Mapping[str, Any], annotations: list, found: Detections | None, threshold: float
+    image: Mapping[str, Any], annotations: list, found: Detections, threshold: float
 ) -> Overlaps:
     truths = [entry for entry in annotations if not entry["iscrowd"]]
     crowds = [entry for entry in annotations if entry["iscrowd"]]
     boxes, labels = _boxes(truths), _labels(truths)
-    if found is None:
-        found = Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int))
     order = np.argsort(-found.scores, kind="stable")
-    found = _choose(found, order[found.scores[order] >= threshold])
+    found = found.select(order[found.scores[order] >= threshold])
     iou = box_iou(found.boxes, boxes)
     matches = match(iou, found.labels[:, np.newaxis] == labels, MATCHED)
     in_crowd = box_iou(found.boxes, _boxes(crowds), crowds=True) >= MATCHED
     in_crowd &= found.labels[:, np.newaxis] == _labels(crowds)
     kept = np.flatnonzero((matches >= 0) | ~in_crowd.any(axis=1))
     ids = np.array([entry["id"] for entry in truths], dtype=int)
-    return Overlaps(image, _choose(found, kept), ids, boxes, labels, iou[kept], matches[kept])
-
-
-def _choose(found: Detections, rows: np.ndarray) -> Detections:
-    return Detections(found.boxes[rows], found.scores[rows], found.labels[rows])
+    return Overlaps(image, found.select(kept), ids, boxes, labels, iou[kept], matches[kept])
 
 
 def _boxes(entries: list) -> np.ndarray:

@@ -68,7 +68,7 @@ def run(
     Raises:
         InputError: the folder holds files of the source, which pictures could replace.
     """
-    held = [file for file in source.files if file.resolve().parent == folder.resolve()]
+    held = [file for file in source.files if file.parent.resolve() == folder.resolve()]
     if held:
         raise InputError(
             f"{folder}: found {held[0].name}, a file of the source, which a picture could replace. "
@@ -87,10 +87,7 @@ def run(
             for (position, image), found in zip(frames, stream, strict=True):
                 if stop.is_set():
                     break
-                confident = found.scores >= confidence_threshold
-                drawn = Detections(
-                    found.boxes[confident], found.scores[confident], found.labels[confident]
-                )
+                drawn = found.select(found.scores >= confidence_threshold)
                 progress.update()
                 picture = drawing.draw(image, drawn, detector.labels)
                 output.add(position, image, found, picture)
