@@ -16,11 +16,11 @@ from mmengine.runner import Runner
 from detmake.artifacts import write_json
 from detmake.data import subsets
 from detmake.model import device
-from detmake.model.network import build_detector, model_config
 from detmake.model.snapshot import Snapshot
 from detmake.training.recipe import Recipe
-from detmake.training.runner import fit, quiet_mmengine
+from detmake.training.runner import fit
 from detmake.training.schedule import build_schedule
+from detmake.training.train import new_detector
 
 log = logging.getLogger("detmake")
 
@@ -67,38 +67,30 @@ def measure(recipe: Recipe, train_file: Path, val_file: Path) -> tuple[Cost, Sna
     """
     learning = recipe.learning_parameters
     coco = subsets.read(train_file)
-    labels = subsets.class_names(coco)
-    sizes = subsets.box_sizes(coco, recipe.input_size)
-    config = model_config(recipe.model, len(labels), sizes)
-    few = {
-        train_file: BATCHES * learning.batch_size,
-        val_file: VALIDATED,
+    parts = {
+        "train.json": subsets.some_images(coco, BATCHES * learning.batch_size),
+        "val.json": subsets.some_images(subsets.read(val_file), VALIDATED),
     }
+    counts = [len(part["images"]) for part in parts.values()]
     stopwatch, level = _Stopwatch(), log.level
     log.setLevel(logging.WARNING)
     try:
         with TemporaryDirectory() as folder:
-            files = [Path(folder, name) for name in ("train.json", "val.json")]
-            counts = []
-            for (source, count), file in zip(few.items(), files, strict=True):
-                part = subsets.some_images(subsets.read(source), count)
-                write_json(file, part)
-                counts.append(len(part["images"]))
+            files = [Path(folder, name) for name in parts]
+            for file in files:
+                write_json(file, parts[file.name])
             iterations = math.ceil(counts[0] / learning.batch_size)
             epochs = 1 + math.ceil(ITERATIONS / iterations)
             learning = replace(learning, num_iters=epochs, use_adaptive_interval=False)
             recipe = replace(recipe, learning_parameters=learning)
             schedule = build_schedule(recipe, counts[0])
             schedule["custom_hooks"].append(stopwatch)
-            quiet_mmengine()
-            torch.manual_seed(learning.seed)
-            detector = build_detector(config)
-            detector.init_weights()
+            config, detector = new_detector(recipe, coco)
             if device.name() == "cuda":
                 torch.cuda.reset_peak_memory_stats()
             checkpoints = Path(folder, "checkpoints")
             checkpoints.mkdir()
-            fit(detector, recipe, recipe.input_size, schedule, *files, checkpoints, 0)
+            fit(detector, recipe, recipe.input_size, schedule, *files, checkpoints, "auto")
     finally:
         log.setLevel(level)
     if device.name() == "cuda":
@@ -113,7 +105,7 @@ def measure(recipe: Recipe, train_file: Path, val_file: Path) -> tuple[Cost, Sna
     )
     snapshot = Snapshot(
         model=config,
-        labels=labels,
+        labels=subsets.class_names(coco),
         input_size=list(recipe.input_size),
         confidence_threshold=0.5,
         template={"id": recipe.id, "name": recipe.name},

@@ -2,11 +2,14 @@
 
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
+from torch import nn
 
 from detmake.artifacts import write_confidence_threshold, write_label_schema, write_text
 from detmake.data import subsets
@@ -48,6 +51,28 @@ class TrainingResult:
         snapshot.save(folder / "weights.pth")
 
 
+def new_detector(recipe: Recipe, train_coco: Mapping[str, Any]) -> tuple[dict[str, Any], nn.Module]:
+    """Build the detector of a recipe with the initial weights of its seed.
+
+    Args:
+        recipe: the model, and the seed.
+        train_coco: the prepared train subset, for the classes and the anchors.
+
+    Returns:
+        Its complete `model` dict (`model_config`), and the detector.
+
+    Raises:
+        InputError: the model cannot be built.
+    """
+    sizes = subsets.box_sizes(train_coco, recipe.input_size)
+    config = model_config(recipe.model, len(subsets.class_names(train_coco)), sizes)
+    quiet_mmengine()
+    torch.manual_seed(recipe.learning_parameters.seed)
+    detector = build_detector(config)
+    detector.init_weights()
+    return config, detector
+
+
 def train(
     recipe: Recipe,
     train_file: Path,
@@ -82,14 +107,9 @@ def train(
     """
     train_coco, val_coco = subsets.read(train_file), subsets.read(val_file)
     labels = subsets.class_names(train_coco)
-    sizes = subsets.box_sizes(train_coco, recipe.input_size)
-    config = model_config(recipe.model, len(labels), sizes)
+    config, detector = new_detector(recipe, train_coco)
     files = [file for file in (train_file, val_file, pretrained) if file]
     resume.discard_foreign_checkpoints(checkpoints, recipe, files)
-    quiet_mmengine()
-    torch.manual_seed(recipe.learning_parameters.seed)  # for the initial weights
-    detector = build_detector(config)
-    detector.init_weights()
     if pretrained:
         checkpoint.load_pretrained(detector, pretrained, recipe.channel_order)
     log.info("Template %s, input %d×%d", recipe.name, *recipe.input_size)
