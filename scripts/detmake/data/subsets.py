@@ -34,7 +34,11 @@ def evenly_spread(images: Sequence[_T], size: int) -> list[_T]:
 
 def some_images(coco: Mapping[str, Any], size: int) -> dict[str, Any]:
     """Return a prepared subset with at most `size` of its images, evenly spread."""
-    images = evenly_spread(coco["images"], size)
+    return with_images(coco, evenly_spread(coco["images"], size))
+
+
+def with_images(coco: Mapping[str, Any], images: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a prepared subset with only these of its images, and their annotations."""
     ids = {image["id"] for image in images}
     annotations = [entry for entry in coco["annotations"] if entry["image_id"] in ids]
     return {**coco, "images": images, "annotations": annotations}

@@ -89,7 +89,8 @@ def read(data: str | Mapping[str, Any]) -> Dataset:
         groups = {}
     for subset, source in found.items():
         if source.share:
-            prepared[subset] = _part(whole, names == subset)
+            taken = [whole["images"][row] for row in np.flatnonzero(names == subset)]
+            prepared[subset] = subsets.with_images(whole, taken)
         elif subset == "val" or (subset == "test" and source != found["val"]):
             prepared[subset] = checking.prepare(source, classes, subset)
     return Dataset(data, prepared, groups, near_duplicates)
@@ -103,10 +104,3 @@ def _near_duplicates(coco: Mapping[str, Any]) -> dict[str, str]:
         names = sorted(images[index]["file_name"] for index in cluster)
         groups |= dict.fromkeys(names, names[0])
     return groups
-
-
-def _part(coco: Mapping[str, Any], taken: np.ndarray) -> dict[str, Any]:
-    images = [image for image, is_taken in zip(coco["images"], taken, strict=True) if is_taken]
-    ids = {image["id"] for image in images}
-    annotations = [entry for entry in coco["annotations"] if entry["image_id"] in ids]
-    return {**coco, "images": images, "annotations": annotations}
