@@ -17,10 +17,10 @@ from detmake.data import subsets
 from detmake.errors import InputError
 from detmake.tiling import Tiling, Window
 
-#: A box whose shorter side is below it at the network's input is small, in pixels. AI-TOD, a
-#: dataset of tiny objects, calls objects below 16 pixels tiny (Wang et al., ICPR 2021).
-SMALL = 16
-#: The share of small boxes from which `size: auto` cuts images at all.
+#: A box whose shorter side is below it at the network's input is tiny, in pixels, as objects of
+#: AI-TOD are (Wang et al., ICPR 2021).
+TINY = 16
+#: The share of tiny boxes from which `size: auto` cuts images at all.
 WORTHWHILE = 0.05
 #: The share of a box's area that a tile must show, or else the box is left out of the tile; that
 #: of DOTA's development kit, and of the tools of MMRotate and Ultralytics that cut DOTA's images.
@@ -89,8 +89,8 @@ def tiling_of(
 def automatic_size(coco: Mapping[str, Any], input_size: Sequence[int]) -> int | None:
     """Return the size of tiles at which the network sees small objects well.
 
-    Boxes are small if their shorter side is below `SMALL` pixels once the whole image is resized to
-    the network's input. Tiles are so large that the median small box has `SMALL` pixels there, but
+    Boxes are tiny if their shorter side is below `TINY` pixels once the whole image is resized to
+    the network's input. Tiles are so large that the median tiny box has `TINY` pixels there, but
     not smaller than the input: enlarging shows no more detail.
 
     Args:
@@ -99,17 +99,17 @@ def automatic_size(coco: Mapping[str, Any], input_size: Sequence[int]) -> int | 
 
     Returns:
         The longer side of a tile in pixels of the image; None if less than `WORTHWHILE` of the
-        boxes are small, or if no image is larger than such a tile.
+        boxes are tiny, or if no image is larger than such a tile.
     """
     boxes = np.array([entry["bbox"][2:] for entry in coco["annotations"]])
     seen = subsets.box_sizes(coco, input_size).min(axis=1)
-    small = seen < SMALL
-    share = f"{100 * small.mean():.1f} % of the boxes are below {SMALL} pixels in whole images"
-    if small.mean() < WORTHWHILE:
+    tiny = seen < TINY
+    share = f"{100 * tiny.mean():.1f} % of the boxes are below {TINY} pixels in whole images"
+    if tiny.mean() < WORTHWHILE:
         log.info("No tiles: %s", share)
         return None
-    median = float(np.median(boxes[small].min(axis=1)))
-    size = round(max(input_size) * max(1.0, median / SMALL))
+    median = float(np.median(boxes[tiny].min(axis=1)))
+    size = round(max(input_size) * max(1.0, median / TINY))
     width, height = (round(size * side / max(input_size)) for side in input_size)
     if all(image["width"] <= width and image["height"] <= height for image in coco["images"]):
         log.info("No tiles: %s, but no image is larger than %d×%d", share, width, height)
