@@ -25,6 +25,8 @@ SHIPPED_STRIDES = {
     "atss_mobilenetv2": ([8, 16, 32, 64, 128], [8, 16, 32]),
     "rtmdet_tiny": ([8, 16, 32], [8, 16, 32]),
     "ssd_mobilenetv2": ([16, 32], [16, 32]),
+    "yolox_nano": ([8, 16, 32], [8, 16, 32]),
+    "yolox_nano_relu": ([8, 16, 32], [8, 16, 32]),
     "yolox_tiny": ([8, 16, 32], [8, 16, 32]),
 }
 # Channels of the maps by stride, from the papers: ResNet-18 (He et al., table 1), PVT v2 B0/B1.
@@ -389,7 +391,9 @@ def test_the_core_returns_the_raw_maps_that_mmdetection_decodes(model):
     for kind, expected_kind in zip(found, expected, strict=True):
         assert len(kind) == len(expected_kind)
         for level, expected_level in zip(kind, expected_kind, strict=True):
-            torch.testing.assert_close(level, expected_level, rtol=1e-4, atol=1e-5)
+            # Maps of untrained networks with ReLU are large, and so are their rounding errors.
+            rounding = 1e-5 * max(1, expected_level.abs().max().item())
+            torch.testing.assert_close(level, expected_level, rtol=1e-4, atol=rounding)
 
 
 def test_the_core_keeps_all_weights_and_their_names(model):

@@ -10,6 +10,8 @@ SHIPPED = {
     "atss_mobilenetv2": "ATSS-MobileNetV2",
     "rtmdet_tiny": "RTMDet-tiny",
     "ssd_mobilenetv2": "SSD-MobileNetV2",
+    "yolox_nano": "YOLOX-nano",
+    "yolox_nano_relu": "YOLOX-nano-ReLU",
     "yolox_tiny": "YOLOX-tiny",
 }
 NAMES = {
