@@ -65,10 +65,10 @@ def test_input_sizes_keep_about_the_ratio_of_the_image_and_are_valid():
 def test_the_best_template_is_trained_if_there_is_time_for_it():
     sizes = [(416, 320), (384, 288), (320, 256)]
     measured = [candidate("ssd_mobilenetv2", 0.25), candidate("yolox_tiny", 1.0)]
-    assert choice.best(measured, sizes, 1000) == ("yolox_tiny", (416, 320), True)
-    assert choice.best(measured, sizes, 850) == ("yolox_tiny", (384, 288), True)
-    assert choice.best(measured, sizes, 600) == ("ssd_mobilenetv2", (416, 320), True)
-    assert choice.best(measured, sizes, 60) == ("ssd_mobilenetv2", (320, 256), False)
+    assert choice.best(measured, sizes, 1800) == ("yolox_tiny", (416, 320), True)
+    assert choice.best(measured, sizes, 1530) == ("yolox_tiny", (384, 288), True)
+    assert choice.best(measured, sizes, 1080) == ("ssd_mobilenetv2", (416, 320), True)
+    assert choice.best(measured, sizes, 108) == ("ssd_mobilenetv2", (320, 256), False)
 
 
 def test_a_template_of_the_users_own_can_be_the_only_one():
@@ -275,6 +275,13 @@ def test_the_suggestion_is_a_valid_experiment_that_says_what_it_takes(read):
     assert "Expected time of the whole build: 25.3 minutes" in text
     assert "tiling" not in text
     assert all(len(line) <= 100 for line in text.splitlines())
+
+
+def test_published_weights_are_mentioned_where_there_are_some(read):
+    without = suggestion(read)
+    some = replace(without, chosen=replace(without.chosen, has_weights=True))
+    assert "Delete this line to start from published weights" in experiment.text(some, {})
+    assert "no published weights of this template" in experiment.text(without, {})
 
 
 def test_small_boxes_get_tiles_as_a_comment(read):

@@ -22,13 +22,20 @@ STEP = 32
 ENOUGH_BOXES = 20
 #: Share of a class's boxes that may be smaller than wanted.
 SMALLEST = 0.05
-#: Iterations below which a faster template or a smaller input is better: about half of those of the
+#: Iterations below which a faster template or a smaller input is better: about those of the
 #: comparison from scratch in docs/bccd.md, 56 epochs of 32.
-ENOUGH_ITERATIONS = 1000
+ENOUGH_ITERATIONS = 1800
 #: Share of a wish that its epochs get, until the other steps are measured.
 EPOCHS_SHARE = 0.85
 #: Templates by their F-measure there, the best first.
-TEMPLATES = ("yolox_tiny", "rtmdet_tiny", "atss_mobilenetv2", "ssd_mobilenetv2")
+TEMPLATES = (
+    "yolox_tiny",
+    "yolox_nano_relu",
+    "rtmdet_tiny",
+    "atss_mobilenetv2",
+    "ssd_mobilenetv2",
+    "yolox_nano",
+)
 #: Epochs, at most: that many trained YOLOX on COCO (Ge et al., arXiv 2107.08430). More overfit.
 MOST_EPOCHS = 300
 #: Models that post-training quantization makes in most builds: one within the budget, and another
@@ -67,6 +74,7 @@ class Candidate:
         batch_size: images of an iteration.
         iteration, validated_image, checkpoint: seconds.
         memory: bytes of the batch size.
+        has_weights: whether the template names published weights.
     """
 
     template: str
@@ -76,6 +84,7 @@ class Candidate:
     validated_image: float
     checkpoint: float
     memory: int
+    has_weights: bool = False
 
     def epoch(self, work: Work, validation_interval: int) -> float:
         """Return the seconds of an epoch, with its part of the validations."""

@@ -76,11 +76,7 @@ def text(suggestion: Suggestion, copied: Mapping[str, Any]) -> str:
         _comment(_input_size(suggestion))
         + f"\n{_yaml({'input_size': list(suggestion.chosen.input_size)})}",
         _tiling(suggestion),
-        _comment(
-            "From scratch. Delete this line to start from published weights, which are "
-            "downloaded; with them, fewer epochs are enough."
-        )
-        + "\npretrained: null",
+        _comment(_weights(suggestion)) + "\npretrained: null",
         _learning(suggestion),
         _quantization(suggestion, copied),
     ]
@@ -137,6 +133,15 @@ def _summary(suggestion: Suggestion) -> list[str]:
         )
     lines.append("config/README.md of detmake describes every key.")
     return lines
+
+
+def _weights(suggestion: Suggestion) -> str:
+    if suggestion.chosen.has_weights:
+        return (
+            "From scratch. Delete this line to start from published weights, which are "
+            "downloaded; with them, fewer epochs are enough."
+        )
+    return "From scratch: there are no published weights of this template."
 
 
 def _template(suggestion: Suggestion) -> list[str]:
