@@ -47,8 +47,8 @@ with logs.job(snakemake.log[0]) as log, TemporaryDirectory() as scratch:
         found, snapshot = cost.measure(recipe, train, val)
         snapshots[:] = [snapshot]
         log.info("%s at %d×%d: %.3f s an iteration", template, *size, found.iteration)
-        has_weights = settings["pretrained"] is not None
-        return choice.Candidate(template, size, batch_size, **asdict(found), has_weights=has_weights)
+        published = settings["pretrained"] is not None
+        return choice.Candidate(template, size, batch_size, **asdict(found), has_weights=published)
 
     def export() -> Path:
         """Export what was trained last."""
