@@ -18,20 +18,22 @@ NAMES = {
     path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))["name"]
     for path in sorted((ROOT / "templates").glob("*.yaml"))
 } | SHIPPED
+# Of templates that differ only in width and convolutions, one is built, to save time.
+BUILT = {name: shown for name, shown in NAMES.items() if name not in ("yolox_nano", "yolox_tiny")}
 # The base run has the default template; each other template is a run of the same name.
 TEMPLATES = {
     "results" if template == "atss_mobilenetv2" else template: name
-    for template, name in NAMES.items()
+    for template, name in BUILT.items()
 }
 # YOLOX and RTMDet need few epochs. SSD needs more, and so may templates that detmake does not ship.
-EPOCHS = {"yolox_tiny": 24, "rtmdet_tiny": 24}
+EPOCHS = {"yolox_nano_relu": 32, "rtmdet_tiny": 24}
 RUNS = {
     template: {
         "template": template,
         "learning_parameters": CONFIG["learning_parameters"]
         | {"num_iters": EPOCHS.get(template, 80)},
     }
-    for template in NAMES
+    for template in BUILT
     if template != "atss_mobilenetv2"
 }
 BACKBONES = {
@@ -54,7 +56,7 @@ def compared(built_project, tmp_path_factory):
 def test_the_comparison_has_every_model_of_every_run(compared):
     table = pd.read_csv(compared.folder / "results/comparison.csv")
     assert table.groupby("run").template.first().to_dict() == TEMPLATES
-    assert table.groupby("run").model.agg(list).tolist() == len(NAMES) * [
+    assert table.groupby("run").model.agg(list).tolist() == len(BUILT) * [
         ["snapshot", "IR", "int8 IR"]
     ]
     for row in table.itertuples():
