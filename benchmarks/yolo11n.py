@@ -60,8 +60,9 @@ def export_cells(folder: Path) -> Path:
 
 def make_environment(folder: Path) -> Path:
     """Install Ultralytics with the versions that detmake has, and return its Python."""
-    venv.create(folder, with_pip=True)
     python = folder / "bin/python"
+    if not python.exists():
+        venv.create(folder, with_pip=True)
     packages = ["ultralytics", "openvino", "nncf", "torch", "torchvision"]
     command = [python, "-m", "pip", "install", "-q", "-c", ROOT / "requirements.txt", *packages]
     subprocess.run(command, check=True)
@@ -166,6 +167,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--environment", type=Path, help="kept for the next call; default: none")
     for hidden in ("build", "run", "folder", "subset"):
         parser.add_argument(f"--{hidden}", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -181,7 +183,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         scratch = Path(scratch)
         data = (arguments.data or export_cells(scratch / "data")).resolve()
-        pythons = dict(zip(SIDES, (make_environment(scratch / "env"), sys.executable), strict=True))
+        python = make_environment(arguments.environment or scratch / "environment")
+        pythons = dict(zip(SIDES, (python, sys.executable), strict=True))
         options = [f"--{key}={getattr(arguments, key)}" for key in ("size", "minutes", "seed")]
         folders = {side: ["--folder", scratch / side] for side in SIDES}
         for side in SIDES:
