@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 FOLDER = Path(__file__).parent
 LOCK = FOLDER.parent / "requirements.txt"
 
-IMAGES = ["numpy", "opencv-python-headless", "tqdm"]
+IMAGES = ["numpy", "opencv-python-headless", "pillow", "tqdm"]
 # pandas writes tables with tabulate.
 OPENVINO = [*IMAGES, "openvino", "pandas", "tabulate"]
 TORCH = [*OPENVINO, "onedl-mmcv", "onedl-mmdetection", "onedl-mmengine", "scikit-learn", "torch"]
@@ -21,7 +21,7 @@ TORCH = [*OPENVINO, "onedl-mmcv", "onedl-mmdetection", "onedl-mmengine", "scikit
 ENVIRONMENTS = {
     "data": (
         "Datasets, their statistics, and downloads.",
-        [*IMAGES, "pandas", "pillow", "pyyaml", "requests", "tabulate"],
+        [*IMAGES, "pandas", "pyyaml", "requests", "tabulate"],
     ),
     "training": (
         "Training, and evaluation and export of the snapshot.",
@@ -34,7 +34,7 @@ ENVIRONMENTS = {
     "nncf": ("Quantization-aware training.", [*TORCH, "nncf", "pycocotools"]),
     "suggestion": (
         "Measurements of `snakemake suggest`.",
-        [*TORCH, "nncf", "pillow", "pycocotools", "pyyaml"],
+        [*TORCH, "nncf", "pycocotools", "pyyaml"],
     ),
     "reporting": (
         "Report, comparison, benchmark and the table of templates.",
