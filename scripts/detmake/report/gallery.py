@@ -11,7 +11,7 @@ import pandas as pd
 
 from detmake.evaluation.error_types import classify
 from detmake.evaluation.overlaps import Overlaps
-from detmake.runtime.drawing import class_colours
+from detmake.runtime import drawing, text
 from detmake.runtime.images import read_image
 
 #: Images of the gallery, and their longest side in pixels.
@@ -20,6 +20,7 @@ IMAGES, SIDE = 24, 960
 CUTOUTS, CUTOUT_SIDE = 50, 200
 #: Bytes of all pictures of the gallery, encoded: the page stays below 5 MB.
 BUDGET = 3_000_000
+_DRAFT = 24  # size of a font in pixels with which the width of texts is measured
 _QUALITIES = (85, 70, 50, 30)  # of JPEG, the best one that keeps the budget
 
 
@@ -39,16 +40,20 @@ def image_costs(images: Sequence[Overlaps]) -> np.ndarray:
     return mended - 2 * hits / max(detections + truths, 1)
 
 
-def worst_images(images: Sequence[Overlaps], root: Path) -> list[dict[str, Any]]:
+def worst_images(
+    images: Sequence[Overlaps], root: Path, classes: Sequence[str]
+) -> list[dict[str, Any]]:
     """Return the images whose errors cost most, for the page.
 
     Args:
         images: overlaps at the confidence threshold.
         root: folder of the images.
+        classes: names of the classes.
 
     Returns:
         At most `IMAGES`: `name`, `width`, `height`, `cost` in [0, 1], `picture` (a data URI),
-        `truths` and `found` (boxes for the page), and which `errors` and `classes` have errors.
+        `font_size` in pixels of the image, `truths` and `found` (boxes for the page), and which
+        `errors` and `classes` have errors.
         Images that cannot be read are left out.
     """
     costs = image_costs(images)
@@ -56,7 +61,7 @@ def worst_images(images: Sequence[Overlaps], root: Path) -> list[dict[str, Any]]
     pictures = {at: _read(root / images[at].image["file_name"]) for at in chosen}
     pictures = {at: _shrunk(one, SIDE) for at, one in pictures.items() if one is not None}
     for quality in _QUALITIES:
-        encoded = {at: _jpeg(one, quality) for at, one in pictures.items()}
+        encoded = {at: data_uri(drawing.jpeg(one, quality)) for at, one in pictures.items()}
         if sum(map(len, encoded.values())) <= BUDGET:
             break
     else:  # detailed images: as many as there is room for
@@ -69,7 +74,7 @@ def worst_images(images: Sequence[Overlaps], root: Path) -> list[dict[str, Any]]
             "height": images[at].image["height"],
             "cost": float(costs[at]),
             "picture": picture,
-            **_boxes(images[at]),
+            **_boxes(images[at], classes),
         }
         for at, picture in encoded.items()
     ]
@@ -95,42 +100,73 @@ def cutouts(suspects: pd.DataFrame, root: Path) -> list[str | None]:
         factor = CUTOUT_SIDE / (2 * reach)
         how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
         part = cv2.resize(part, (CUTOUT_SIDE, CUTOUT_SIDE), interpolation=how)
-        corners = [(row.x, row.y), (row.x + row.width, row.y + row.height)]
-        ends = [(round((x - left) * factor), round((y - top) * factor)) for x, y in corners]
-        cv2.rectangle(part, *ends, (255, 255, 255), 3)
-        cv2.rectangle(part, *ends, (40, 40, 220), 1)
-        cut.append(_jpeg(part, 80))
+        x, y = row.x - left, row.y - top
+        corners = np.multiply([x, y, x + row.width, y + row.height], factor)
+        drawing.outline(part, corners, (255, 255, 255), 3)
+        drawing.outline(part, corners, (40, 40, 220), 1)
+        cut.append(data_uri(drawing.jpeg(part, 80)))
     return cut
 
 
 def colours(classes: Sequence[str]) -> list[str]:
     """Return a colour of each class for CSS."""
-    return [f"#{red:02x}{green:02x}{blue:02x}" for blue, green, red in class_colours(len(classes))]
+    return [
+        f"#{red:02x}{green:02x}{blue:02x}"
+        for blue, green, red in drawing.class_colours(len(classes))
+    ]
 
 
-def _boxes(image: Overlaps) -> Mapping[str, Any]:
+def _boxes(image: Overlaps, classes: Sequence[str]) -> Mapping[str, Any]:
     """Return the boxes of an image, which errors they are, and of which classes these are."""
     types, _, _ = classify(image)
     found = [
-        {"box": box.round(1).tolist(), "label": int(label), "score": float(score), "error": kind}
+        {
+            "box": box.round(1).tolist(),
+            "label": int(label),
+            "text": f"{classes[label]} {score:.2f}",
+            "error": kind,
+            "place": None,
+        }
         for box, label, score, kind in zip(
             image.found.boxes, image.found.labels, image.found.scores, types, strict=True
         )
     ]
     truths = [
-        {"box": box.round(1).tolist(), "label": int(label), "error": "" if hit else "missed"}
+        {
+            "box": box.round(1).tolist(),
+            "label": int(label),
+            "text": classes[label],
+            "error": "" if hit else "missed",
+            "place": None,
+        }
         for box, label, hit in zip(image.boxes, image.labels, image.is_found, strict=True)
     ]
+    size = image.image["width"] / 40
+    for boxes in (found, truths):
+        _place_texts([box for box in boxes if box["error"]], image.image, size)
+        for box in boxes:
+            left, top, right, bottom = box["box"]
+            box["width"], box["height"] = round(right - left, 1), round(bottom - top, 1)
     wrong = [box for box in (*found, *truths) if box["error"]]
-    for box in (*found, *truths):
-        left, top, right, bottom = box["box"]
-        box["width"], box["height"] = round(right - left, 1), round(bottom - top, 1)
     return {
+        "font_size": size,
         "truths": truths,
         "found": found[::-1],  # high scores on top
         "errors": sorted({box["error"] for box in wrong}),
         "classes": sorted({box["label"] for box in wrong}),
     }
+
+
+def _place_texts(boxes: Sequence[dict], image: Mapping[str, Any], size: float) -> None:
+    """Give boxes the place of their text's baseline, where there is room for it."""
+    widths = [text.rendered(box["text"], _DRAFT).shape[1] * size / _DRAFT for box in boxes]
+    places = drawing.label_places(
+        np.array([box["box"] for box in boxes]).reshape(-1, 4),
+        [(width, 1.2 * size) for width in widths],
+        (image["width"], image["height"]),
+    )
+    for box, place in zip(boxes, places, strict=True):
+        box["place"] = place and [round(place[0], 1), round(place[1] + 0.95 * size, 1)]
 
 
 def _read(path: Path) -> np.ndarray | None:
@@ -143,6 +179,6 @@ def _shrunk(image: np.ndarray, side: int) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def _jpeg(image: np.ndarray, quality: int) -> str:
-    encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return f"data:image/jpeg;base64,{base64.b64encode(encoded).decode()}"
+def data_uri(picture: bytes, kind: str = "image/jpeg") -> str:
+    """Return the content of a picture's file as a data URI."""
+    return f"data:{kind};base64,{base64.b64encode(picture).decode()}"

@@ -1,7 +1,7 @@
 """The report of a run: one HTML page that needs nothing else."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,16 @@ from detmake.evaluation import agreement, error_types, label_errors
 from detmake.evaluation.bootstrap import interval
 from detmake.evaluation.confusion import confusion_matrix
 from detmake.evaluation.overlaps import overlaps
-from detmake.report import advice, charts, gallery
+from detmake.report import advice, charts, gallery, plan_drawing, tables
 from detmake.report.run import Model, Run
 
 log = logging.getLogger("detmake")
 
 #: Classes up to which the page shows the whole confusion matrix, and confusions that it lists.
 _MATRIX, _CONFUSIONS = 20, 20
+_BUDGET = ("drop_points", "maximal_accuracy_degradation")
 #: Images that the page lists where two models differ.
 _DIFFERENT = 10
-_FIGURES = {"f-measure": "F-measure", "mAP50": "mAP50", "mAP": "mAP50:95"}
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def render(run: Run, assets: Path, provenance: Mapping[str, Any]) -> Page:
         run: the run.
         assets: folder of the template `report.html`, and of `report.css` and `report.js`.
         provenance: `settings` (all, line by line), `changed` (those that differ from the
-            defaults) and `command`.
+            defaults), `command`, and `steps` (`detmake.build.provenance.steps`).
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(assets),
@@ -68,22 +68,22 @@ def render(run: Run, assets: Path, provenance: Mapping[str, Any]) -> Page:
         training=None if scalars is None else charts.training(scalars),
         statistics=described,
         remarks=statistics.remarks(described) if described else [],
+        batch=gallery.data_uri(run.batch.read_bytes()) if run.batch.exists() else None,
         provenance=provenance,
-        times=_times(run.folder),
+        steps=_drawn(run, provenance["steps"]),
+        trained=run.json("logs/train.json"),
         **context,
     )
     lines = [advice.verdict(run.models)]
     if run.models:
-        rows = [
+        table = pd.DataFrame(
             [
-                row["name"],
-                *(f"{one} ({ends})" for one, ends in row["figures"].values()),
-                row["passed"],
+                {"model": model.name, **model.figures, "budget": advice.passed(model.quantization)}
+                for model in run.models
             ]
-            for row in context["rows"]
-        ]
-        table = pd.DataFrame(rows, columns=["model", *_FIGURES.values(), "budget"])
-        lines.append(table.to_markdown(index=False, tablefmt="outline", disable_numparse=True))
+        )
+        columns = ["model", *tables.ACCURACY, *tables.COSTS, "budget"]
+        lines.append(tables.markdown(table, columns))
     return Page(html, "\n".join(lines), suspects)
 
 
@@ -98,14 +98,10 @@ def _of_models(run: Run) -> tuple[dict[str, Any], pd.DataFrame]:
     log.info("Errors of the %s: %s costs most", first.name, errors.cost.idxmax())
     suspects = label_errors.suspects(everything, first.threshold)
     log.info("%d suspected label errors", len(suspects))
-    worst = gallery.worst_images(confident, root)
+    worst = gallery.worst_images(confident, root, names)
     log.info("%d images with errors in the gallery", len(worst))
     matrix = confusion_matrix(confident, len(names))
-    latencies = {
-        model.name: (model.speed["latency_ms"], model.performance["f-measure"])
-        for model in run.models
-        if model.speed
-    }
+    measured = pd.DataFrame([_point(model) for model in run.models if model.speed])
     table = first.evaluation.per_class(first.threshold).join(
         first.evaluation.average_precision_by_size()
     )
@@ -117,8 +113,11 @@ def _of_models(run: Run) -> tuple[dict[str, Any], pd.DataFrame]:
         "names": names,
         "colours": gallery.colours(names),
         "rows": [_row(model, first) for model in run.models],
-        "figures": _FIGURES,
-        "latency": charts.accuracy_against_latency(latencies) if latencies else None,
+        "headings": tables.headings,
+        "accuracy": tables.ACCURACY,
+        "costs": tables.COSTS,
+        "latency": None if measured.empty else charts.accuracy_against_latency(measured),
+        "best": charts.BEST,
         "confidence": charts.confidence(first.evaluation, first.threshold),
         "precision_recall": charts.precision_recall(first.evaluation),
         "matrix": matrix.tolist() if len(names) <= _MATRIX else None,
@@ -139,20 +138,27 @@ def _of_models(run: Run) -> tuple[dict[str, Any], pd.DataFrame]:
 
 
 def _row(model: Model, first: Model) -> dict[str, Any]:
-    figures = {}
-    for key in _FIGURES:
-        low, high = interval(model.samples[key])
-        figures[key] = f"{model.performance[key]:.3f}", f"{low:.3f}–{high:.3f}"
+    """Return what the table of the verdict says of a model, as text."""
+    figures = {key: tables.written(key, value) for key, value in model.figures.items()}
+    ends = {key: interval(model.samples[key]) for key in tables.ACCURACY}
+    lost = ""
+    if model.quantization:
+        drop, budget = (model.quantization[key] for key in _BUDGET)
+        lost = f"{drop:.2f} of {budget:g} points"
     return {
         "name": model.name,
         "figures": figures,
+        "intervals": {key: f"{low:.3f}–{high:.3f}" for key, (low, high) in ends.items()},
         "difference": advice.difference(model, first),
         "passed": advice.passed(model.quantization),
-        "drop": model.quantization.get("drop_points"),
-        "budget": model.quantization.get("maximal_accuracy_degradation"),
-        "size": model.size_mb,
-        "speed": model.speed,
+        "lost": lost,
     }
+
+
+def _point(model: Model) -> dict[str, Any]:
+    """Return a model as `charts.accuracy_against_latency` takes it."""
+    low, high = interval(model.samples["f-measure"])
+    return {"model": model.name, **model.figures, "low": low, "high": high}
 
 
 def _confusions(matrix: Any, names: list[str]) -> list[tuple[str, str, int]]:
@@ -190,7 +196,9 @@ def _agreement(run: Run, model: Model) -> dict[str, Any]:
     }
 
 
-def _times(folder: Path) -> dict[str, str]:
-    """Return how long the steps took that Snakemake timed, in hours, minutes and seconds."""
-    files = sorted((folder / "benchmarks").glob("*.tsv"))
-    return {file.stem: pd.read_csv(file, sep="\t")["h:m:s"].iloc[0] for file in files}
+def _drawn(run: Run, steps: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return a picture of the steps that made a run's results, as a data URI; None without any."""
+    if not steps:
+        return None
+    svg = plan_drawing.of_steps(steps, f"Steps to {run.folder}", "Each with the time that it took")
+    return gallery.data_uri(svg.encode(), "image/svg+xml")
