@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from detmake.data import subsets
-from detmake.evaluation import bootstrap, predictions
+from detmake.evaluation import bootstrap, performance, predictions
 from detmake.evaluation.metrics import Evaluation
 from detmake.report import tables
 from detmake.report.comparison import size_mb
@@ -126,13 +126,7 @@ def read(folder: Path) -> Run:
         measured = rows.get(str(folder / path), {})
         model = Model(name, folder / path, content, evaluation, samples, measured)
         run.models.append(model)
-        log.info(
-            "%s: F-measure %.3f, mAP50 %.3f%s",
-            name,
-            content["f-measure"],
-            content["mAP50"],
-            f", {measured['latency_ms']:.1f} ms" if measured else "",
-        )
+        log.info(performance.in_words(name, content, measured.get("latency_ms")))
     wanted = {"latency": "speed.csv", "statistics of the data": "dataset/statistics.json"}
     if (folder / "logs/scalars.csv").exists():  # given weights were not trained here
         wanted["first batch of the training"] = "dataset/batch.jpg"
