@@ -86,6 +86,7 @@ def test_the_steps_that_made_some_results(tmp_path, monkeypatch):
 
     wanted = ["results/openvino.xml", "results/weights.pth", "results/label_schema.json"]
     steps = provenance.steps([*wanted, "results/val.json", "results/missing"], record_of)
+    assert all(need < number for number, step in enumerate(steps) for need in step["needs"])
     told = {
         tuple(step["files"]): (
             step["name"],

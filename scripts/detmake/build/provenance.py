@@ -65,7 +65,7 @@ def steps(
         record_of: returns the record of a path: `rule`, `input` and `log`; None if it has none.
 
     Returns:
-        For each job `name` (its rule), `files` (those of its outputs that were needed), `needs`
+        In the order of a build, for each job `name` (its rule), `files` (those of its outputs that were needed), `needs`
         (indices of other jobs) and `note`, the time that it took and its memory, if they were
         measured. Results without a record are left out, with all that only they need.
     """
@@ -77,9 +77,10 @@ def steps(
             record = record_of(path)
             makers[path] = (record["rule"], *record["log"]) if record else None
             if key := makers[path]:  # each job has its own log
+                needs = {maker for needed in record["input"] if (maker := visit(needed))}
                 job = jobs.setdefault(key, {"files": [], "needs": set(), **_told(*key)})
                 job["files"].append(path)
-                job["needs"] |= {maker for needed in record["input"] if (maker := visit(needed))}
+                job["needs"] |= needs
         return makers[path]
 
     for path in wanted:

@@ -1,6 +1,7 @@
 """Pictures of the report: images with boxes that the page draws, and cut-outs of suspects."""
 
 import base64
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 
 from detmake.evaluation.error_types import classify
 from detmake.evaluation.overlaps import Overlaps
-from detmake.runtime import drawing, text
+from detmake.runtime import drawing
 from detmake.runtime.images import read_image
 
 #: Images of the gallery, and their longest side in pixels.
@@ -20,7 +21,6 @@ IMAGES, SIDE = 24, 960
 CUTOUTS, CUTOUT_SIDE = 50, 200
 #: Bytes of all pictures of the gallery, encoded: the page stays below 5 MB.
 BUDGET = 3_000_000
-_DRAFT = 24  # size of a font in pixels with which the width of texts is measured
 _QUALITIES = (85, 70, 50, 30)  # of JPEG, the best one that keeps the budget
 
 
@@ -159,14 +159,18 @@ def _boxes(image: Overlaps, classes: Sequence[str]) -> Mapping[str, Any]:
 
 def _place_texts(boxes: Sequence[dict], image: Mapping[str, Any], size: float) -> None:
     """Give boxes the place of their text's baseline, where there is room for it."""
-    widths = [text.rendered(box["text"], _DRAFT).shape[1] * size / _DRAFT for box in boxes]
     places = drawing.label_places(
         np.array([box["box"] for box in boxes]).reshape(-1, 4),
-        [(width, 1.2 * size) for width in widths],
+        [(size * _width(box["text"]), 1.2 * size) for box in boxes],
         (image["width"], image["height"]),
     )
     for box, place in zip(boxes, places, strict=True):
         box["place"] = place and [round(place[0], 1), round(place[1] + 0.95 * size, 1)]
+
+
+def _width(line: str) -> float:
+    """Return about how wide a browser draws a text, in sizes of the font."""
+    return sum(1.0 if unicodedata.east_asian_width(c) in "WF" else 0.62 for c in line)
 
 
 def _read(path: Path) -> np.ndarray | None:

@@ -11,7 +11,7 @@ from detmake.runtime import text
 
 #: Longer side that pictures are enlarged to, about, so that labels do not hide the objects.
 _LEGIBLE_SIDE = 900  # pixels
-_TILE_WIDTH, _TILE_HEIGHT = 400, 300  # pixels
+_TILE_WIDTH, _TILE_HEIGHT, _GAP = 400, 300, 8  # pixels
 _CAPTION_HEIGHT = 24  # pixels
 
 
@@ -132,12 +132,12 @@ def _write(
 def tile(picture: np.ndarray, caption: str) -> np.ndarray:
     """Return a picture scaled down for a contact sheet, captioned: (324, 400, 3) uint8, BGR."""
     height, width = picture.shape[:2]
-    factor = min(_TILE_WIDTH / width, _TILE_HEIGHT / height)
+    factor = min((_TILE_WIDTH - _GAP) / width, _TILE_HEIGHT / height)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     framed = np.full((_TILE_HEIGHT + _CAPTION_HEIGHT, _TILE_WIDTH, 3), 255, np.uint8)
     framed[: size[1], : size[0]] = small
-    _write(framed, text.rendered(caption, 14)[:_CAPTION_HEIGHT], (4, size[1] + 4), (255,) * 3)
+    _write(framed, text.rendered(caption, 14)[:_CAPTION_HEIGHT], (0, size[1] + 4), (255,) * 3)
     return framed
 
 

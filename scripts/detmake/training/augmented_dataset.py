@@ -1,6 +1,8 @@
 """The images of a training, augmented, in the order in which an epoch takes them."""
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -93,11 +95,12 @@ def first_batch(
         File name; image (H, W, 3) uint8, BGR; boxes in its pixels, with a score of 1.
     """
     init_default_scope("mmdet")
-    dataset = AugmentedDataset(
-        seed=seed,
-        pipeline=train_pipeline(pipeline, input_size),
-        **files(train_file, subsets.read(train_file)),
-    )
+    with redirect_stdout(io.StringIO()):  # hide pycocotools' progress
+        dataset = AugmentedDataset(
+            seed=seed,
+            pipeline=train_pipeline(pipeline, input_size),
+            **files(train_file, subsets.read(train_file)),
+        )
     batch = []
     for key in islice(EpochSampler(dataset, shuffle=True, seed=seed), size):
         sample = dataset[key]
