@@ -96,6 +96,14 @@ def test_suspects_by_hand():
     assert [row[1] for row in rows] == pytest.approx([row[1] for row in expected])
 
 
+def test_what_is_not_found_comes_after_what_is_found():
+    coco = subset({1: [(RED, BOX), (RED, OTHER), (RED, (150, 0, 170, 20))]})
+    found = detections((RED, BOX, 0.9), (RED, (150, 0, 170, 20), 0.8), (RED, FAR, 0.7))
+    table = label_errors.suspects([overlaps(coco, {1: found})], 0.5)
+    assert list(table.kind) == ["not annotated", "not found"]
+    assert list(table.suspicion) == pytest.approx([0, 2 / 3])
+
+
 def test_a_labelling_tool_loads_suspects():
     table, coco = suspects()
     loaded = COCO()
