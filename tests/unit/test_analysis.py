@@ -98,6 +98,7 @@ def test_suspects_by_hand():
 
 def test_what_is_not_found_comes_after_what_is_found():
     coco = subset({1: [(RED, BOX), (RED, OTHER), (RED, (150, 0, 170, 20))]})
+    coco["images"][0]["file_name"] = "1.png"
     found = detections((RED, BOX, 0.9), (RED, (150, 0, 170, 20), 0.8), (RED, FAR, 0.7))
     table = label_errors.suspects([overlaps(coco, {1: found})], 0.5)
     assert list(table.kind) == ["not annotated", "not found"]

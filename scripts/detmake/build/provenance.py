@@ -65,9 +65,10 @@ def steps(
         record_of: returns the record of a path: `rule`, `input` and `log`; None if it has none.
 
     Returns:
-        In the order of a build, for each job `name` (its rule), `files` (those of its outputs that were needed), `needs`
-        (indices of other jobs) and `note`, the time that it took and its memory, if they were
-        measured. Results without a record are left out, with all that only they need.
+        For each job, in the order of a build: `name` (its rule), `files` (those of its outputs that
+        were needed), `needs` (indices of other jobs) and `note`, the time that it took and its
+        memory, if they were measured. Results without a record are left out, with all that only
+        they need.
     """
     jobs: dict[tuple[str, ...], dict[str, Any]] = {}
     makers: dict[str, tuple[str, ...] | None] = {}

@@ -39,9 +39,9 @@ def suspects(models: Sequence[Sequence[Overlaps]], threshold: float) -> pd.DataF
 
     Returns:
         What is not found comes last, since it is mostly right but hard to see (docs/bccd.md); apart
-        from that, most suspicious first. `COLUMNS`: `suspicion` in [0, 1]; `annotated` and `found` are
-        category ids and `annotation_id` is one of the subset, each missing where there is none;
-        the box is in pixels of the image.
+        from that, most suspicious first. `COLUMNS`: `suspicion` in [0, 1]; `annotated` and `found`
+        are category ids and `annotation_id` is one of the subset, each missing where there is
+        none; the box is in pixels of the image.
     """
     known = _Known(models[0])
     rows = [
