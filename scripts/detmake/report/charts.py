@@ -100,7 +100,7 @@ def error_costs(table: pd.DataFrame) -> str:
         axes.bar_label(bars, [f" {cost:.1f}" for cost in 100 * table.cost[::-1]])
         axes.set_xlabel("cost: points of mAP50 that mending this type alone would give")
         axes.grid(axis="y", visible=False)
-        axes.margins(x=0.1)
+        axes.set_xlim(0, max(110 * table.cost.max(), 1))
 
     worst = table.cost.idxmax()
     text = f"Bars: the cost of each type of error. {worst} costs most: {100 * table.cost.max():.1f}"
@@ -155,9 +155,9 @@ def accuracy_against_latency(models: pd.DataFrame) -> str:
         models: `model`, its name; `latency_ms`; `f-measure` in [0, 1]; `run`, if they are of
             several runs; `low` and `high`, if the interval of the F-measure is known.
     """
+    runs = list(models.get("run", pd.Series("", models.index)).unique())
     models = models.sort_values("latency_ms")
     joined = best(models)
-    runs = list(models.get("run", pd.Series("", models.index)).unique())
     colours = dict(zip(runs, map("C{}".format, range(len(runs))), strict=True))
 
     def draw(axes: Axes) -> None:
@@ -168,8 +168,9 @@ def accuracy_against_latency(models: pd.DataFrame) -> str:
                 axes.vlines(own.latency_ms, own.low, own.high, colours[run], alpha=0.35)
             axes.plot(own.latency_ms, own["f-measure"], "o", color=colours[run], label=run)
         axes.set(xlabel="latency of one image [ms]", ylabel="F-measure")
-        axes.set_xlim(left=0)
         axes.margins(x=0.15, y=0.2)
+        axes.set_xlim(left=0)
+        axes.set_ylim(bottom=max(axes.get_ylim()[0], 0))
         if len(runs) > 1:
             figure = axes.get_figure()
             figure.legend(fontsize="small", loc="outside right upper")
