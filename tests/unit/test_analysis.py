@@ -7,7 +7,7 @@ from test_error_types import noisy
 from test_metrics import RED, WHITE, detections, random_data, subset
 
 from detmake.evaluation import label_errors
-from detmake.evaluation.agreement import agreement, share
+from detmake.evaluation.agreement import agreement, compare, share
 from detmake.evaluation.confusion import confusion_matrix
 from detmake.evaluation.metrics import Evaluation
 from detmake.evaluation.overlaps import box_iou, overlaps
@@ -58,6 +58,9 @@ def test_agreement_by_hand():
     table = agreement([{"id": 1}, {"id": 2}], first, second, (0.5, 0.5))
     assert table.to_numpy().tolist() == [[1, 1, 1], [0, 0, 0]]
     assert share(table) == 0.5
+    (one, is_shared), (other, is_also) = compare(first[1], second[1], (0.5, 0.5))
+    assert (one.labels.tolist(), is_shared.tolist()) == ([RED, RED], [True, False])
+    assert (other.labels.tolist(), is_also.tolist()) == ([RED, WHITE], [True, False])
     assert share(table.loc[[2]]) == 1
 
 

@@ -100,6 +100,15 @@ def test_the_chosen_epoch_is_the_best_one(written):
     assert "best after epoch 1: 0.800" in written.html
 
 
+def test_each_exported_model_has_the_image_that_differs_most(written):
+    tags = Reader(written.html).tags
+    assert [found.get("class") for _, found in tags].count("couple") == 3
+    texts = [found["aria-label"] for tag, found in tags if tag == "svg"]
+    assert sum(text.startswith("Found by the snapshot in image <") for text in texts) == 3
+    assert sum(text.startswith("Found by int8 (NNCF) in image <") for text in texts) == 1
+    assert [tag for tag, _ in tags].count("image") <= 24
+
+
 def test_the_steps_have_a_picture_and_their_times(written):
     pictures = [found for tag, found in Reader(written.html).tags if tag == "img"]
     encoded = next(found["src"] for found in pictures if found.get("class") == "steps")

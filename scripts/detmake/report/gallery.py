@@ -2,7 +2,7 @@
 
 import base64
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +10,19 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from detmake.detections import Detections
 from detmake.evaluation.error_types import classify
 from detmake.evaluation.overlaps import Overlaps
 from detmake.runtime import drawing
 from detmake.runtime.images import read_image
 
-#: Images of the gallery, and their longest side in pixels.
-IMAGES, SIDE = 24, 960
+#: Images of the gallery, and the longest side of a picture in pixels. Each exported model adds one
+#: image, on which it differs from the snapshot: 24 in all.
+IMAGES, SIDE = 21, 960
 #: Cut-outs of suspects, and their side in pixels.
 CUTOUTS, CUTOUT_SIDE = 50, 200
 #: Bytes of all pictures of the gallery, encoded: the page stays below 5 MB.
-BUDGET = 3_000_000
+BUDGET = 2_500_000
 _QUALITIES = (85, 70, 50, 30)  # of JPEG, the best one that keeps the budget
 
 
@@ -69,12 +71,10 @@ def worst_images(
         encoded = dict(list(encoded.items())[: int(np.sum(sizes <= BUDGET))])
     return [
         {
-            "name": images[at].image["file_name"],
-            "width": images[at].image["width"],
-            "height": images[at].image["height"],
+            **_sized(images[at].image),
             "cost": float(costs[at]),
             "picture": picture,
-            **_boxes(images[at], classes),
+            **_marked(images[at], classes),
         }
         for at, picture in encoded.items()
     ]
@@ -116,45 +116,80 @@ def colours(classes: Sequence[str]) -> list[str]:
     ]
 
 
-def _boxes(image: Overlaps, classes: Sequence[str]) -> Mapping[str, Any]:
+def difference(
+    image: Mapping[str, Any],
+    models: Sequence[tuple[Detections, np.ndarray]],
+    root: Path,
+    classes: Sequence[str],
+) -> dict[str, Any] | None:
+    """Return an image with what two models find in it, for the page; None if it cannot be read.
+
+    Args:
+        image: the image, of a prepared subset.
+        models: what `detmake.evaluation.agreement.compare` returns.
+        root: folder of the images.
+        classes: names of the classes.
+
+    Returns:
+        `name`, `width`, `height`, `font_size`, `picture` and `sides`, the boxes of each model: an
+        `error` is one that the other model lacks.
+    """
+    picture = _read(root / image["file_name"])
+    if picture is None:
+        return None
+    sides = []
+    for found, is_shared in models:
+        errors = np.where(is_shared, "", "only here")
+        texts = [f"{classes[k]} {s:.2f}" for k, s in zip(found.labels, found.scores, strict=True)]
+        sides.append(_boxes(image, found.boxes, found.labels, texts, errors)[::-1])
+    shrunk = drawing.jpeg(_shrunk(picture, SIDE), _QUALITIES[-2])
+    return {**_sized(image), "picture": data_uri(shrunk), "sides": sides}
+
+
+def _sized(image: Mapping[str, Any]) -> dict[str, Any]:
+    size = {key: image[key] for key in ("width", "height")}
+    return {"name": image["file_name"], **size, "font_size": image["width"] / 40}
+
+
+def _marked(image: Overlaps, classes: Sequence[str]) -> dict[str, Any]:
     """Return the boxes of an image, which errors they are, and of which classes these are."""
-    types, _, _ = classify(image)
-    found = [
-        {
-            "box": box.round(1).tolist(),
-            "label": int(label),
-            "text": f"{classes[label]} {score:.2f}",
-            "error": kind,
-            "place": None,
-        }
-        for box, label, score, kind in zip(
-            image.found.boxes, image.found.labels, image.found.scores, types, strict=True
-        )
-    ]
-    truths = [
-        {
-            "box": box.round(1).tolist(),
-            "label": int(label),
-            "text": classes[label],
-            "error": "" if hit else "missed",
-            "place": None,
-        }
-        for box, label, hit in zip(image.boxes, image.labels, image.is_found, strict=True)
-    ]
-    size = image.image["width"] / 40
-    for boxes in (found, truths):
-        _place_texts([box for box in boxes if box["error"]], image.image, size)
-        for box in boxes:
-            left, top, right, bottom = box["box"]
-            box["width"], box["height"] = round(right - left, 1), round(bottom - top, 1)
-    wrong = [box for box in (*found, *truths) if box["error"]]
+    found, types = image.found, classify(image)[0]
+    scored = [f"{classes[k]} {s:.2f}" for k, s in zip(found.labels, found.scores, strict=True)]
+    detected = _boxes(image.image, found.boxes, found.labels, scored, types)
+    names = [classes[label] for label in image.labels]
+    missed = np.where(image.is_found, "", "missed")
+    truths = _boxes(image.image, image.boxes, image.labels, names, missed)
+    wrong = [box for box in (*detected, *truths) if box["error"]]
     return {
-        "font_size": size,
         "truths": truths,
-        "found": found[::-1],  # high scores on top
+        "found": detected[::-1],  # high scores on top
         "errors": sorted({box["error"] for box in wrong}),
         "classes": sorted({box["label"] for box in wrong}),
     }
+
+
+def _boxes(
+    image: Mapping[str, Any],
+    corners: np.ndarray,
+    labels: Iterable[int],
+    texts: Iterable[str],
+    errors: Iterable[str],
+) -> list[dict[str, Any]]:
+    """Return boxes, (N, 4) xyxy in pixels of the image, for the page; errors get a text."""
+    boxes = [
+        {
+            "box": box.round(1).tolist(),
+            "width": round(float(box[2] - box[0]), 1),
+            "height": round(float(box[3] - box[1]), 1),
+            "label": int(label),
+            "text": text,
+            "error": str(error),
+            "place": None,
+        }
+        for box, label, text, error in zip(corners, labels, texts, errors, strict=True)
+    ]
+    _place_texts([box for box in boxes if box["error"]], image, image["width"] / 40)
+    return boxes
 
 
 def _place_texts(boxes: Sequence[dict], image: Mapping[str, Any], size: float) -> None:

@@ -10,6 +10,7 @@ import jinja2
 import pandas as pd
 
 from detmake.data import statistics
+from detmake.detections import Detections
 from detmake.evaluation import agreement, error_types, label_errors
 from detmake.evaluation.bootstrap import interval
 from detmake.evaluation.confusion import confusion_matrix
@@ -132,7 +133,7 @@ def _of_models(run: Run) -> tuple[dict[str, Any], pd.DataFrame]:
             zip(shown.where(shown.notna(), None).to_dict("records"), cut, strict=True)
         ),
         "suspect_count": len(suspects),
-        "agreements": [_agreement(run, model) for model in run.models[1:]],
+        "agreements": [_agreement(run, model, root) for model in run.models[1:]],
     }
     return context, suspects
 
@@ -172,25 +173,34 @@ def _confusions(matrix: Any, names: list[str]) -> list[tuple[str, str, int]]:
     return sorted(counts, key=lambda item: -item[2])[:_CONFUSIONS]
 
 
-def _agreement(run: Run, model: Model) -> dict[str, Any]:
+def _agreement(run: Run, model: Model, root: Path) -> dict[str, Any]:
     """Compare a model with the first one."""
-    first = run.models[0]
-    table = agreement.agreement(
-        run.coco["images"],
-        first.evaluation.detections,
-        model.evaluation.detections,
-        (first.threshold, model.threshold),
-    )
-    files = {image["id"]: image["file_name"] for image in run.coco["images"]}
+    both = run.models[0], model
+    found = [one.evaluation.detections for one in both]
+    thresholds = both[0].threshold, model.threshold
+    table = agreement.agreement(run.coco["images"], *found, thresholds)
+    images = {image["id"]: image for image in run.coco["images"]}
     differing = table.assign(other=table.first_only + table.second_only)
     differing = differing[differing.other > 0].sort_values("other", ascending=False, kind="stable")
     share = agreement.share(table)
-    log.info("%s: %.1f %% of the boxes of the %s", model.name, 100 * share, first.name)
+    log.info("%s: %.1f %% of the boxes of the %s", model.name, 100 * share, both[0].name)
+    worst = None
+    if len(differing):
+        key = differing.index[0]
+        here = [one.get(key, Detections.none()) for one in found]
+        names = both[0].evaluation.classes
+        compared = agreement.compare(*here, thresholds)
+        worst = gallery.difference(images[key], compared, root, names)
     return {
         "name": model.name,
         "share": share,
+        "worst": worst,
         "images": [
-            {"name": files[row.Index], "first": row.first_only, "second": row.second_only}
+            {
+                "name": images[row.Index]["file_name"],
+                "first": row.first_only,
+                "second": row.second_only,
+            }
             for row in differing.head(_DIFFERENT).itertuples()
         ],
     }
