@@ -100,12 +100,13 @@ def test_the_chosen_epoch_is_the_best_one(written):
     assert "best after epoch 1: 0.800" in written.html
 
 
-def test_each_exported_model_has_the_image_that_differs_most(written):
+def test_a_model_that_finds_something_else_has_the_image_that_differs_most(written):
     tags = Reader(written.html).tags
-    assert [found.get("class") for _, found in tags].count("couple") == 3
+    differing = written.html.count("<summary>Images that differ most")
     texts = [found["aria-label"] for tag, found in tags if tag == "svg"]
-    assert sum(text.startswith("Found by the snapshot in image <") for text in texts) == 3
-    assert sum(text.startswith("Found by int8 (NNCF) in image <") for text in texts) == 1
+    couples = [found.get("class") for _, found in tags].count("couple")
+    assert couples == differing > 0
+    assert sum(text.startswith("Found by the snapshot in image <") for text in texts) == couples
     assert [tag for tag, _ in tags].count("image") <= 24
 
 
