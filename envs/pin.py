@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 FOLDER = Path(__file__).parent
 LOCK = FOLDER.parent / "requirements.txt"
 
-IMAGES = ["numpy", "opencv-python-headless", "pillow", "tqdm"]
+IMAGES = ["numpy", "opencv-python-headless", "tqdm"]
 # pandas writes tables with tabulate.
 OPENVINO = [*IMAGES, "openvino", "pandas", "tabulate"]
 TORCH = [*OPENVINO, "onedl-mmcv", "onedl-mmdetection", "onedl-mmengine", "scikit-learn", "torch"]
@@ -21,24 +21,24 @@ TORCH = [*OPENVINO, "onedl-mmcv", "onedl-mmdetection", "onedl-mmengine", "scikit
 ENVIRONMENTS = {
     "data": (
         "Datasets, their statistics, and downloads.",
-        [*IMAGES, "pandas", "pyyaml", "requests", "tabulate"],
+        [*IMAGES, "pandas", "pillow", "pyyaml", "requests", "tabulate"],
     ),
     "training": (
         "Training, and evaluation and export of the snapshot.",
-        [*TORCH, "pycocotools", "requests"],
+        [*TORCH, "pillow", "pycocotools", "requests"],
     ),
     "inference": (
         "Inference with OpenVINO, post-training quantization and deployment. Without torch.",
-        [*OPENVINO, "nncf", "pycocotools"],
+        [*OPENVINO, "nncf", "pillow", "pycocotools"],
     ),
     "nncf": ("Quantization-aware training.", [*TORCH, "nncf", "pycocotools"]),
     "suggestion": (
         "Measurements of `snakemake suggest`.",
-        [*TORCH, "nncf", "pycocotools", "pyyaml"],
+        [*TORCH, "nncf", "pillow", "pycocotools", "pyyaml"],
     ),
     "reporting": (
         "Report, comparison, benchmark and the table of templates.",
-        [*TORCH, "jinja2", "matplotlib", "pycocotools", "pyyaml"],
+        [*TORCH, "jinja2", "matplotlib", "pillow", "pycocotools", "pyyaml", "scipy"],
     ),
 }
 
