@@ -80,9 +80,8 @@ def test_the_steps_that_made_some_results(tmp_path, monkeypatch):
 
     def record_of(path):
         if path in STEPS:
-            return dict(zip(("rule", "log", "input"), STEPS[path], strict=True)) | {
-                "log": [STEPS[path][1]]
-            }
+            rule, log, needed = STEPS[path]
+            return {"rule": rule, "log": [log], "input": needed}
 
     wanted = ["results/openvino.xml", "results/weights.pth", "results/label_schema.json"]
     steps = provenance.steps([*wanted, "results/val.json", "results/missing"], record_of)
