@@ -66,7 +66,7 @@ def by_mmdetection(folder: Path, scratch: Path, epochs: int) -> float:
     from detmake.data import subsets
     from detmake.model.detector import test_pipeline
     from detmake.model.network import model_config
-    from detmake.training.runner import _train_pipeline
+    from detmake.training.augmented_dataset import train_pipeline
     from detmake.training.schedule import validation_interval
 
     chosen = settings(epochs)
@@ -74,7 +74,7 @@ def by_mmdetection(folder: Path, scratch: Path, epochs: int) -> float:
     coco = subsets.read(folder / "train.json")
     labels, boxes = subsets.class_names(coco), subsets.box_sizes(coco, size)
     iterations = -(-len(coco["images"]) // parameters["batch_size"])
-    pipelines = _train_pipeline(chosen["pipeline"], size), test_pipeline(size)
+    pipelines = train_pipeline(chosen["pipeline"], size), test_pipeline(size)
     for transform in pipelines[0]:
         transform.pop("box_type", None)
 

@@ -25,11 +25,11 @@ ENVIRONMENTS = {
     ),
     "training": (
         "Training, and evaluation and export of the snapshot.",
-        [*TORCH, "pycocotools", "requests"],
+        [*TORCH, "pillow", "pycocotools", "requests"],
     ),
     "inference": (
         "Inference with OpenVINO, post-training quantization and deployment. Without torch.",
-        [*OPENVINO, "nncf", "pycocotools"],
+        [*OPENVINO, "nncf", "pillow", "pycocotools"],
     ),
     "nncf": ("Quantization-aware training.", [*TORCH, "nncf", "pycocotools"]),
     "suggestion": (
@@ -38,7 +38,7 @@ ENVIRONMENTS = {
     ),
     "reporting": (
         "Report, comparison, benchmark and the table of templates.",
-        [*TORCH, "jinja2", "matplotlib", "pycocotools", "pyyaml"],
+        [*TORCH, "jinja2", "matplotlib", "pillow", "pycocotools", "pyyaml", "scipy"],
     ),
 }
 

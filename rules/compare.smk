@@ -43,6 +43,7 @@ rule compare:
     output:
         csv=f"{RESULTS}/comparison.csv",
         md=f"{RESULTS}/comparison.md",
+        svg=f"{RESULTS}/comparison.svg",
     log:
         f"{RESULTS}/logs/comparison.log",
     conda:

@@ -128,6 +128,8 @@ rule prepare_dataset:
         "{run}/dataset/{split}.json",
     log:
         "{run}/logs/dataset_{split}.log",
+    benchmark:
+        "{run}/benchmarks/dataset_{split}.tsv"
     conda:
         "../envs/data.yaml"
     resources:
@@ -156,6 +158,8 @@ rule cut_tiles:
         subset="{run}/dataset/tiles.json",
     log:
         "{run}/logs/tiles.log",
+    benchmark:
+        "{run}/benchmarks/tiles.tsv"
     wildcard_constraints:
         run=runs_where(lambda settings: settings["tiling"]),
     conda:

@@ -10,6 +10,8 @@ rule evaluate_snapshot:
         predictions="{run}/predictions.json",
     log:
         "{run}/logs/evaluate.log",
+    benchmark:
+        "{run}/benchmarks/evaluate.tsv"
     conda:
         "../envs/training.yaml"
     threads: 16
@@ -37,6 +39,8 @@ rule evaluate_ir:
         predictions="{run}/{model}/predictions.json",
     log:
         "{run}/logs/evaluate_{model}.log",
+    benchmark:
+        "{run}/benchmarks/evaluate_{model}.tsv"
     wildcard_constraints:
         model="|".join(EXPORTED),
     conda:

@@ -8,6 +8,8 @@ rule export:
         **model_folder("{run}/openvino"),
     log:
         "{run}/logs/export.log",
+    benchmark:
+        "{run}/benchmarks/export.tsv"
     conda:
         "../envs/training.yaml"
     resources:

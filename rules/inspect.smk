@@ -15,6 +15,8 @@ rule statistics:
         md="{run}/dataset/statistics.md",
     log:
         "{run}/logs/statistics.log",
+    benchmark:
+        "{run}/benchmarks/statistics.tsv"
     conda:
         "../envs/data.yaml"
     resources:

@@ -1,6 +1,12 @@
 """Report: what the models of a run do well and badly, as one HTML page."""
 
 REPORT_FILES = ["report.html", "report.css", "report.js"]
+# Results of a run that its report shows or speaks of, as far as they are there.
+REPORTED = ["weights.pth", "performance.json", "speed.csv"]
+REPORTED += ["dataset/statistics.json", "dataset/batch.jpg"]
+REPORTED += [
+    f"{model}/{file}" for model in EXPORTED for file in ("openvino.xml", "performance.json")
+]
 
 
 def reported(run):
@@ -26,8 +32,16 @@ def reported_figures(wildcards):
 
 
 def training_record(wildcards):
-    """Return the record of a run's training; weights that are given have none."""
-    return [] if settings_of(wildcards)["weights"] else f"{wildcards.run}/logs/scalars.csv"
+    """Return the record of a run's training, and its first batch; given weights have none."""
+    files = [] if settings_of(wildcards)["weights"] else ["logs/scalars.csv", "dataset/batch.jpg"]
+    return [f"{wildcards.run}/{file}" for file in files]
+
+
+def steps_of(folder, files):
+    """Return the jobs that made some files of a run, as Snakemake recorded them."""
+    recorded = workflow.persistence
+    recorded._clear_cache()
+    return provenance.steps([f"{folder}/{file}" for file in files], recorded._read_record)
 
 
 def provenance_of(run):
@@ -50,6 +64,7 @@ def provenance_of(run):
         "command": " ".join(["snakemake", f"{RUNS[run]}/report.html", "--configfile", *files]),
         "changed": [line for name, line in own.items() if (name, line) not in unchanged],
         "settings": list(own.values()),
+        "steps": steps_of(RUNS[run], REPORTED),
     }
 
 
@@ -61,6 +76,8 @@ rule measure_speed:
         "{run}/speed.csv",
     log:
         "{run}/logs/speed.log",
+    benchmark:
+        "{run}/benchmarks/speed.tsv"
     conda:
         "../envs/reporting.yaml"
     threads: 16

@@ -49,6 +49,8 @@ rule adopt_weights:
         confidence_threshold="{run}/confidence_threshold",
     log:
         "{run}/logs/adopt.log",
+    benchmark:
+        "{run}/benchmarks/adopt.tsv"
     wildcard_constraints:
         run=runs_where(lambda settings: settings["weights"]),
     conda:

@@ -19,5 +19,6 @@ with logs.job(snakemake.log[0]) as log:
     detectors = {model["path"]: load_for_speed(Path(model["path"]), threads) for model in models}
     table = comparison.table(models, speed.measure(detectors, images))
     conditions = f"{len(images)} images of `{subset}`, {speed.cpu(threads)}"
-    comparison.write(table, Path(output.csv), Path(output.md), conditions)
+    files = {name: Path(file) for name, file in output.items()}
+    comparison.write(table, files, conditions)
     log.info("Compared %d models with %s", len(models), conditions)

@@ -9,7 +9,7 @@ from detmake.evaluation import performance, predictions
 from detmake.runtime.figures import subject
 from detmake.runtime.inference import OpenvinoDetector
 
-with logs.job(snakemake.log[0]):
+with logs.job(snakemake.log[0]) as log:
     source = snakemake.input
     model, subset = [Path(source.xml), Path(source.bin)], Path(source.subset)
     detector = OpenvinoDetector(model[0].parent, snakemake.threads, "THROUGHPUT")
@@ -21,3 +21,4 @@ with logs.job(snakemake.log[0]):
         predictions.write(scratch / "predictions.json", found)
         figures |= subject(model, subset, scratch / "predictions.json", "cpu")
         write_json(scratch / "performance.json", figures)
+    log.info(performance.in_words(str(model[0].parent), figures))

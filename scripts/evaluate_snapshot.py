@@ -9,7 +9,7 @@ from detmake.evaluation import performance, predictions
 from detmake.model import device
 from detmake.runtime.figures import subject
 
-with logs.job(snakemake.log[0]):
+with logs.job(snakemake.log[0]) as log:
     device.use(snakemake.resources.device)
 
     import torch
@@ -29,3 +29,4 @@ with logs.job(snakemake.log[0]):
         predictions.write(scratch / "predictions.json", found)
         figures |= subject([weights], subset, scratch / "predictions.json", device.name())
         write_json(scratch / "performance.json", figures)
+    log.info(performance.in_words(str(weights), figures))

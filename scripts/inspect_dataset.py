@@ -13,4 +13,4 @@ with logs.job(snakemake.log[0]) as log:
     with staged_files(outputs) as scratch:
         write_json(scratch / outputs[0].name, described)
         write_text(scratch / outputs[1].name, statistics.markdown(described))
-    log.info("Described %s", ", ".join(files))
+    log.info("%s describes %s", outputs[1], ", ".join(files))

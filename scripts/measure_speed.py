@@ -19,4 +19,6 @@ with logs.job(snakemake.log[0]) as log:
     images = [read_image(path) for path in speed.choose_images(subset)]
     table = speed.measure({str(path): load_for_speed(path, threads) for path in models}, images)
     write_text(Path(snakemake.output[0]), table.to_csv(float_format="%.6g"))
-    log.info("Measured %d models on %s", len(table), speed.cpu(threads))
+    for row in table.itertuples():
+        log.info("%s: %.1f ms, %.1f images/s", row.Index, row.latency_ms, row.images_per_second)
+    log.info("Measured on %s", speed.cpu(threads))

@@ -15,3 +15,5 @@ with logs.job(snakemake.log[0]) as log:
     source = Source.from_parameter(snakemake.params.source)
     coco = checking.prepare(source, classes, snakemake.wildcards.split)
     write_json(Path(snakemake.output[0]), coco)
+    counts = [len(coco[key]) for key in ("images", "annotations", "categories")]
+    log.info("%s: %d images, %d boxes, classes: %d", snakemake.wildcards.split, *counts)

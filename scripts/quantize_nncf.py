@@ -56,4 +56,4 @@ with logs.job(snakemake.log[0], lock=lock.held(checkpoints)) as log:
         budget.enforce(f_measure, recipe.on_degradation, "nncf_optimization")
     if is_repeatable:
         describe(Path(snakemake.log[0]).with_suffix(".json"), identity, entry, made)
-    log.info("Exported to %s", made[0].parent)
+    log.info("%s: %s", made[0].parent, budget.report(f_measure))

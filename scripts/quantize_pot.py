@@ -21,4 +21,3 @@ with logs.job(snakemake.log[0]) as log:
         parameters,
         folder,
     )
-    log.info("Quantized to %s", folder)

@@ -17,13 +17,13 @@ if (filters) {
   filters.addEventListener("submit", (event) => event.preventDefault());
   filters.hidden = false;
   choose();
-  for (const button of document.querySelectorAll(".open")) {
-    button.hidden = false;
-    button.addEventListener("click", () => {
-      const pictures = button.parentElement.querySelector("div").cloneNode(true);
-      for (const image of pictures.querySelectorAll("[id]")) image.removeAttribute("id");
-      dialog.querySelector("div").replaceChildren(...pictures.children);
-      dialog.showModal();
-    });
-  }
+}
+for (const button of document.querySelectorAll(".open")) {
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    const pictures = button.parentElement.querySelector("div").cloneNode(true);
+    for (const image of pictures.querySelectorAll("[id]")) image.removeAttribute("id");
+    dialog.querySelector("div").replaceChildren(...pictures.children);
+    dialog.showModal();
+  });
 }

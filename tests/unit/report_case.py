@@ -11,6 +11,7 @@ from detmake.detections import Detections
 from detmake.evaluation import predictions
 from detmake.evaluation.metrics import Evaluation
 from detmake.evaluation.performance import figures
+from detmake.runtime import drawing
 from detmake.runtime.figures import subject
 
 ASSETS = Path(__file__).parents[2] / "scripts/reported"
@@ -20,6 +21,10 @@ PROVENANCE = {
     "command": "snakemake results/report.html",
     "changed": ['template: "<b>mine</b>"'],
     "settings": ["seed: 0"],
+    "steps": [
+        {"name": "train", "files": ["results/weights.pth"], "needs": [1], "note": "0:26:12"},
+        {"name": "prepare", "files": ["results/<train>.json"], "needs": [], "note": ""},
+    ],
 }
 QUANTIZATION = {
     "within_budget": True,
@@ -86,6 +91,8 @@ def write_run(
     described = statistics.describe({"train": subset, "test": subset}, (320, 256))
     (results / "dataset/statistics.json").write_text(json.dumps(described))
     (results / "logs/scalars.csv").write_text(SCALARS)
+    batch = drawing.contact_sheet([drawing.tile(noise, "a <b>.png")] * 8)
+    (results / "dataset/batch.jpg").write_bytes(drawing.jpeg(batch))
     rows = ["model,latency_ms,latency_p95_ms,images_per_second"]
     places = {"": "weights.pth", "openvino": "openvino", "pot": "pot"} | (
         {"nncf": "nncf"} if nncf else {}

@@ -7,7 +7,7 @@ from test_error_types import noisy
 from test_metrics import RED, WHITE, detections, random_data, subset
 
 from detmake.evaluation import label_errors
-from detmake.evaluation.agreement import agreement, share
+from detmake.evaluation.agreement import agreement, compare, share
 from detmake.evaluation.confusion import confusion_matrix
 from detmake.evaluation.metrics import Evaluation
 from detmake.evaluation.overlaps import box_iou, overlaps
@@ -58,6 +58,9 @@ def test_agreement_by_hand():
     table = agreement([{"id": 1}, {"id": 2}], first, second, (0.5, 0.5))
     assert table.to_numpy().tolist() == [[1, 1, 1], [0, 0, 0]]
     assert share(table) == 0.5
+    (one, is_shared), (other, is_also) = compare(first[1], second[1], (0.5, 0.5))
+    assert (one.labels.tolist(), is_shared.tolist()) == ([RED, RED], [True, False])
+    assert (other.labels.tolist(), is_also.tolist()) == ([RED, WHITE], [True, False])
     assert share(table.loc[[2]]) == 1
 
 
@@ -94,6 +97,15 @@ def test_suspects_by_hand():
     rows = rows.where(rows.notna(), None).to_dict("split")["data"]
     assert [row[:1] + row[2:] for row in rows] == [row[:1] + row[2:] for row in expected]
     assert [row[1] for row in rows] == pytest.approx([row[1] for row in expected])
+
+
+def test_what_is_not_found_comes_after_what_is_found():
+    coco = subset({1: [(RED, BOX), (RED, OTHER), (RED, (150, 0, 170, 20))]})
+    coco["images"][0]["file_name"] = "1.png"
+    found = detections((RED, BOX, 0.9), (RED, (150, 0, 170, 20), 0.8), (RED, FAR, 0.7))
+    table = label_errors.suspects([overlaps(coco, {1: found})], 0.5)
+    assert list(table.kind) == ["not annotated", "not found"]
+    assert list(table.suspicion) == pytest.approx([0, 2 / 3])
 
 
 def test_a_labelling_tool_loads_suspects():

@@ -2,12 +2,13 @@
 
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from detmake.report import comparison
+from detmake.report import charts, comparison
 
 
 @pytest.fixture
@@ -79,8 +80,8 @@ def test_a_row_for_each_model_in_the_order_given(models, speed):
             "template": ["ATSS", "ATSS", "SSD"],
             "model": ["snapshot", "IR", "snapshot"],
             "f-measure": [0.94449, 0.94551, 0.5],
-            "mAP": [0.68474] * 3,
             "mAP50": [0.93125] * 3,
+            "mAP": [0.68474] * 3,
             "subset": ["cells/test.json"] * 3,
             "size_mb": [11.2, 2.4, 1.0],
             "latency_ms": [59.31, 14.62, 30.26],
@@ -90,34 +91,38 @@ def test_a_row_for_each_model_in_the_order_given(models, speed):
     pd.testing.assert_frame_equal(comparison.table(models, speed), expected)
 
 
+def write(table, folder, conditions="Some CPU"):
+    """Write a comparison; return its CSV and the lines of its Markdown."""
+    files = {kind: folder / f"comparison.{kind}" for kind in ("csv", "md", "svg")}
+    comparison.write(table, files, conditions)
+    return files["csv"], files["md"].read_text(encoding="utf-8").splitlines()
+
+
 def test_csv_has_all_columns_and_figures(models, speed, tmp_path):
     table = comparison.table(models, speed)
-    csv = tmp_path / "out" / "comparison.csv"
-    comparison.write(table, csv, tmp_path / "out" / "comparison.md", "a CPU")
+    csv, _ = write(table, tmp_path / "out")
     read = pd.read_csv(csv)
     pd.testing.assert_frame_equal(read, table, rtol=1e-5)
 
 
 def test_markdown_is_readable(models, speed, tmp_path):
-    markdown = tmp_path / "comparison.md"
     conditions = "16 images of `test.json`, Some CPU, 2 threads"
-    comparison.write(comparison.table(models, speed), tmp_path / "t.csv", markdown, conditions)
-    lines = markdown.read_text(encoding="utf-8").splitlines()
+    _, lines = write(comparison.table(models, speed), tmp_path, conditions)
     assert cells(lines[0]) == [
         "run",
         "template",
         "model",
         "F-measure",
-        "mAP",
         "mAP50",
+        "mAP50:95",
         "size [MB]",
         "latency [ms]",
         "throughput [images/s]",
     ]
     assert [cells(line) for line in lines[2:5]] == [
-        ["results", "ATSS", "snapshot", "0.944", "0.685", "0.931", "11.2", "59.3", "17.1"],
-        ["results", "ATSS", "IR", "0.946", "0.685", "0.931", "2.4", "14.6", "129.4"],
-        ["other", "SSD", "snapshot", "0.500", "0.685", "0.931", "1.0", "30.3", "33.0"],
+        ["results", "ATSS", "snapshot", "0.944", "0.931", "0.685", "11.2", "59.3", "17.1"],
+        ["results", "ATSS", "IR", "0.946", "0.931", "0.685", "2.4", "14.6", "129.4"],
+        ["other", "SSD", "snapshot", "0.500", "0.931", "0.685", "1.0", "30.3", "33.0"],
     ]
     assert lines[5] == ""
     assert "on `cells/test.json`" in lines[6]
@@ -130,9 +135,7 @@ def test_the_table_names_the_tiles_if_a_model_looks_at_them(models, speed, tmp_p
     file.write_text(json.dumps(json.loads(file.read_text()) | {"tiling": tiling}))
     table = comparison.table(models, speed)
     assert list(table["tiles"]) == ["", "", "416×320"]
-    markdown = tmp_path / "comparison.md"
-    comparison.write(table, tmp_path / "comparison.csv", markdown, "Some CPU")
-    lines = markdown.read_text(encoding="utf-8").splitlines()
+    _, lines = write(table, tmp_path)
     assert [cells(line)[3] for line in (lines[0], *lines[2:5])] == ["tiles", "", "", "416×320"]
 
 
@@ -140,9 +143,7 @@ def test_markdown_names_the_subset_of_each_row_where_there_are_several(models, s
     """All names look like numbers, and are none."""
     table = comparison.table(models, speed)
     table["run"], table["subset"] = ["007", "1e5", "12"], ["01", "01", "1e3"]
-    markdown = tmp_path / "comparison.md"
-    comparison.write(table, tmp_path / "comparison.csv", markdown, "Some CPU")
-    lines = markdown.read_text(encoding="utf-8").splitlines()
+    _, lines = write(table, tmp_path)
     rows = [cells(line) for line in (lines[0], *lines[2:5])]
     assert [[row[0], *row[3:5], row[-1]] for row in rows] == [
         ["run", "subset", "F-measure", "throughput [images/s]"],
@@ -157,8 +158,22 @@ def test_markdown_names_the_subset_of_each_row_where_there_are_several(models, s
 def test_nothing_is_written_of_a_table_that_cannot_be(models, speed, tmp_path):
     table = comparison.table(models, speed).drop(columns="mAP")
     with pytest.raises(KeyError, match="mAP"):
-        comparison.write(table, tmp_path / "out.csv", tmp_path / "out.md", "Some CPU")
-    assert not list(tmp_path.glob("out.*"))
+        write(table, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_chart_joins_the_models_that_no_other_one_beats(models, speed, tmp_path):
+    """The IR of 14.6 ms is the best one, in both; without it, the snapshots are, each in one."""
+    table = comparison.table(models, speed)
+    _, lines = write(table, tmp_path)
+    assert "![F-measure against latency](comparison.svg)" in lines
+    root = ElementTree.parse(tmp_path / "comparison.svg").getroot()
+    described = root.attrib["aria-label"]
+    assert described.index("results IR 0.946 in 14.6 ms") < described.index("other snapshot 0.500")
+    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"snapshot", "IR", "results", "other", "F-measure"} <= set(texts)
+    assert list(charts.best(table).model) == ["IR"]
+    assert list(charts.best(table[table.model == "snapshot"]).run) == ["other", "results"]
 
 
 def test_a_benchmark(tmp_path):
@@ -180,7 +195,7 @@ def test_a_benchmark(tmp_path):
     assert read.share["results/openvino"] == pytest.approx(129.42 / 130, rel=1e-5)
     lines = text.splitlines()
     assert cells(lines[0])[0] == "model"
-    assert cells(lines[2]) == ["results/weights.pth", "59.3", "61.0", "17.1", "", "", ""]
+    assert cells(lines[2]) == ["results/weights.pth", "59.3", "61.0", "17.1", "–", "–", "–"]
     assert cells(lines[3]) == ["results/openvino", "14.6", "15.0", "129.4", "14.0", "130.0", "1.00"]
     assert markdown.read_text(encoding="utf-8") == (
         f"{text}\n\nMedians, models in turns, on Some CPU.\n"

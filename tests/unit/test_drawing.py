@@ -1,10 +1,15 @@
-"""Drawings show every box, its class and its score legibly."""
+"""Drawings show every box, its class and its score legibly, in any script."""
 
+from pathlib import Path
+
+import matplotlib
 import numpy as np
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
 
 from detmake.detections import Detections
-from detmake.runtime import drawing
+from detmake.runtime import drawing, text
 
 GREY = 128
 
@@ -54,6 +59,99 @@ def test_labels_stay_in_the_image(corner):
     alone = changed(picture_of((640, 480), [[300, 200, 310, 210]])).sum()
     beside = changed(picture_of((640, 480), [[x, y, x + 10, y + 10]])).sum()
     assert beside > 0.6 * alone
+
+
+def test_labels_of_a_crowded_image_do_not_overlap():
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 300, (80, 2))
+    boxes = np.hstack([corners, corners + 40])
+    sizes = rng.uniform(20, 60, (80, 2))
+    places = drawing.label_places(boxes, sizes, (340, 340))
+    placed = [
+        (*place, *np.add(place, size))
+        for place, size in zip(places, sizes, strict=True)
+        if place is not None
+    ]
+    assert places[0] is not None  # the best detection
+    assert 10 < len(placed) < 80
+    for number, (left, top, right, bottom) in enumerate(placed):
+        assert 0 <= left < right <= 340
+        assert 0 <= top < bottom <= 340
+        for other in placed[:number]:
+            assert right <= other[0] or other[2] <= left or bottom <= other[1] or other[3] <= top
+
+
+def test_a_label_stands_beside_its_box():
+    """Above it, or below it at the upper edge, or inside it if it fills the image."""
+    boxes = np.array([[100, 100, 200, 200], [300, 0, 400, 50], [0, 0, 640, 480]])
+    places = drawing.label_places(boxes, [(50, 20)] * 3, (640, 480))
+    assert places == [(100, 80), (300, 50), (0, 0)]
+
+
+@pytest.fixture
+def fonts(monkeypatch):
+    """Choose the installed fonts."""
+
+    def install(*files):
+        monkeypatch.setattr(text, "installed", lambda: list(files))
+
+    caches = (text.rendered, text._file, text._warn)
+    for cache in caches:
+        cache.cache_clear()
+    yield install
+    for cache in caches:
+        cache.cache_clear()
+
+
+def font_of(characters: str, file: Path) -> Path:
+    """Write a font in which the nth character is a bar of n tenths of its size."""
+    names = [".notdef", *(f"glyph{number}" for number, _ in enumerate(characters, start=1))]
+    builder = FontBuilder(1000, isTTF=True)
+    builder.setupGlyphOrder(names)
+    builder.setupCharacterMap(dict(zip(map(ord, characters), names[1:], strict=True)))
+    glyphs = {}
+    for number, name in enumerate(names):
+        pen = TTGlyphPen(None)
+        pen.moveTo((0, 0))
+        for point in ((0, 700), (100 * number + 50, 700), (100 * number + 50, 0)):
+            pen.lineTo(point)
+        pen.closePath()
+        glyphs[name] = pen.glyph()
+    builder.setupGlyf(glyphs)
+    builder.setupHorizontalMetrics({name: (1000, 0) for name in names})
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupNameTable({"familyName": "Bars", "styleName": "Regular"})
+    builder.setupOS2()
+    builder.setupPost()
+    builder.save(file)
+    return file
+
+
+def test_a_label_is_written_in_the_first_font_that_has_its_characters(fonts, tmp_path, caplog):
+    broken = tmp_path / "broken.ttf"
+    broken.write_text("no font")
+    latin = Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")  # and Greek, Cyrillic
+    fonts(broken, latin, font_of("白血球", tmp_path / "bars.ttf"))
+    ink = [text.rendered(character, 40).astype(float).sum() for character in "白血球"]
+    assert np.divide(ink, ink[0]) == pytest.approx([1, 25 / 15, 35 / 15], rel=0.05)
+    pictures = [text.rendered(word, 40) for word in ("Лейкоцит", "Кейлоцит", "RBC")]
+    assert not np.array_equal(pictures[0], pictures[1])
+    assert all(picture.any() for picture in pictures)
+    assert not caplog.records
+
+
+def test_characters_that_no_font_has_are_named_once(fonts, caplog):
+    fonts(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"))
+    for score in ("0.93", "0.87"):
+        assert text.rendered(f"白{score}", 20).any()
+    (record,) = caplog.records
+    assert record.getMessage().startswith("No installed font has 白.")
+
+
+@pytest.mark.parametrize("name", ["", " ", "two\nlines", "a\tb\x07", "x" * 500])
+def test_any_class_name_can_be_drawn(name):
+    picture = picture_of((640, 480), [[100, 200, 300, 400]], labels=(name, "other"))
+    assert tuple(picture[300, 100]) == drawing.class_colours(2)[0]
 
 
 def test_classes_have_different_colours():

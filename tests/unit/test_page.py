@@ -1,5 +1,6 @@
 """The report's page, from invented runs."""
 
+import base64
 import functools
 import re
 from html.parser import HTMLParser
@@ -99,6 +100,26 @@ def test_the_chosen_epoch_is_the_best_one(written):
     assert "best after epoch 1: 0.800" in written.html
 
 
+def test_a_model_that_finds_something_else_has_the_image_that_differs_most(written):
+    tags = Reader(written.html).tags
+    differing = written.html.count("<summary>Images that differ most")
+    texts = [found["aria-label"] for tag, found in tags if tag == "svg"]
+    couples = [found.get("class") for _, found in tags].count("couple")
+    assert couples == differing > 0
+    assert sum(text.startswith("Found by the snapshot in image <") for text in texts) == couples
+    assert [tag for tag, _ in tags].count("image") <= 24
+
+
+def test_the_steps_have_a_picture_and_their_times(written):
+    pictures = [found for tag, found in Reader(written.html).tags if tag == "img"]
+    encoded = next(found["src"] for found in pictures if found.get("class") == "steps")
+    svg = base64.b64decode(encoded.removeprefix("data:image/svg+xml;base64,")).decode()
+    assert svg.count('class="job') == 2
+    assert "0:26:12" in svg
+    assert re.search(r"train</th><td>0:26:12.*?snakemake results/weights.pth", written.html)
+    assert "not measured" in written.html
+
+
 def test_the_verdict(written):
     assert written.verdict.startswith("The snapshot has an F-measure of 0.")
     assert "int8 (POT) keeps its budget: it loses 0.3 of at most 1 points" in written.verdict
@@ -125,12 +146,14 @@ def test_what_is_missing(tmp_path):
     (results / "performance.json").unlink()
     (results / "pot/predictions.json").write_text("[]")
     (results / "speed.csv").unlink()
+    (results / "dataset/batch.jpg").unlink()
     built = run.read(results)
     assert [model.name for model in built.models] == ["IR", "int8 (NNCF)"]
     assert [text.split(":")[0] for text in built.missing] == [
         "figures of the snapshot",
         "figures of the int8 (POT)",
         "latency",
+        "first batch of the training",
     ]
     html = page.render(built, ASSETS, PROVENANCE).html
     assert "Classes of the IR" in html
@@ -145,7 +168,7 @@ def test_pictures_keep_their_budget(tmp_path, monkeypatch, budget, all_fit):
     results = run.read(write_run(tmp_path, HOSTILE))
     images = overlaps(results.coco, results.models[0].evaluation.detections)
     monkeypatch.setattr(gallery, "BUDGET", budget)
-    worst = gallery.worst_images(images, tmp_path / "images")
+    worst = gallery.worst_images(images, tmp_path / "images", HOSTILE)
     assert sum(len(item["picture"]) for item in worst) <= budget
     assert len(worst) > 0
     assert (len(worst) == len(images)) == all_fit

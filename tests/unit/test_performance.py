@@ -8,7 +8,7 @@ import pytest
 
 from detmake.detections import Detections
 from detmake.evaluation.metrics import Evaluation
-from detmake.evaluation.performance import evaluate, figures
+from detmake.evaluation.performance import evaluate, figures, in_words
 from detmake.tiling import Tiling
 
 GIVEN = {"result_based_confidence_threshold": False, "confidence_threshold": 0.5}
@@ -150,6 +150,18 @@ def test_images_without_detections_can_be_stored_as_json(coco):
     performance = measured(coco, [nothing, nothing], RESULT_BASED, 0.7)
     stored = json.loads(json.dumps(performance, allow_nan=False))
     assert (stored["f-measure"], stored["mAP"], stored["detections"]) == (0, 0, 0)
+
+
+def test_figures_in_words():
+    """A quantized model is compared with the one that it was made of."""
+    content = {"f-measure": 0.92519, "mAP50": 0.9306}
+    assert in_words("IR", content) == "IR: F-measure 0.925, mAP50 0.931"
+    content["quantization"] = {"drop_points": 0.2134}
+    assert in_words("int8", content, 3.84) == (
+        "int8: F-measure 0.925, −0.2 points on validation, 3.8 ms"
+    )
+    content["quantization"] = {"drop_points": -0.31}
+    assert in_words("int8", content) == "int8: F-measure 0.925, +0.3 points on validation"
 
 
 class KnownDetector:

@@ -28,6 +28,20 @@ def test_the_text_lists_jobs_in_build_order():
     ]
 
 
+def test_a_picture_of_steps_that_were_run():
+    steps = [
+        {"name": "train", "files": ["w.pth"], "needs": [1], "note": "0:26:12"},
+        {"name": "prepare", "files": ["t.json"], "needs": [], "note": ""},
+    ]
+    svg = plan_drawing.of_steps(steps, "Steps to results", "With their times")
+    boxes, edges = read(svg)
+    assert len(boxes) == 2
+    assert len(edges) == 1
+    assert "0:26:12" in svg
+    assert "up to date" not in svg
+    assert "to run" not in svg
+
+
 def test_nothing_to_do():
     text = plan.text([Job("Checking", ["a.json"])], "Plan")
     assert text == "Plan: 0 of 1 jobs to run\n\nok    Checking  a.json\n"

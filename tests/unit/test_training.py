@@ -18,7 +18,7 @@ import torch
 from mmengine.fileio import LocalBackend
 
 from detmake.errors import InputError
-from detmake.training import resume, runner
+from detmake.training import augmented_dataset, resume, runner
 from detmake.training.loop import TrainLoop
 from detmake.training.random_numbers import drawn_for
 from detmake.training.train import train
@@ -53,6 +53,27 @@ def test_the_scale_of_anchors_is_fitted_and_logged(files, tmp_path, monkeypatch,
 
 
 # The first batch
+
+
+def test_the_picture_of_the_first_batch_shows_what_training_takes(files, tmp_path, monkeypatch):
+    taken = []
+
+    def take(self, _, batch):
+        taken.append(batch)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TrainLoop, "run_iter", take)
+    recipe = tiny_training.recipe(seed=7)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, *files, tmp_path)
+    shown = augmented_dataset.first_batch(files[0], recipe.pipeline, recipe.input_size, 4, 7)
+    assert len(shown) == 4
+    (batch,) = taken
+    for (name, image, annotated), inputs, sample in zip(shown, *batch.values(), strict=True):
+        assert sample.img_path.endswith(f"/{name}")
+        assert np.array_equal(image.transpose(2, 0, 1), inputs)
+        assert np.array_equal(annotated.boxes, sample.gt_instances.bboxes.tensor)
+        assert np.array_equal(annotated.labels, sample.gt_instances.labels)
 
 
 def test_the_first_batch_leaves_no_trace(files, tmp_path, monkeypatch):

@@ -19,7 +19,9 @@ READERS = {
     "download_bccd": ["convert_bccd"],
     "convert_bccd": ["prepare_dataset:trained run", "statistics"],
     "download_pretrained": ["train:declared run"],
-    "prepare_dataset": ["train", "adopt_weights", "quantize_nncf", "statistics", "cut_tiles"],
+    "prepare_dataset": [
+        *("train", "adopt_weights", "quantize_nncf", "statistics", "cut_tiles", "draw_batch"),
+    ],
     "cut_tiles": ["train:declared run", "quantize_pot"],
     "prepare_dataset:val": ["train", "adopt_weights", "quantize_nncf", "statistics"],
     # Training checks the test subset but does not use it.
@@ -41,6 +43,7 @@ READERS = {
     "evaluate_ir": ["deploy", "compare", "report_run"],
     "evaluate_ir:nncf": ["deploy", "report_run"],
     "measure_speed": ["report_run"],
+    "draw_batch": ["report_run"],
     "report_run": [],
     "deploy": [],
     "statistics": ["report_run"],
@@ -106,9 +109,12 @@ KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
     "data.seed": (_one_set(seed=1), {"prepare_dataset"}),
     "data.classes": ({"data": DATA | {"classes": ["disc"]}}, {"prepare_dataset"}),
     "template": ({"template": "ssd_mobilenetv2"}, TRAINING),
-    "input_size": ({"input_size": [160, 128]}, TRAINING | {"statistics", "cut_tiles"}),
+    "input_size": (
+        {"input_size": [160, 128]},
+        TRAINING | {"statistics", "cut_tiles", "draw_batch"},
+    ),
     **{
-        key: ({"tiling": tiling}, TRAINING | {"cut_tiles"})
+        key: ({"tiling": tiling}, TRAINING | {"cut_tiles", "draw_batch"})
         for key, tiling in {
             "tiling": {},
             "tiling.size": {"size": 128},
@@ -137,7 +143,9 @@ KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
     **{
         f"learning_parameters.{key}": (
             {"learning_parameters": {key: value}},
-            NOTHING if key == "num_workers" else LEARNING,
+            NOTHING
+            if key == "num_workers"
+            else LEARNING | ({"draw_batch"} if key in ("batch_size", "seed") else set()),
         )
         for key, value in {
             "epochs": 25,
@@ -203,7 +211,7 @@ ENVIRONMENTS = {
         *("draw_cells", "download_bccd", "convert_bccd", "download_pretrained", "prepare_dataset"),
         *("statistics", "cut_tiles"),
     },
-    "training": {"train", "adopt_weights", "evaluate_snapshot", "export"},
+    "training": {"train", "adopt_weights", "evaluate_snapshot", "export", "draw_batch"},
     "inference": {"quantize_pot", "evaluate_ir", "evaluate_ir:nncf", "deploy", "demo"},
     "nncf": {"quantize_nncf"},
     "suggestion": set(),  # what is suggested is no result
@@ -224,7 +232,7 @@ COLUMNS = {
     "demo": {"demo"},
     "comparison": {"compare"},
     "benchmark": {"benchmark"},
-    "report": {"measure_speed", "report_run"},
+    "report": {"measure_speed", "draw_batch", "report_run"},
 }
 
 

@@ -111,6 +111,7 @@ def test_the_archive_needs_no_training_library(python, unpacked):
         "opencv-python-headless",
         "openvino",
         "openvino-telemetry",
+        "pillow",
     }
 
 

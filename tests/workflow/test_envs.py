@@ -146,7 +146,7 @@ TARGETS = [
 #: By environment: the jobs to run in it, in this order, by the names of their logs.
 STEPS = {
     "data": ["cells_test", "dataset_train"],
-    "training": ["train", "evaluate", "export"],
+    "training": ["train", "batch", "evaluate", "export"],
     "inference": ["pot", "evaluate_pot", "demo", "deploy_pot"],
     "nncf": ["nncf"],
     "suggestion": [],  # its only step is no part of a build

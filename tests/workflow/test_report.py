@@ -28,6 +28,10 @@ def test_the_report_of_a_build(reported):
         row = re.search(rf'<tr><th scope="row">{model}</th><td>([\d.]+)<br>', html)
         assert row[1] == f"{figures['f-measure']:.3f}"
     assert "int8 (NNCF)" not in html
+    assert '<img class="batch"' in html
+    assert '<img class="steps"' in html
+    steps = re.findall(r'<th scope="row">([a-z ]+)</th><td>\d+:\d\d:\d\d', html)
+    assert {"prepare dataset", "train", "export", "quantize pot", "evaluate ir"} <= set(steps)
     output = (reported.folder / "output.txt").read_text(encoding="utf-8")
     assert "quantize_nncf" not in output
     assert "Report: results/report.html" in output

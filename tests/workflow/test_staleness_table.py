@@ -30,7 +30,7 @@ BASE = READERS.keys() - {
 }
 OTHERS = READERS.keys() - {
     *("quantize_nncf", "deploy", "demo", "benchmark", "adopt_weights:base run"),
-    *("measure_speed", "report_run"),
+    *("measure_speed", "draw_batch", "report_run"),
 }
 
 

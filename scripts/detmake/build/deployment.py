@@ -11,7 +11,7 @@ from detmake.artifacts import staged
 from detmake.errors import InputError
 
 #: Packages that the archive's code needs, directly or indirectly, besides the standard library.
-REQUIREMENTS = ("numpy", "opencv-python-headless", "openvino", "openvino-telemetry")
+REQUIREMENTS = ("numpy", "opencv-python-headless", "openvino", "openvino-telemetry", "pillow")
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # ZIP's earliest; a fixed time keeps the archive reproducible
 

@@ -25,6 +25,7 @@ class Job:
     needs: Sequence[int] = ()  # indices, among the same jobs, of those whose files it reads
     reasons: Sequence[str] = ()  # why it must run; empty if only other jobs make it stale
     follows: Sequence[str] = ()  # files that it reads and that another stale job writes first
+    note: str = "up to date"  # what to say of it if it is not stale
 
     @property
     def stale(self) -> bool:
@@ -38,13 +39,13 @@ class Job:
 
     @property
     def reason(self) -> str:
-        """Why the job is stale, in one line, or "up to date"."""
+        """Why the job is stale, in one line, or its note."""
         told = list(self.reasons)
         if len(told) > _MAX_REASONS:
             told[_MAX_REASONS:] = [f"{len(told) - _MAX_REASONS} more"]
         elif not told and self.follows:
             told = [f"follows {abridged(self.follows)}"]
-        return printable("; ".join(told) or "up to date")
+        return printable("; ".join(told) or self.note)
 
 
 def summary(jobs: Sequence[Job]) -> str:

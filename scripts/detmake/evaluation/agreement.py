@@ -32,17 +32,34 @@ def agreement(
     """
     rows = []
     for image in images:
-        both = [found.get(image["id"], Detections.none()) for found in (first, second)]
-        both = [
-            found.select(found.scores >= threshold)
-            for found, threshold in zip(both, thresholds, strict=True)
-        ]
-        iou = box_iou(both[0].boxes, both[1].boxes)
-        same_class = both[0].labels[:, np.newaxis] == both[1].labels
-        same = int(np.count_nonzero(match(iou, same_class, SAME) >= 0))
-        rows.append([image["id"], same, *(len(one.scores) - same for one in both)])
+        both = (found.get(image["id"], Detections.none()) for found in (first, second))
+        shared = [is_shared for _, is_shared in compare(*both, thresholds)]
+        rows.append([image["id"], shared[0].sum(), *((~one).sum() for one in shared)])
     columns = ["image", "same", "first_only", "second_only"]
     return pd.DataFrame(rows, columns=columns).set_index("image")
+
+
+def compare(
+    first: Detections, second: Detections, thresholds: tuple[float, float]
+) -> list[tuple[Detections, np.ndarray]]:
+    """Compare what two models detect in one image.
+
+    Args:
+        first, second: the detections of the models.
+        thresholds: as for `agreement`.
+
+    Returns:
+        For each model, its detections from its threshold on, and (N,) bool, whether the other model
+        has the same one.
+    """
+    both = [
+        found.select(found.scores >= threshold)
+        for found, threshold in zip((first, second), thresholds, strict=True)
+    ]
+    same_class = both[0].labels[:, np.newaxis] == both[1].labels
+    partners = match(box_iou(both[0].boxes, both[1].boxes), same_class, SAME)
+    is_shared = partners >= 0, np.isin(np.arange(len(both[1].labels)), partners)
+    return list(zip(both, is_shared, strict=True))
 
 
 def share(table: pd.DataFrame) -> float:

@@ -79,3 +79,20 @@ def figures(
         "images": len(coco["images"]),
         "annotations": coco["info"]["annotation_file"],
     }
+
+
+def in_words(model: str, content: Mapping[str, Any], latency_ms: float | None = None) -> str:
+    """Return the main figures of a model as one line for a log.
+
+    Args:
+        model: how to call it.
+        content: content of its `performance.json`.
+        latency_ms: time for one image, if it was measured.
+    """
+    words = [f"F-measure {content['f-measure']:.3f}", f"mAP50 {content['mAP50']:.3f}"]
+    if quantization := content.get("quantization"):
+        points = f"{-quantization['drop_points']:+.1f}".replace("-", "−")
+        words[1:] = [f"{points} points on validation"]
+    if latency_ms is not None:
+        words.append(f"{latency_ms:.1f} ms")
+    return f"{model}: {', '.join(words)}"

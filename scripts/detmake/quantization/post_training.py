@@ -117,6 +117,8 @@ def quantize_folder(
         "tried": tried.to_dict("records"),
     }
     write_model_folder(best.model, folder, {**description, "quantization": result})
+    report = search.budget.report(best.f_measure, best.interval)
+    log.info("%s, recipe %s: %s", folder, best.recipe.name, report)
 
 
 class Search:

@@ -77,7 +77,7 @@ def difference(model: Model, first: Model) -> str:
     points = 100 * (model.performance["f-measure"] - first.performance["f-measure"])
     low, high = interval(100 * (model.samples["f-measure"] - first.samples["f-measure"]))
     noise = "no difference beyond noise" if low <= 0 <= high else "a difference beyond noise"
-    return f"{points:+.1f} points ({low:.1f} to {high:.1f}): {noise}"
+    return f"{points:+.1f} points ({low:.1f} to {high:.1f}): {noise}".replace("-", "−")
 
 
 def passed(quantization: Mapping[str, object]) -> str:

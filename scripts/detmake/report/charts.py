@@ -3,7 +3,7 @@
 import io
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 
 import matplotlib
@@ -14,9 +14,13 @@ from matplotlib.figure import Figure
 
 from detmake.evaluation.metrics import CONFIDENCE_THRESHOLDS, Evaluation
 from detmake.evaluation.precision_recall import RECALLS
+from detmake.runtime.drawing import label_places
 
 #: Stands for the colour of the page's text, which is another one in dark mode.
 _INK = "#010203"
+#: What `accuracy_against_latency` shows, in words.
+BEST = "Further up and further left is better. The line joins the models that no other one beats."
+_LABEL = 9  # size of the names beside points
 #: Curves that a legend names; a chart of more classes names none.
 _LEGEND = 10
 _STYLE = {
@@ -96,7 +100,7 @@ def error_costs(table: pd.DataFrame) -> str:
         axes.bar_label(bars, [f" {cost:.1f}" for cost in 100 * table.cost[::-1]])
         axes.set_xlabel("cost: points of mAP50 that mending this type alone would give")
         axes.grid(axis="y", visible=False)
-        axes.margins(x=0.1)
+        axes.set_xlim(0, max(110 * table.cost.max(), 1))
 
     worst = table.cost.idxmax()
     text = f"Bars: the cost of each type of error. {worst} costs most: {100 * table.cost.max():.1f}"
@@ -144,27 +148,68 @@ def training(scalars: pd.DataFrame) -> str | None:
     )
 
 
-def accuracy_against_latency(models: Mapping[str, tuple[float, float]]) -> str:
-    """Draw models by latency in ms and F-measure in [0, 1]; join those that no other one beats."""
-    points = sorted(models.items(), key=lambda item: item[1])
-    best, joined = -1.0, []
-    for _, (latency, f_measure) in points:
-        if f_measure > best:
-            best = f_measure
-            joined.append((latency, f_measure))
+def accuracy_against_latency(models: pd.DataFrame) -> str:
+    """Draw models by latency and F-measure; join those that no other one beats in both.
+
+    Args:
+        models: `model`, its name; `latency_ms`; `f-measure` in [0, 1]; `run`, if they are of
+            several runs; `low` and `high`, if the interval of the F-measure is known.
+    """
+    runs = list(models.get("run", pd.Series("", models.index)).unique())
+    models = models.sort_values("latency_ms")
+    joined = best(models)
+    colours = dict(zip(runs, map("C{}".format, range(len(runs))), strict=True))
 
     def draw(axes: Axes) -> None:
-        axes.plot(*np.transpose(joined), color="#3d7dca", alpha=0.5)
-        for number, (name, point) in enumerate(points):
-            axes.plot(*point, "o", color="#3d7dca")
-            place = (6, (6, -14)[number % 2])  # neighbours do not hide each other
-            axes.annotate(name, point, place, textcoords="offset points")
+        axes.plot(joined.latency_ms, joined["f-measure"], color=_INK, alpha=0.4, label="best ones")
+        for run in runs:
+            own = models[models.run == run] if len(runs) > 1 else models
+            if "low" in own:
+                axes.vlines(own.latency_ms, own.low, own.high, colours[run], alpha=0.35)
+            axes.plot(own.latency_ms, own["f-measure"], "o", color=colours[run], label=run)
         axes.set(xlabel="latency of one image [ms]", ylabel="F-measure")
+        axes.margins(x=0.15, y=0.2)
         axes.set_xlim(left=0)
-        axes.margins(x=0.2, y=0.25)
+        axes.set_ylim(bottom=max(axes.get_ylim()[0], 0))
+        if len(runs) > 1:
+            figure = axes.get_figure()
+            figure.legend(fontsize="small", loc="outside right upper")
+        _label(axes, models[["latency_ms", "f-measure"]].to_numpy(), list(models.model))
 
-    text = ", ".join(f"{name} {f:.3f} in {ms:.1f} ms" for name, (ms, f) in points)
+    names = models.model if len(runs) == 1 else models.run + " " + models.model
+    text = ", ".join(
+        f"{name} {f:.3f} in {ms:.1f} ms"
+        for name, f, ms in zip(names, models["f-measure"], models.latency_ms, strict=True)
+    )
     return _svg("latency", f"F-measure against latency: {text}.", draw)
+
+
+def best(models: pd.DataFrame) -> pd.DataFrame:
+    """Return the models than which no other one is faster and better, by latency."""
+    models = models.sort_values(["latency_ms", "f-measure"], ascending=[True, False])
+    return models[models["f-measure"] > models["f-measure"].cummax().shift(fill_value=-1)]
+
+
+def standalone(svg: str) -> str:
+    """Return a chart as the content of an SVG file, on white."""
+    style = "color: #1c2126; background: #ffffff"
+    return svg.replace("<svg ", f'<svg xmlns="http://www.w3.org/2000/svg" style="{style}" ', 1)
+
+
+def _label(axes: Axes, points: np.ndarray, names: Sequence[str]) -> None:
+    """Write a name beside each point, (N, 2); leave out those without room."""
+    axes.get_figure().draw_without_rendering()  # settles where the points are
+    spots = axes.transData.transform(points)
+    scale = axes.get_figure().dpi / 72  # pixels of a point, the unit of fonts
+    sizes = [(scale * (0.6 * _LABEL * len(name) + 4), scale * 1.4 * _LABEL) for name in names]
+    boxes = np.hstack([spots - 5 * scale, spots + 5 * scale])
+    for name, size, place in zip(
+        names, sizes, label_places(boxes, sizes, axes.get_figure().bbox.size), strict=True
+    ):
+        if place is not None:
+            middle = np.add(place, np.divide(size, 2))
+            at = axes.transData.inverted().transform(middle)
+            axes.text(*at, name, ha="center", va="center", fontsize=_LABEL)
 
 
 def _named(name: str, classes: Sequence[str]) -> dict:

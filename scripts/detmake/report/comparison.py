@@ -8,26 +8,13 @@ from typing import Any
 import pandas as pd
 
 from detmake.artifacts import write_text
+from detmake.report import charts, tables
 
-#: Figures of the comparison, with their headers and formats in Markdown. A key is one of
-#: `performance.json`, `size_mb`, or a column of `detmake.evaluation.speed.measure`.
-_COMPARISON = {
-    "f-measure": ("F-measure", ".3f"),
-    "mAP": ("mAP", ".3f"),
-    "mAP50": ("mAP50", ".3f"),
-    "size_mb": ("size [MB]", ".1f"),
-    "latency_ms": ("latency [ms]", ".1f"),
-    "images_per_second": ("throughput [images/s]", ".1f"),
-}
-#: Figures of the benchmark, likewise.
-_BENCHMARK = {
-    "latency_ms": ("latency [ms]", ".1f"),
-    "latency_p95_ms": ("95th percentile [ms]", ".1f"),
-    "images_per_second": ("throughput [images/s]", ".1f"),
-    "app_latency_ms": ("benchmark_app: latency [ms]", ".1f"),
-    "app_images_per_second": ("benchmark_app: throughput [images/s]", ".1f"),
-    "share": ("throughput / benchmark_app's", ".2f"),
-}
+#: Figures of the benchmark.
+_BENCHMARK = (
+    *("latency_ms", "latency_p95_ms", "images_per_second"),
+    *("app_latency_ms", "app_images_per_second", "share"),
+)
 
 
 def table(models: Sequence[Mapping[str, Any]], speed: pd.DataFrame) -> pd.DataFrame:
@@ -40,7 +27,7 @@ def table(models: Sequence[Mapping[str, Any]], speed: pd.DataFrame) -> pd.DataFr
 
     Returns:
         `run`, `template`, `model`; if one of them looks at tiles, `tiles`, their size
-        ("416×320", in pixels; empty: whole images); `f-measure`, `mAP`, `mAP50` in [0, 1] and
+        ("416×320", in pixels; empty: whole images); `f-measure`, `mAP50`, `mAP` in [0, 1] and
         `subset`, the annotation file that they were measured on; `size_mb` in 10⁶ bytes;
         `latency_ms` and `images_per_second`.
     """
@@ -54,11 +41,9 @@ def table(models: Sequence[Mapping[str, Any]], speed: pd.DataFrame) -> pd.DataFr
         }
         own = {name: model[name] for name in names}  # last: a metric may have one of these names
         rows.append({**performance, **measured, **speed.loc[model["path"]], **own})
-    accuracy = ["f-measure", "mAP", "mAP50", "subset"]
-    costs = ["size_mb", "latency_ms", "images_per_second"]
     compared = pd.DataFrame(rows)
     tiles = ["tiles"] if compared["tiles"].any() else []
-    return compared[[*names, *tiles, *accuracy, *costs]]
+    return compared[[*names, *tiles, *tables.ACCURACY, "subset", *tables.COSTS]]
 
 
 def size_mb(path: Path) -> float:
@@ -67,25 +52,28 @@ def size_mb(path: Path) -> float:
     return sum(file.stat().st_size for file in files) / 1e6
 
 
-def write(table: pd.DataFrame, csv: Path, markdown: Path, conditions: str) -> None:
-    """Write a comparison (`table`) as CSV, with all columns, and as Markdown for readers.
+def write(table: pd.DataFrame, files: Mapping[str, Path], conditions: str) -> None:
+    """Write a comparison (`table`): all columns as CSV, and for readers Markdown and a chart.
 
     Args:
         table: the comparison.
-        csv: the CSV file.
-        markdown: the Markdown file, which ends with a note on how the models were measured.
+        files: `csv`; `md`, which ends with a note on how the models were measured; and `svg`, the
+            chart of accuracy against latency, which the Markdown shows.
         conditions: images, CPU and threads of the speed measurement, for the note.
     """
     names = [name for name in ("run", "template", "model", "tiles") if name in table]
     subsets = table["subset"].unique()
     note = f"Latency (one image at a time) and throughput (several at a time) on {conditions}."
     if len(subsets) == 1:
-        note = f"F-measure, mAP and mAP50 on `{subsets[0]}`. {note}"
+        note = f"{', '.join(tables.headings(tables.ACCURACY))} on `{subsets[0]}`. {note}"
     else:  # metrics measured on different images do not compare
         names.append("subset")
-    text = _markdown(table, names, _COMPARISON)
-    write_text(csv, table.to_csv(index=False, float_format="%.6g"))
-    write_text(markdown, f"{text}\n\n{note}\n")
+    text = tables.markdown(table, [*names, *tables.ACCURACY, *tables.COSTS])
+    chart = charts.standalone(charts.accuracy_against_latency(table))
+    picture = f"![F-measure against latency]({files['svg'].name})\n\n{charts.BEST}"
+    write_text(files["csv"], table.to_csv(index=False, float_format="%.6g"))
+    write_text(files["svg"], chart)
+    write_text(files["md"], f"{text}\n\n{note}\n\n{picture}\n")
 
 
 def write_benchmark(table: pd.DataFrame, csv: Path, markdown: Path, conditions: str) -> str:
@@ -95,28 +83,14 @@ def write_benchmark(table: pd.DataFrame, csv: Path, markdown: Path, conditions: 
         table: what `detmake.evaluation.speed.measure` returns, joined with what
             `detmake.evaluation.benchmark_app.measure` returns.
         csv: receives all columns, and `share`, the throughput as a share of benchmark_app's.
-        markdown, conditions: as for `write`.
+        markdown: the Markdown file, which ends with a note on how the models were measured.
+        conditions: as for `write`.
 
     Returns:
         The table for readers.
     """
     table = table.assign(share=table["images_per_second"] / table["app_images_per_second"])
-    readable = table.rename_axis("model").reset_index().astype(object)
-    readable = readable.where(readable.notna(), None)  # benchmark_app does not run snapshots
-    text = _markdown(readable, ["model"], _BENCHMARK)
+    text = tables.markdown(table.rename_axis("model").reset_index(), ["model", *_BENCHMARK])
     write_text(csv, table.to_csv(float_format="%.6g"))
     write_text(markdown, f"{text}\n\nMedians, models in turns, on {conditions}.\n")
     return text
-
-
-def _markdown(
-    table: pd.DataFrame, names: Sequence[str], figures: Mapping[str, tuple[str, str]]
-) -> str:
-    headers = {key: header for key, (header, _) in figures.items()}
-    body = table[[*names, *headers]].rename(columns=headers)
-    return body.to_markdown(
-        index=False,
-        missingval="",
-        floatfmt=(*[""] * len(names), *(style for _, style in figures.values())),
-        disable_numparse=list(range(len(names))),  # a run may be called 007 or 1e5
-    )

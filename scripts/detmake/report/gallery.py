@@ -1,7 +1,8 @@
 """Pictures of the report: images with boxes that the page draws, and cut-outs of suspects."""
 
 import base64
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,19 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from detmake.detections import Detections
 from detmake.evaluation.error_types import classify
 from detmake.evaluation.overlaps import Overlaps
-from detmake.runtime.drawing import class_colours
+from detmake.runtime import drawing
 from detmake.runtime.images import read_image
 
-#: Images of the gallery, and their longest side in pixels.
-IMAGES, SIDE = 24, 960
+#: Images of the gallery, and the longest side of a picture in pixels. Each exported model adds one
+#: image, on which it differs from the snapshot: 24 in all.
+IMAGES, SIDE = 21, 960
 #: Cut-outs of suspects, and their side in pixels.
 CUTOUTS, CUTOUT_SIDE = 50, 200
 #: Bytes of all pictures of the gallery, encoded: the page stays below 5 MB.
-BUDGET = 3_000_000
+BUDGET = 2_500_000
 _QUALITIES = (85, 70, 50, 30)  # of JPEG, the best one that keeps the budget
 
 
@@ -39,16 +42,20 @@ def image_costs(images: Sequence[Overlaps]) -> np.ndarray:
     return mended - 2 * hits / max(detections + truths, 1)
 
 
-def worst_images(images: Sequence[Overlaps], root: Path) -> list[dict[str, Any]]:
+def worst_images(
+    images: Sequence[Overlaps], root: Path, classes: Sequence[str]
+) -> list[dict[str, Any]]:
     """Return the images whose errors cost most, for the page.
 
     Args:
         images: overlaps at the confidence threshold.
         root: folder of the images.
+        classes: names of the classes.
 
     Returns:
         At most `IMAGES`: `name`, `width`, `height`, `cost` in [0, 1], `picture` (a data URI),
-        `truths` and `found` (boxes for the page), and which `errors` and `classes` have errors.
+        `font_size` in pixels of the image, `truths` and `found` (boxes for the page), and which
+        `errors` and `classes` have errors.
         Images that cannot be read are left out.
     """
     costs = image_costs(images)
@@ -56,7 +63,7 @@ def worst_images(images: Sequence[Overlaps], root: Path) -> list[dict[str, Any]]
     pictures = {at: _read(root / images[at].image["file_name"]) for at in chosen}
     pictures = {at: _shrunk(one, SIDE) for at, one in pictures.items() if one is not None}
     for quality in _QUALITIES:
-        encoded = {at: _jpeg(one, quality) for at, one in pictures.items()}
+        encoded = {at: data_uri(drawing.jpeg(one, quality)) for at, one in pictures.items()}
         if sum(map(len, encoded.values())) <= BUDGET:
             break
     else:  # detailed images: as many as there is room for
@@ -64,12 +71,10 @@ def worst_images(images: Sequence[Overlaps], root: Path) -> list[dict[str, Any]]
         encoded = dict(list(encoded.items())[: int(np.sum(sizes <= BUDGET))])
     return [
         {
-            "name": images[at].image["file_name"],
-            "width": images[at].image["width"],
-            "height": images[at].image["height"],
+            **_sized(images[at].image),
             "cost": float(costs[at]),
             "picture": picture,
-            **_boxes(images[at]),
+            **_marked(images[at], classes),
         }
         for at, picture in encoded.items()
     ]
@@ -95,42 +100,112 @@ def cutouts(suspects: pd.DataFrame, root: Path) -> list[str | None]:
         factor = CUTOUT_SIDE / (2 * reach)
         how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
         part = cv2.resize(part, (CUTOUT_SIDE, CUTOUT_SIDE), interpolation=how)
-        corners = [(row.x, row.y), (row.x + row.width, row.y + row.height)]
-        ends = [(round((x - left) * factor), round((y - top) * factor)) for x, y in corners]
-        cv2.rectangle(part, *ends, (255, 255, 255), 3)
-        cv2.rectangle(part, *ends, (40, 40, 220), 1)
-        cut.append(_jpeg(part, 80))
+        x, y = row.x - left, row.y - top
+        corners = np.multiply([x, y, x + row.width, y + row.height], factor)
+        drawing.outline(part, corners, (255, 255, 255), 3)
+        drawing.outline(part, corners, (40, 40, 220), 1)
+        cut.append(data_uri(drawing.jpeg(part, 80)))
     return cut
 
 
 def colours(classes: Sequence[str]) -> list[str]:
     """Return a colour of each class for CSS."""
-    return [f"#{red:02x}{green:02x}{blue:02x}" for blue, green, red in class_colours(len(classes))]
+    return [
+        f"#{red:02x}{green:02x}{blue:02x}"
+        for blue, green, red in drawing.class_colours(len(classes))
+    ]
 
 
-def _boxes(image: Overlaps) -> Mapping[str, Any]:
+def difference(
+    image: Mapping[str, Any],
+    models: Sequence[tuple[Detections, np.ndarray]],
+    root: Path,
+    classes: Sequence[str],
+) -> dict[str, Any] | None:
+    """Return an image with what two models find in it, for the page; None if it cannot be read.
+
+    Args:
+        image: the image, of a prepared subset.
+        models: what `detmake.evaluation.agreement.compare` returns.
+        root: folder of the images.
+        classes: names of the classes.
+
+    Returns:
+        `name`, `width`, `height`, `font_size`, `picture` and `sides`, the boxes of each model: an
+        `error` is one that the other model lacks.
+    """
+    picture = _read(root / image["file_name"])
+    if picture is None:
+        return None
+    sides = []
+    for found, is_shared in models:
+        errors = np.where(is_shared, "", "only here")
+        texts = [f"{classes[k]} {s:.2f}" for k, s in zip(found.labels, found.scores, strict=True)]
+        sides.append(_boxes(image, found.boxes, found.labels, texts, errors)[::-1])
+    shrunk = drawing.jpeg(_shrunk(picture, SIDE), _QUALITIES[-2])
+    return {**_sized(image), "picture": data_uri(shrunk), "sides": sides}
+
+
+def _sized(image: Mapping[str, Any]) -> dict[str, Any]:
+    size = {key: image[key] for key in ("width", "height")}
+    return {"name": image["file_name"], **size, "font_size": image["width"] / 40}
+
+
+def _marked(image: Overlaps, classes: Sequence[str]) -> dict[str, Any]:
     """Return the boxes of an image, which errors they are, and of which classes these are."""
-    types, _, _ = classify(image)
-    found = [
-        {"box": box.round(1).tolist(), "label": int(label), "score": float(score), "error": kind}
-        for box, label, score, kind in zip(
-            image.found.boxes, image.found.labels, image.found.scores, types, strict=True
-        )
-    ]
-    truths = [
-        {"box": box.round(1).tolist(), "label": int(label), "error": "" if hit else "missed"}
-        for box, label, hit in zip(image.boxes, image.labels, image.is_found, strict=True)
-    ]
-    wrong = [box for box in (*found, *truths) if box["error"]]
-    for box in (*found, *truths):
-        left, top, right, bottom = box["box"]
-        box["width"], box["height"] = round(right - left, 1), round(bottom - top, 1)
+    found, types = image.found, classify(image)[0]
+    scored = [f"{classes[k]} {s:.2f}" for k, s in zip(found.labels, found.scores, strict=True)]
+    detected = _boxes(image.image, found.boxes, found.labels, scored, types)
+    names = [classes[label] for label in image.labels]
+    missed = np.where(image.is_found, "", "missed")
+    truths = _boxes(image.image, image.boxes, image.labels, names, missed)
+    wrong = [box for box in (*detected, *truths) if box["error"]]
     return {
         "truths": truths,
-        "found": found[::-1],  # high scores on top
+        "found": detected[::-1],  # high scores on top
         "errors": sorted({box["error"] for box in wrong}),
         "classes": sorted({box["label"] for box in wrong}),
     }
+
+
+def _boxes(
+    image: Mapping[str, Any],
+    corners: np.ndarray,
+    labels: Iterable[int],
+    texts: Iterable[str],
+    errors: Iterable[str],
+) -> list[dict[str, Any]]:
+    """Return boxes, (N, 4) xyxy in pixels of the image, for the page; errors get a text."""
+    boxes = [
+        {
+            "box": box.round(1).tolist(),
+            "width": round(float(box[2] - box[0]), 1),
+            "height": round(float(box[3] - box[1]), 1),
+            "label": int(label),
+            "text": text,
+            "error": str(error),
+            "place": None,
+        }
+        for box, label, text, error in zip(corners, labels, texts, errors, strict=True)
+    ]
+    _place_texts([box for box in boxes if box["error"]], image, image["width"] / 40)
+    return boxes
+
+
+def _place_texts(boxes: Sequence[dict], image: Mapping[str, Any], size: float) -> None:
+    """Give boxes the place of their text's baseline, where there is room for it."""
+    places = drawing.label_places(
+        np.array([box["box"] for box in boxes]).reshape(-1, 4),
+        [(size * _width(box["text"]), 1.2 * size) for box in boxes],
+        (image["width"], image["height"]),
+    )
+    for box, place in zip(boxes, places, strict=True):
+        box["place"] = place and [round(place[0], 1), round(place[1] + 0.95 * size, 1)]
+
+
+def _width(line: str) -> float:
+    """Return about how wide a browser draws a text, in sizes of the font."""
+    return sum(1.0 if unicodedata.east_asian_width(c) in "WF" else 0.62 for c in line)
 
 
 def _read(path: Path) -> np.ndarray | None:
@@ -143,6 +218,6 @@ def _shrunk(image: np.ndarray, side: int) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def _jpeg(image: np.ndarray, quality: int) -> str:
-    encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return f"data:image/jpeg;base64,{base64.b64encode(encoded).decode()}"
+def data_uri(picture: bytes, kind: str = "image/jpeg") -> str:
+    """Return the content of a picture's file as a data URI."""
+    return f"data:{kind};base64,{base64.b64encode(picture).decode()}"

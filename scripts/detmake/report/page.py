@@ -1,7 +1,7 @@
 """The report of a run: one HTML page that needs nothing else."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,20 +10,21 @@ import jinja2
 import pandas as pd
 
 from detmake.data import statistics
+from detmake.detections import Detections
 from detmake.evaluation import agreement, error_types, label_errors
 from detmake.evaluation.bootstrap import interval
 from detmake.evaluation.confusion import confusion_matrix
 from detmake.evaluation.overlaps import overlaps
-from detmake.report import advice, charts, gallery
+from detmake.report import advice, charts, gallery, plan_drawing, tables
 from detmake.report.run import Model, Run
 
 log = logging.getLogger("detmake")
 
 #: Classes up to which the page shows the whole confusion matrix, and confusions that it lists.
 _MATRIX, _CONFUSIONS = 20, 20
+_BUDGET = ("drop_points", "maximal_accuracy_degradation")
 #: Images that the page lists where two models differ.
 _DIFFERENT = 10
-_FIGURES = {"f-measure": "F-measure", "mAP50": "mAP50", "mAP": "mAP50:95"}
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def render(run: Run, assets: Path, provenance: Mapping[str, Any]) -> Page:
         run: the run.
         assets: folder of the template `report.html`, and of `report.css` and `report.js`.
         provenance: `settings` (all, line by line), `changed` (those that differ from the
-            defaults) and `command`.
+            defaults), `command`, and `steps` (`detmake.build.provenance.steps`).
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(assets),
@@ -68,22 +69,22 @@ def render(run: Run, assets: Path, provenance: Mapping[str, Any]) -> Page:
         training=None if scalars is None else charts.training(scalars),
         statistics=described,
         remarks=statistics.remarks(described) if described else [],
+        batch=gallery.data_uri(run.batch.read_bytes()) if run.batch.exists() else None,
         provenance=provenance,
-        times=_times(run.folder),
+        steps=_drawn(run, provenance["steps"]),
+        trained=run.json("logs/train.json"),
         **context,
     )
     lines = [advice.verdict(run.models)]
     if run.models:
-        rows = [
+        table = pd.DataFrame(
             [
-                row["name"],
-                *(f"{one} ({ends})" for one, ends in row["figures"].values()),
-                row["passed"],
+                {"model": model.name, **model.figures, "budget": advice.passed(model.quantization)}
+                for model in run.models
             ]
-            for row in context["rows"]
-        ]
-        table = pd.DataFrame(rows, columns=["model", *_FIGURES.values(), "budget"])
-        lines.append(table.to_markdown(index=False, tablefmt="outline", disable_numparse=True))
+        )
+        columns = ["model", *tables.ACCURACY, *tables.COSTS, "budget"]
+        lines.append(tables.markdown(table, columns))
     return Page(html, "\n".join(lines), suspects)
 
 
@@ -98,14 +99,10 @@ def _of_models(run: Run) -> tuple[dict[str, Any], pd.DataFrame]:
     log.info("Errors of the %s: %s costs most", first.name, errors.cost.idxmax())
     suspects = label_errors.suspects(everything, first.threshold)
     log.info("%d suspected label errors", len(suspects))
-    worst = gallery.worst_images(confident, root)
+    worst = gallery.worst_images(confident, root, names)
     log.info("%d images with errors in the gallery", len(worst))
     matrix = confusion_matrix(confident, len(names))
-    latencies = {
-        model.name: (model.speed["latency_ms"], model.performance["f-measure"])
-        for model in run.models
-        if model.speed
-    }
+    measured = pd.DataFrame([_point(model) for model in run.models if model.speed])
     table = first.evaluation.per_class(first.threshold).join(
         first.evaluation.average_precision_by_size()
     )
@@ -117,8 +114,11 @@ def _of_models(run: Run) -> tuple[dict[str, Any], pd.DataFrame]:
         "names": names,
         "colours": gallery.colours(names),
         "rows": [_row(model, first) for model in run.models],
-        "figures": _FIGURES,
-        "latency": charts.accuracy_against_latency(latencies) if latencies else None,
+        "headings": tables.headings,
+        "accuracy": tables.ACCURACY,
+        "costs": tables.COSTS,
+        "latency": None if measured.empty else charts.accuracy_against_latency(measured),
+        "best": charts.BEST,
         "confidence": charts.confidence(first.evaluation, first.threshold),
         "precision_recall": charts.precision_recall(first.evaluation),
         "matrix": matrix.tolist() if len(names) <= _MATRIX else None,
@@ -133,26 +133,33 @@ def _of_models(run: Run) -> tuple[dict[str, Any], pd.DataFrame]:
             zip(shown.where(shown.notna(), None).to_dict("records"), cut, strict=True)
         ),
         "suspect_count": len(suspects),
-        "agreements": [_agreement(run, model) for model in run.models[1:]],
+        "agreements": [_agreement(run, model, root) for model in run.models[1:]],
     }
     return context, suspects
 
 
 def _row(model: Model, first: Model) -> dict[str, Any]:
-    figures = {}
-    for key in _FIGURES:
-        low, high = interval(model.samples[key])
-        figures[key] = f"{model.performance[key]:.3f}", f"{low:.3f}–{high:.3f}"
+    """Return what the table of the verdict says of a model, as text."""
+    figures = {key: tables.written(key, value) for key, value in model.figures.items()}
+    ends = {key: interval(model.samples[key]) for key in tables.ACCURACY}
+    lost = ""
+    if model.quantization:
+        drop, budget = (model.quantization[key] for key in _BUDGET)
+        lost = f"{drop:.2f} of {budget:g} points"
     return {
         "name": model.name,
         "figures": figures,
+        "intervals": {key: f"{low:.3f}–{high:.3f}" for key, (low, high) in ends.items()},
         "difference": advice.difference(model, first),
         "passed": advice.passed(model.quantization),
-        "drop": model.quantization.get("drop_points"),
-        "budget": model.quantization.get("maximal_accuracy_degradation"),
-        "size": model.size_mb,
-        "speed": model.speed,
+        "lost": lost,
     }
+
+
+def _point(model: Model) -> dict[str, Any]:
+    """Return a model as `charts.accuracy_against_latency` takes it."""
+    low, high = interval(model.samples["f-measure"])
+    return {"model": model.name, **model.figures, "low": low, "high": high}
 
 
 def _confusions(matrix: Any, names: list[str]) -> list[tuple[str, str, int]]:
@@ -166,31 +173,42 @@ def _confusions(matrix: Any, names: list[str]) -> list[tuple[str, str, int]]:
     return sorted(counts, key=lambda item: -item[2])[:_CONFUSIONS]
 
 
-def _agreement(run: Run, model: Model) -> dict[str, Any]:
+def _agreement(run: Run, model: Model, root: Path) -> dict[str, Any]:
     """Compare a model with the first one."""
-    first = run.models[0]
-    table = agreement.agreement(
-        run.coco["images"],
-        first.evaluation.detections,
-        model.evaluation.detections,
-        (first.threshold, model.threshold),
-    )
-    files = {image["id"]: image["file_name"] for image in run.coco["images"]}
+    both = run.models[0], model
+    found = [one.evaluation.detections for one in both]
+    thresholds = both[0].threshold, model.threshold
+    table = agreement.agreement(run.coco["images"], *found, thresholds)
+    images = {image["id"]: image for image in run.coco["images"]}
     differing = table.assign(other=table.first_only + table.second_only)
     differing = differing[differing.other > 0].sort_values("other", ascending=False, kind="stable")
     share = agreement.share(table)
-    log.info("%s: %.1f %% of the boxes of the %s", model.name, 100 * share, first.name)
+    log.info("%s: %.1f %% of the boxes of the %s", model.name, 100 * share, both[0].name)
+    worst = None
+    if len(differing):
+        key = differing.index[0]
+        here = [one.get(key, Detections.none()) for one in found]
+        names = both[0].evaluation.classes
+        compared = agreement.compare(*here, thresholds)
+        worst = gallery.difference(images[key], compared, root, names)
     return {
         "name": model.name,
         "share": share,
+        "worst": worst,
         "images": [
-            {"name": files[row.Index], "first": row.first_only, "second": row.second_only}
+            {
+                "name": images[row.Index]["file_name"],
+                "first": row.first_only,
+                "second": row.second_only,
+            }
             for row in differing.head(_DIFFERENT).itertuples()
         ],
     }
 
 
-def _times(folder: Path) -> dict[str, str]:
-    """Return how long the steps took that Snakemake timed, in hours, minutes and seconds."""
-    files = sorted((folder / "benchmarks").glob("*.tsv"))
-    return {file.stem: pd.read_csv(file, sep="\t")["h:m:s"].iloc[0] for file in files}
+def _drawn(run: Run, steps: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return a picture of the steps that made a run's results, as a data URI; None without any."""
+    if not steps:
+        return None
+    svg = plan_drawing.of_steps(steps, f"Steps to {run.folder}", "Each with the time that it took")
+    return gallery.data_uri(svg.encode(), "image/svg+xml")

@@ -1,7 +1,8 @@
 """Draw a plan as a self-contained SVG."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
+from typing import Any
 from xml.etree import ElementTree
 
 from detmake.build.plan import Job, abridged, printable, shortened, summary
@@ -39,7 +40,7 @@ _ARROWS = "<defs>{}{}</defs>".format(
 )
 
 
-def svg(jobs: Sequence[Job], title: str) -> str:
+def svg(jobs: Sequence[Job], title: str, subtitle: str | None = None) -> str:
     """Draw the jobs as boxes, from the first jobs at the top to the targets at the bottom.
 
     A box shows the job's name, its files and why it is stale; its tooltip has their full text.
@@ -49,6 +50,8 @@ def svg(jobs: Sequence[Job], title: str) -> str:
     Args:
         jobs: the jobs, with `needs` as indices into this sequence.
         title: heading of the picture.
+        subtitle: line below it, for jobs that were run; None for a plan, which says how many jobs
+            are to run, and what the colours mean.
 
     Returns:
         An SVG document with a group of class `job` for each job and a path of class `edge` for
@@ -65,14 +68,16 @@ def svg(jobs: Sequence[Job], title: str) -> str:
     root = ElementTree.Element(
         "svg", xmlns="http://www.w3.org/2000/svg", viewBox=box, **size, role="img"
     )
-    _element(root, "title", printable(f"{title}: {summary(jobs)}"))
+    below = summary(jobs) if subtitle is None else subtitle
+    _element(root, "title", printable(f"{title}: {below}"))
     _element(root, "style", _STYLE)
     root.append(ElementTree.fromstring(_ARROWS))
     # A white background keeps the lines visible on a dark page.
     _element(root, "rect", width="100%", height="100%", rx="8", fill="#ffffff")
     _element(root, "text", printable(title), x=_MARGIN, y=34, class_="heading")
-    _element(root, "text", summary(jobs), x=_MARGIN, y=54)
-    _legend(root, width - _MARGIN - 395)
+    _element(root, "text", below, x=_MARGIN, y=54)
+    if subtitle is None:
+        _legend(root, width - _MARGIN - 395)
     # Edges from stale jobs come last, on top of the others.
     for source, target in sorted(layout.routes, key=lambda edge: jobs[edge[0]].stale):
         route, stale = layout.routes[source, target], jobs[source].stale
@@ -89,6 +94,11 @@ def svg(jobs: Sequence[Job], title: str) -> str:
         _box(root, index, job, *_corner(layout.places[index]))
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def of_steps(steps: Sequence[Mapping[str, Any]], title: str, subtitle: str) -> str:
+    """Draw steps that were run (`detmake.build.provenance.steps`) as `svg` draws a plan."""
+    return svg([Job(**step) for step in steps], title, subtitle)
 
 
 def _element(parent, tag: str, text: str | None = None, **attributes: object):

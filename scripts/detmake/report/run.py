@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 
 from detmake.data import subsets
-from detmake.evaluation import bootstrap, predictions
+from detmake.evaluation import bootstrap, performance, predictions
 from detmake.evaluation.metrics import Evaluation
+from detmake.report import tables
 from detmake.report.comparison import size_mb
 from detmake.runtime.figures import misfit
 
@@ -52,9 +53,11 @@ class Model:
         return self.performance["confidence_threshold"]
 
     @property
-    def size_mb(self) -> float:
-        """Size in 10⁶ bytes."""
-        return size_mb(self.path)
+    def figures(self) -> dict[str, float | None]:
+        """Its accuracy and costs (`detmake.report.tables`); None: not measured."""
+        accuracy = {key: self.performance[key] for key in tables.ACCURACY}
+        costs = {"size_mb": size_mb(self.path), **self.speed}
+        return accuracy | {key: costs.get(key) for key in tables.COSTS}
 
     @property
     def quantization(self) -> Mapping[str, Any]:
@@ -78,6 +81,11 @@ class Run:
     models: list[Model] = field(default_factory=list)
     coco: Mapping[str, Any] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+
+    @property
+    def batch(self) -> Path:
+        """Picture of the first batch of its training."""
+        return self.folder / "dataset/batch.jpg"
 
     def table(self, file: str) -> pd.DataFrame | None:
         """Return a CSV file of the run; None if it is not there."""
@@ -118,17 +126,11 @@ def read(folder: Path) -> Run:
         measured = rows.get(str(folder / path), {})
         model = Model(name, folder / path, content, evaluation, samples, measured)
         run.models.append(model)
-        log.info(
-            "%s: F-measure %.3f, mAP50 %.3f%s",
-            name,
-            content["f-measure"],
-            content["mAP50"],
-            f", {measured['latency_ms']:.1f} ms" if measured else "",
-        )
-    for what, file in (
-        ("latency", "speed.csv"),
-        ("statistics of the data", "dataset/statistics.json"),
-    ):
+        log.info(performance.in_words(name, content, measured.get("latency_ms")))
+    wanted = {"latency": "speed.csv", "statistics of the data": "dataset/statistics.json"}
+    if (folder / "logs/scalars.csv").exists():  # given weights were not trained here
+        wanted["first batch of the training"] = "dataset/batch.jpg"
+    for what, file in wanted.items():
         if not (folder / file).exists():
             run.missing.append(f"{what}: snakemake {folder / file}")
     return run

@@ -11,7 +11,6 @@ from threading import Event
 from time import perf_counter
 from typing import Any
 
-import cv2
 import numpy as np
 
 from detmake.artifacts import staged, write_json
@@ -120,7 +119,7 @@ class _Pictures:
         numbered = (f"{file.stem}_{number}" for number in count(2))
         name = next(n for n in chain([file.stem], numbered) if n.casefold() not in self._names)
         self._names.add(name.casefold())
-        cv2.imencode(".jpg", picture)[1].tofile(self._folder / f"{name}.jpg")
+        (self._folder / f"{name}.jpg").write_bytes(drawing.jpeg(picture))
         if position % self._every == 0:
             self._tiles.append(drawing.tile(picture, file.name))
         height, width = image.shape[:2]
@@ -131,7 +130,7 @@ class _Pictures:
     def close(self) -> None:
         if len(self._images) > 1:
             sheet = drawing.contact_sheet(self._tiles)
-            cv2.imencode(".jpg", sheet)[1].tofile(self._folder / "contact_sheet.jpg")
+            (self._folder / "contact_sheet.jpg").write_bytes(drawing.jpeg(sheet))
         categories = [{"id": k, "name": name} for k, name in enumerate(self._labels, start=1)]
         content = {"images": self._images, "annotations": [], "categories": categories}
         write_json(self._folder / "images.json", content)

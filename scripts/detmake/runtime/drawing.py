@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 
 from detmake.detections import Detections
+from detmake.runtime import text
 
-_FONT = cv2.FONT_HERSHEY_SIMPLEX  # has Latin letters only
 #: Longer side that pictures are enlarged to, about, so that labels do not hide the objects.
 _LEGIBLE_SIDE = 900  # pixels
-_TILE_WIDTH, _TILE_HEIGHT = 400, 300  # pixels
+_TILE_WIDTH, _TILE_HEIGHT, _GAP = 400, 300, 8  # pixels
 _CAPTION_HEIGHT = 24  # pixels
 
 
@@ -27,13 +27,19 @@ def enlargement(image: np.ndarray) -> int:
     return max(1, round(_LEGIBLE_SIDE / max(image.shape[:2])))
 
 
-def draw(image: np.ndarray, found: Detections, labels: Sequence[str]) -> np.ndarray:
+def draw(
+    image: np.ndarray, found: Detections, labels: Sequence[str], with_scores: bool = True
+) -> np.ndarray:
     """Return a picture of an image with boxes, labels and scores; high scores are on top.
+
+    Labels do not overlap. In a crowded image, boxes with low scores may have none; the colour of a
+    box tells its class.
 
     Args:
         image: (H, W, 3) uint8, BGR; left unchanged.
         found: the detections to draw, in pixels of the image, by descending score.
         labels: names of the classes.
+        with_scores: whether the labels tell the scores; annotations have none.
 
     Returns:
         (k·H, k·W, 3) uint8, BGR, with the factor k of `enlargement`.
@@ -44,53 +50,94 @@ def draw(image: np.ndarray, found: Detections, labels: Sequence[str]) -> np.ndar
     line = max(2, round(max(width, height) / 500))
     colours = class_colours(len(labels))
     boxes = np.rint(found.boxes * factor).astype(int)
-    entries = list(zip(boxes, found.scores, found.labels, strict=True))[::-1]
-    for box, _, label in entries:
-        cv2.rectangle(picture, box[:2].tolist(), box[2:].tolist(), colours[label], line)
-    for (x, y, *_), score, label in entries:
-        _write(picture, f"{labels[label]} {score:.2f}", (int(x), int(y)), colours[label])
+    for box, label in zip(boxes[::-1], found.labels[::-1], strict=True):
+        outline(picture, box, colours[label], line)
+    grounds = [
+        _ground(picture, f"{labels[label]} {score:.2f}" if with_scores else labels[label])
+        for label, score in zip(found.labels, found.scores, strict=True)
+    ]
+    sizes = [(ground.shape[1], ground.shape[0]) for ground in grounds]
+    places = label_places(boxes, sizes, (width, height))
+    for place, ground, label in zip(places, grounds, found.labels, strict=True):
+        if place is not None:
+            _write(picture, ground, place, colours[label])
     return picture
+
+
+def outline(
+    picture: np.ndarray, box: Sequence[float], colour: tuple[int, int, int], line: int
+) -> None:
+    """Draw a box, xyxy in pixels, `line` pixels wide, in a BGR colour."""
+    left, top, right, bottom = (round(float(value)) for value in box)
+    cv2.rectangle(picture, (left, top), (right, bottom), colour, line)
+
+
+def label_places(
+    boxes: np.ndarray, sizes: Sequence[tuple[float, float]], picture: tuple[float, float]
+) -> list[tuple[float, float] | None]:
+    """Find a place for the label of each box where it covers no other label.
+
+    Args:
+        boxes: (N, 4), xyxy in pixels, the most important first.
+        sizes: N widths and heights of the labels.
+        picture: width and height.
+
+    Returns:
+        The upper left corner of each label; None where there is no room.
+    """
+    taken, places = np.zeros((0, 4)), []
+    for (left, top, right, bottom), (width, height) in zip(boxes, sizes, strict=True):
+        size = np.array([width, height])
+        rows = (top - height, bottom, top, bottom - height)  # beside the box, then inside
+        wanted = np.array([(x, y) for y in rows for x in (left, right - width)])
+        corners = np.clip(wanted, 0, np.maximum(picture - size, 0))
+        corners = corners[np.argsort(corners[:, 1] != wanted[:, 1], kind="stable")]
+        starts, ends = corners[:, np.newaxis], corners[:, np.newaxis] + size
+        apart = (ends <= taken[:, :2]) | (starts >= taken[:, 2:])
+        free = corners[apart.any(axis=2).all(axis=1)]
+        if len(free):
+            taken = np.vstack([taken, [*free[0], *(free[0] + size)]])
+        places.append(tuple(free[0]) if len(free) else None)
+    return places
 
 
 def write_rate(picture: np.ndarray, images_per_second: float) -> None:
     """Write frames per second into the upper left corner of a picture."""
-    _write(picture, f"{images_per_second:.1f} frames/s", (0, 0), (40, 40, 40))
+    _write(picture, _ground(picture, f"{images_per_second:.1f} frames/s"), (0, 0), (40, 40, 40))
+
+
+def _ground(picture: np.ndarray, label: str) -> np.ndarray:
+    """Return a label of legible size with a margin: (H, W) uint8, the share of ink."""
+    pixels = max(14, round(max(picture.shape[:2]) / 60))
+    margin = pixels // 5
+    return np.pad(text.rendered(label, pixels), ((0, 0), (margin, margin)))
 
 
 def _write(
-    picture: np.ndarray, text: str, corner: tuple[int, int], colour: tuple[int, int, int]
+    picture: np.ndarray,
+    ground: np.ndarray,
+    corner: tuple[float, float],
+    colour: tuple[int, int, int],
 ) -> None:
-    """Write on a coloured background above a corner (x, y), or below it for lack of room."""
-    height, width = picture.shape[:2]
-    pixels = max(11, round(max(width, height) / 75))
-    line = max(1, round(pixels / 12))
-    scale = cv2.getFontScaleFromHeight(_FONT, pixels, line)
-    (text_width, text_height), below = cv2.getTextSize(text, _FONT, scale, line)
-    margin = line + 1
-    ground_height = text_height + below + 2 * margin
-    left = max(0, min(corner[0], width - text_width - 2 * margin))
-    top = corner[1] - ground_height if corner[1] >= ground_height else max(corner[1], 0)
-    top = max(0, min(top, height - ground_height))
-    right, bottom = left + text_width + 2 * margin, top + ground_height
-    cv2.rectangle(picture, (left, top), (right, bottom), colour, cv2.FILLED)
+    """Write a label (`_ground`) on a coloured background, with its upper left corner at (x, y)."""
+    left, top = (round(value) for value in corner)
+    below = picture[top : top + ground.shape[0], left : left + ground.shape[1]]
+    share = ground[: below.shape[0], : below.shape[1], np.newaxis] / 255
     blue, green, red = colour
     is_bright = 0.114 * blue + 0.587 * green + 0.299 * red > 140  # luma of ITU-R BT.601
-    ink = (0, 0, 0) if is_bright else (255, 255, 255)
-    origin = (left + margin, bottom - margin - below)
-    cv2.putText(picture, text, origin, _FONT, scale, ink, line, cv2.LINE_AA)
+    ink = 0 if is_bright else 255
+    below[:] = np.rint((1 - share) * colour + share * ink)
 
 
 def tile(picture: np.ndarray, caption: str) -> np.ndarray:
     """Return a picture scaled down for a contact sheet, captioned: (324, 400, 3) uint8, BGR."""
     height, width = picture.shape[:2]
-    factor = min(_TILE_WIDTH / width, _TILE_HEIGHT / height)
+    factor = min((_TILE_WIDTH - _GAP) / width, _TILE_HEIGHT / height)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     framed = np.full((_TILE_HEIGHT + _CAPTION_HEIGHT, _TILE_WIDTH, 3), 255, np.uint8)
     framed[: size[1], : size[0]] = small
-    scale = cv2.getFontScaleFromHeight(_FONT, 11, 1)
-    origin = (4, size[1] + 17)
-    cv2.putText(framed, caption, origin, _FONT, scale, (0, 0, 0), 1, cv2.LINE_AA)
+    _write(framed, text.rendered(caption, 14)[:_CAPTION_HEIGHT], (0, size[1] + 4), (255,) * 3)
     return framed
 
 
@@ -101,3 +148,8 @@ def contact_sheet(tiles: Sequence[np.ndarray]) -> np.ndarray:
     padded = [*tiles, *[blank] * (-len(tiles) % columns)]
     rows = [np.hstack(padded[i : i + columns]) for i in range(0, len(padded), columns)]
     return np.vstack(rows)
+
+
+def jpeg(picture: np.ndarray, quality: int = 95) -> bytes:
+    """Return a picture, (H, W, 3) uint8, BGR, as the content of a JPEG file."""
+    return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()

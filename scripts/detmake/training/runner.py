@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmdet.datasets import CocoDataset
-from mmengine.dataset import DefaultSampler
 from mmengine.device import get_device
 from mmengine.dist import get_world_size, is_distributed, is_main_process
 from mmengine.evaluator import BaseMetric
@@ -26,9 +24,7 @@ from detmake.evaluation.metrics import Evaluation
 from detmake.model import device
 from detmake.model.detector import test_pipeline
 from detmake.tiling import Tiling
-from detmake.training import distributed, loading, resume
-from detmake.training.boxes import BOX_TYPE
-from detmake.training.random_numbers import drawn_for
+from detmake.training import augmented_dataset, distributed, loading, resume
 from detmake.training.recipe import BaseRecipe
 from detmake.training.schedule import MONITOR
 from detmake.training.window_dataset import WindowDataset, merged
@@ -92,11 +88,11 @@ def fit(
         randomness={"seed": parameters.seed},
         train_dataloader={
             **loaded,
-            "sampler": {"type": _EpochSampler, "shuffle": True},
+            "sampler": {"type": augmented_dataset.EpochSampler, "shuffle": True},
             "dataset": {
-                **_dataset(train_file, train_coco),
-                "pipeline": _train_pipeline(recipe.pipeline, input_size),
-                "type": _AugmentedDataset,
+                **augmented_dataset.files(train_file, train_coco),
+                "pipeline": augmented_dataset.train_pipeline(recipe.pipeline, input_size),
+                "type": augmented_dataset.AugmentedDataset,
                 "seed": parameters.seed,
             },
         },
@@ -166,59 +162,13 @@ def quiet_mmengine() -> MMLogger:
     return logger
 
 
-def _train_pipeline(
-    pipeline: Sequence[Mapping[str, Any]], input_size: Sequence[int]
-) -> list[Mapping[str, Any]]:
-    """MMDetection transforms from an image file and its annotations to a training sample."""
-    width, height = input_size
-    augmentations = [dict(transform) for transform in pipeline]
-    for transform in augmentations:
-        if transform["type"] == "RandomChoiceResize":  # scales are relative to the input size
-            scales = transform["scales"]
-            transform["scales"] = [(round(w * width), round(h * height)) for w, h in scales]
-    return [
-        {"type": "LoadImageFromFile"},
-        {"type": "LoadAnnotations", "with_bbox": True, "box_type": BOX_TYPE},
-        *augmentations,
-        {"type": "PackDetInputs"},
-    ]
-
-
-def _dataset(file: Path, coco: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "ann_file": str(file.resolve()),
-        "data_prefix": {"img": str(Path(coco["info"]["image_root"]).resolve())},
-        "metainfo": {"classes": subsets.class_names(coco)},
-    }
-
-
 def _validation_dataset(
     file: Path, coco: Mapping[str, Any], input_size: Sequence[int], tiling: Tiling | None
 ) -> dict[str, Any]:
-    settings = {**_dataset(file, coco), "test_mode": True}
+    settings = {**augmented_dataset.files(file, coco), "test_mode": True}
     if tiling is None:
         return {**settings, "type": "CocoDataset", "pipeline": test_pipeline(input_size)}
     return {**settings, "type": WindowDataset, "tiling": tiling, "input_size": input_size}
-
-
-class _EpochSampler(DefaultSampler):
-    """Yields (epoch, index): processes that load images learn the epoch in no other way."""
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return ((self.epoch, index) for index in super().__iter__())
-
-
-class _AugmentedDataset(CocoDataset):
-    """A dataset whose random numbers depend only on seed, epoch and image."""
-
-    def __init__(self, seed: int, **settings: Any) -> None:
-        super().__init__(**settings)
-        self._seed = seed
-
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
-        epoch, index = key
-        with drawn_for("image", self._seed, epoch, index):
-            return super().__getitem__(index)
 
 
 class _Runner(Runner):

@@ -1,0 +1,47 @@
+"""How tables write figures: report, comparison and benchmark name and round them alike."""
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+#: Heading and format of each figure, by the keys of `performance.json` and the columns of
+#: `detmake.evaluation.speed.measure` and `detmake.evaluation.benchmark_app.measure`.
+FIGURES = {
+    "f-measure": ("F-measure", ".3f"),
+    "mAP50": ("mAP50", ".3f"),
+    "mAP": ("mAP50:95", ".3f"),
+    "size_mb": ("size [MB]", ".1f"),
+    "latency_ms": ("latency [ms]", ".1f"),
+    "latency_p95_ms": ("95th percentile [ms]", ".1f"),
+    "images_per_second": ("throughput [images/s]", ".1f"),
+    "app_latency_ms": ("benchmark_app: latency [ms]", ".1f"),
+    "app_images_per_second": ("benchmark_app: throughput [images/s]", ".1f"),
+    "share": ("throughput / benchmark_app's", ".2f"),
+}
+#: Figures of each model in the report and the comparison.
+ACCURACY = ("f-measure", "mAP50", "mAP")
+COSTS = ("size_mb", "latency_ms", "images_per_second")
+_MISSING = "–"
+
+
+def written(key: str, value: float | None) -> str:
+    """Return a figure as text: a dash if there is none (None or NaN)."""
+    return _MISSING if pd.isna(value) else format(value, FIGURES[key][1])
+
+
+def headings(keys: Iterable[str]) -> list[str]:
+    """Return the headings of columns; one that is no figure is its own heading."""
+    return [FIGURES[key][0] if key in FIGURES else key for key in keys]
+
+
+def markdown(table: pd.DataFrame, columns: Sequence[str]) -> str:
+    """Return some columns as Markdown: text to the left, figures to the right, rounded."""
+    rows = [
+        [written(key, row[key]) if key in FIGURES else row[key] for key in columns]
+        for row in table.to_dict("records")
+    ]
+    return pd.DataFrame(rows, columns=headings(columns)).to_markdown(
+        index=False,
+        disable_numparse=True,  # a run may be called 007 or 1e5
+        colalign=["right" if key in FIGURES else "left" for key in columns],
+    )
