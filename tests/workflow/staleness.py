@@ -135,6 +135,21 @@ KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
     "store.enabled": ({"store": {"enabled": False}}, NOTHING),
     "store.limit_gb": ({"store": {"limit_gb": 1}}, NOTHING),
     **{
+        key: (
+            {"search": {"space": {"template": ["yolox_tiny", "ssd_mobilenetv2"]}} | more},
+            NOTHING,
+        )
+        for key, more in {
+            "search": {},
+            "search.trials": {"trials": 2},
+            "search.space": {"space": {"input_size": [[128, 96], [64, 64]]}},
+            "search.rungs": {"rungs": [1, 2]},
+            "search.objective": {"objective": "mAP50"},
+            "search.at_most.latency_ms": {"at_most": {"latency_ms": 5}},
+            "search.seed": {"seed": 1},
+        }.items()
+    },
+    **{
         f"learning_parameters.{key}": (
             {"learning_parameters": {key: value}},
             NOTHING if key == "num_workers" else LEARNING,
@@ -152,6 +167,7 @@ KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
             "use_adaptive_interval": False,
             "num_workers": 2,
             "seed": 1,
+            "stop_after": 9,
         }.items()
     },
     "postprocessing.confidence_threshold": (
