@@ -95,6 +95,7 @@ def test_a_trial_stands_alone(resolve):
     assert set(alone) == {""}
     expected = settings["search/2/00"] | {"device": "cpu", "search": None}
     assert alone[""] == expected
+    assert content["template"] == "atss_mobilenetv2"  # the default, which may change
 
 
 @pytest.mark.parametrize(

@@ -96,13 +96,15 @@ def alone(
 ) -> dict[str, Any]:
     """Return the configuration of one run, without other runs and searches.
 
+    It names the template, even if that is the default.
+
     Args:
         file_config, command_line, schema: as for `resolve`, which finds no mistake in them.
         changes: what differs in the run, as layers.
     """
     validator = load_validator(schema)
     layers = [_read_layer(layer, validator)[0] for layer in (file_config, *changes, command_line)]
-    merged = _merge(*layers)
+    merged = _merge({"template": defaults(validator.schema)["template"]}, *layers)
     merged["data"] = reduce(_merge_data, [layer["data"] for layer in layers if "data" in layer])
     if given := [layer["pretrained"] for layer in layers if "pretrained" in layer]:
         merged["pretrained"] = given[-1]

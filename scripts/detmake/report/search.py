@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,9 @@ def configuration(
         f"# Its int8 model: {search['objective']} {trial['int8']:.3f} on val, "
         f"{trial['latency_ms']:.1f} ms an image on {measured_on}.\n"
         f"# Build it, without the search: snakemake --configfile {file}\n"
-        + yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True)
+        + yaml.safe_dump(
+            dict(content), sort_keys=False, allow_unicode=True, default_flow_style=None
+        )
     )
 
 
@@ -151,10 +154,11 @@ def picture(trials: pd.DataFrame, objective: str) -> str:
         axes = figure.subplots()
         axes.plot(front["latency_ms"], front["int8"], color="#3d7dca", alpha=0.5)
         axes.scatter(last["latency_ms"], last["int8"], color="#3d7dca", label="int8, all epochs")
-        for epochs, stopped in others.groupby("epochs"):
+        for marker, (epochs, stopped) in zip(cycle("x+1"), others.groupby("epochs"), strict=False):
             axes.scatter(
                 *(stopped["latency_ms"], stopped["snapshot"]),
-                marker="x",
+                color="#808890",
+                marker=marker,
                 label=f"snapshot, stopped after {epochs} epochs",
             )
         for _, row in pd.concat([last, others]).iterrows():
