@@ -90,10 +90,11 @@ def test_a_trial_stands_alone(resolve):
     }
     settings = resolve(config)
     changes = trials.runs(settings[""]["search"], load_validator(SCHEMA))["search/2/00"]
-    content = configuration.alone(config, changes, {"device": "cpu"}, SCHEMA)
+    line = {"device": "cpu", "plan": "search", "evaluation": {"subset": "val"}}
+    content = configuration.alone(config, changes, line, SCHEMA)
     alone = resolve(content)
     assert set(alone) == {""}
-    expected = settings["search/2/00"] | {"device": "cpu", "search": None}
+    expected = settings["search/2/00"] | {"evaluation": {"subset": "val"}, "search": None}
     assert alone[""] == expected
     assert content["template"] == "atss_mobilenetv2"  # the default, which may change
 

@@ -10,8 +10,9 @@ from conftest import CONFIG
 pytestmark = pytest.mark.slow
 
 RATE = "learning_parameters.learning_rate"
-# Three choices, of which the last one diverges. Both rungs are at a validation: every 5 epochs.
-SEARCH = {"trials": 3, "space": {RATE: [1e12, 0.002, 0.004]}, "rungs": [5, 20]}
+# Few trials, to save time: the tests of halving have more. Two numbers would be a range; these are
+# choices, of which one diverges. Training is validated every 5 epochs.
+SEARCH = {"trials": 2, "space": {RATE: [0.002, 1e12, 1e12]}, "rungs": [4, 15]}
 
 
 @pytest.fixture(scope="module")
@@ -33,16 +34,16 @@ def test_the_better_trial_goes_on_from_its_checkpoint(searched):
     best = table(searched).loc["best"]
     first = searched.json(f"results/search/1/{best.trial}/outcome.json")
     last = searched.json(f"results/search/2/{best.trial}/outcome.json")
-    assert (first["epochs"], last["epochs"]) == (5, 20)
+    assert (first["epochs"], last["epochs"]) == (5, 15)
     log = (searched.folder / f"results/search/2/{best.trial}.log").read_text()
     assert "resumed epoch: 5" in log
-    other = table(searched).loc["stopped"]
-    ranked = pd.read_csv(searched.folder / "results/search/rung_1.csv", dtype={"trial": str})
-    assert list(ranked.trial)[:2] == [best.trial, other.trial]
-    assert ranked["f-measure"].dropna().is_monotonic_decreasing
+    assert best[RATE] == 0.002
+    assert best.epochs == 15
     assert best.int8 > 0.3
     assert best.latency_ms > 0
-    assert not (searched.folder / "results/search/2" / other.trial).exists()
+    assert sorted(path.name for path in (searched.folder / "results/search/2").iterdir()) == [
+        *(f"{best.trial}{suffix}" for suffix in ("", ".json", ".log")),
+    ]
 
 
 def test_a_trial_that_fails_is_shown_with_its_reason(searched):
@@ -75,8 +76,6 @@ def test_what_is_stale(searched, tmp_path):
     project.configure(
         learning_parameters=CONFIG["learning_parameters"] | {"batch_size": 8}, search=SEARCH
     )
-    assert project.stale("search")["try_trial"] == 3
-
-
-def test_without_a_search(built):
-    assert "search: missing" in built.snakemake("search", fails=True)
+    assert project.stale("search")["try_trial"] == 2
+    project.configure()
+    assert "search: missing" in project.snakemake("search", fails=True)

@@ -17,6 +17,7 @@ from detmake.errors import InputError
 
 _MAX_LINES = 10
 _NOTE = " (command line)"
+_NOT_OF_A_RUN = {"search", "plan", "minutes", "verify", "store", "device", "resources"}
 
 
 def resolve(
@@ -96,7 +97,8 @@ def alone(
 ) -> dict[str, Any]:
     """Return the configuration of one run, without other runs and searches.
 
-    It names the template, even if that is the default.
+    It names the template, even if that is the default. Keys of one call or one machine, which
+    change no result, are left out.
 
     Args:
         file_config, command_line, schema: as for `resolve`, which finds no mistake in them.
@@ -108,7 +110,7 @@ def alone(
     merged["data"] = reduce(_merge_data, [layer["data"] for layer in layers if "data" in layer])
     if given := [layer["pretrained"] for layer in layers if "pretrained" in layer]:
         merged["pretrained"] = given[-1]
-    return {key: value for key, value in merged.items() if key != "search"}
+    return {key: value for key, value in merged.items() if key not in _NOT_OF_A_RUN}
 
 
 def place_of(run: str) -> str:
