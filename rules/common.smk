@@ -17,7 +17,7 @@ ROOT = Path(os.path.relpath(Path(workflow.current_basedir).parent))
 sys.path.insert(0, str(ROOT.resolve() / "scripts"))
 
 from detmake.artifacts import MODEL_FILES
-from detmake.build import configuration, dependencies, schema
+from detmake.build import configuration, dependencies, schema, trials
 from detmake.data import file_digests, image_digests, sources
 from detmake.runtime import demo_files as demo_file_names
 from detmake.errors import InputError
@@ -59,7 +59,9 @@ SCHEMA = ROOT / "rules/schema.yaml"
 SETTINGS = checked(configuration.resolve, FILE_CONFIG, COMMAND_LINE, SCHEMA, ROOT / "templates")
 RESULTS = SETTINGS[""]["results"]
 # Folder of each run, by its name.
-RUNS = {name: f"{RESULTS}/{name}" if name else RESULTS for name in SETTINGS}
+RUNS = {
+    name: f"{RESULTS}/{name}" if name else RESULTS for name in SETTINGS if not trials.is_trial(name)
+}
 # Folders of a run's exported models: the models that a demo can show.
 PROPERTIES = schema.load_validator(SCHEMA).schema["properties"]
 EXPORTED = PROPERTIES["demo"]["properties"]["model"]["enum"]
@@ -75,7 +77,7 @@ for path in (f"{RESULTS}/", "resources/"):
 
 def runs_where(condition):
     """Return a pattern of the folders of the runs whose settings fulfil a condition."""
-    folders = [RUNS[name] for name, settings in SETTINGS.items() if condition(settings)]
+    folders = [folder for name, folder in RUNS.items() if condition(SETTINGS[name])]
     return "|".join(map(re.escape, folders)) or "(?!)"  # without runs, match nothing
 
 
@@ -129,7 +131,13 @@ def settings(*keys):
     }
 
     def line(name):
-        return lambda wildcards: lines[run_of(wildcards)].get(name)
+        def of_run(wildcards):
+            own = lines[run_of(wildcards)]
+            # Snakemake compares the set of all values. A run that lacks this one repeats another,
+            # since None would be a change when a run that has it is added.
+            return own.get(name, next(iter(own.values())))
+
+        return of_run
 
     names = (name for lines_of_run in lines.values() for name in lines_of_run)
     return uncompared(*keys) | {f"compared {name}": line(name) for name in names}
@@ -180,12 +188,19 @@ def evaluated_subset(wildcards):
     return f"{wildcards.run}/dataset/{settings_of(wildcards)['evaluation']['subset']}.json"
 
 
+def training_images(folder, run_settings):
+    """Inputs, for `**`: the images in a run's folder that a network learns from, whole or in tiles."""
+    if run_settings["tiling"]:
+        return {
+            "train": f"{folder}/dataset/tiles.json",
+            "tiles": local(f"{folder}/dataset/tiles"),
+        }
+    return {"train": f"{folder}/dataset/train.json"}
+
+
 def training_subset(wildcards):
-    """Inputs, for `unpack`: the images that a run's network learns from, whole or in tiles."""
-    folder = f"{wildcards.run}/dataset"
-    if settings_of(wildcards)["tiling"]:
-        return {"train": f"{folder}/tiles.json", "tiles": local(f"{folder}/tiles")}
-    return {"train": f"{folder}/train.json"}
+    """Inputs, for `unpack`: the images that a run's network learns from."""
+    return training_images(wildcards.run, settings_of(wildcards))
 
 
 # Devices with which a job asks a cluster for a GPU. Training asks wherever it can use one; evaluation

@@ -4,8 +4,8 @@
 def compared_models():
     """Return the models of all runs: their files, and how the table names them."""
     models = []
-    for name, settings in SETTINGS.items():
-        run = RUNS[name]
+    for name, run in RUNS.items():
+        settings = SETTINGS[name]
         common = {
             "run": name or RESULTS,
             "template": settings["name"],

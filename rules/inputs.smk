@@ -93,7 +93,7 @@ def check_paths():
         return
     mistakes = []
     for run in SETTINGS:
-        prefix = f"runs.{run}." if run else ""
+        prefix = configuration.place_of(run)
         # Runs share the mistakes of the base run, which comes first.
         mistakes += [f"{prefix}{m}" for m in mistakes_of(run) if m not in mistakes]
     if mistakes:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from configuration_case import CONFIG, DATA, SCHEMA, TEMPLATE, TEMPLATES, write_template
 
-from detmake.build import configuration
+from detmake.build import configuration, trials
 
 resolve, problems = configuration_case.resolve, configuration_case.problems
 templates = configuration_case.templates
@@ -33,6 +33,7 @@ def test_defaults_fill_keys_that_no_layer_sets(resolve):
         "use_adaptive_interval": True,
         "num_workers": "auto",
         "seed": 0,
+        "stop_after": None,
     }
     assert settings["postprocessing"] == {
         "confidence_threshold": 0.35,
@@ -65,7 +66,8 @@ def test_default_learning_rate_is_the_tutorials(resolve):
 def test_experiments_of_the_project_resolve(path):
     experiment = yaml.safe_load(path.read_text())
     runs = configuration.resolve(experiment, {}, SCHEMA, TEMPLATES)
-    assert set(runs) == {"", *(experiment.get("runs") or {})}
+    declared = {run for run in runs if not trials.is_trial(run)}
+    assert declared == {"", *(experiment.get("runs") or {})}
     assert all(settings["model"]["type"] for settings in runs.values())
 
 

@@ -68,6 +68,18 @@ def test_checkpoints_of_another_training_stay(training):
     assert checkpoints.exists()
 
 
+def test_checkpoints_from_which_a_training_may_go_on_stay(training):
+    """Also if it is restored."""
+    _, store, identity, checkpoints, _ = training
+    with finished.outputs(*training, goes_on=True) as (folder, _):
+        train(folder)
+        store.save(identity, Entry("results/weights.pth", "ATSS", 0.8, 1.0), folder)
+    assert checkpoints.exists()
+    with finished.outputs(*training, goes_on=True) as (_, stored):
+        assert stored
+    assert checkpoints.exists()
+
+
 def test_checkpoints_that_cannot_be_removed_are_a_warning(training, monkeypatch, caplog):
     def fail(folder):
         raise OSError("Directory not empty")

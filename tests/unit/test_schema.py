@@ -30,7 +30,7 @@ def test_schema_is_valid_and_its_defaults_satisfy_it():
 
 def test_every_key_but_the_shared_ones_may_differ_between_runs():
     schema = yaml.safe_load(SCHEMA.read_text())
-    shared = {"runs", "results", "bccd_url", "plan", "store", "verify", "minutes"}
+    shared = {"runs", "results", "bccd_url", "search", "plan", "store", "verify", "minutes"}
     assert set(schema["$defs"]["run"]["properties"]) == set(schema["properties"]) - shared
 
 

@@ -100,6 +100,15 @@ def test_the_shortest_training_is_validated():
     assert build_schedule(8, use_adaptive_interval=False)["train_cfg"]["val_interval"] == 1
 
 
+@pytest.mark.parametrize(
+    ("stop_after", "last_epoch"), [(None, 12), (1, 5), (5, 5), (6, 10), (11, 12), (99, 12)]
+)
+def test_training_stops_with_a_validation_that_it_has_anyway(stop_after, last_epoch):
+    schedule = build_schedule(8, num_iters=12, stop_after=stop_after)  # validated every 5 epochs
+    assert schedule["train_cfg"]["last_epoch"] == last_epoch
+    assert schedule["param_scheduler"] == build_schedule(8, num_iters=12)["param_scheduler"]
+
+
 @pytest.mark.parametrize("enabled", [True, False])
 def test_early_stopping_can_be_switched_on_and_off(enabled):
     hooks = build_schedule(8, enable_early_stopping=enabled)["custom_hooks"]

@@ -232,6 +232,33 @@ def test_a_killed_training_that_had_reached_its_end_learns_no_more(files, uninte
     assert run(LONG, *files, folder, kill=forbidden) == 0
 
 
+def test_a_training_that_stops_goes_on_as_if_it_had_not(files, uninterrupted, tmp_path):
+    """As a trial of a search that goes on from rung to rung does."""
+    parameters = replace(LONG.learning_parameters, stop_after=2)
+    assert run(replace(LONG, learning_parameters=parameters), *files, tmp_path) == 0
+    assert end(tmp_path)[0] == 2
+    assert run(LONG, *files, tmp_path, kill=(TrainLoop, "run_epoch", 2)) == 0  # at most two epochs
+    assert end(tmp_path)[0] == end(uninterrupted)[0]
+    assert same(end(uninterrupted)[1], end(tmp_path)[1])
+    pd.testing.assert_frame_equal(
+        resume.read_scalars(tmp_path).drop(columns=TIMES),
+        resume.read_scalars(uninterrupted).drop(columns=TIMES),
+    )
+
+
+def test_a_training_does_not_stop_at_a_checkpoint_of_a_later_epoch(tmp_path):
+    for name, last_epoch, kept in (("earlier", 4, True), ("later", 3, False)):
+        checkpoints = tmp_path / name
+        resume.discard_foreign_checkpoints(checkpoints, LONG, [])
+        for epoch in (3, 4):
+            (checkpoints / f"epoch_{epoch}.pth").touch()
+        parameters = replace(LONG.learning_parameters, stop_after=last_epoch)
+        stopped = replace(LONG, learning_parameters=parameters)
+        resume.discard_foreign_checkpoints(checkpoints, stopped, [], last_epoch)
+        assert (checkpoints / "epoch_4.pth").exists() == kept
+        assert (checkpoints / "fingerprint.json").exists()
+
+
 # Damage
 
 

@@ -140,6 +140,7 @@ KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
     "verify": ({"verify": "elsewhere"}, NOTHING),
     "store.enabled": ({"store": {"enabled": False}}, NOTHING),
     "store.limit_gb": ({"store": {"limit_gb": 1}}, NOTHING),
+    "search": ({"search": {"space": {"template": ["yolox_tiny", "ssd_mobilenetv2"]}}}, NOTHING),
     **{
         f"learning_parameters.{key}": (
             {"learning_parameters": {key: value}},
@@ -160,6 +161,7 @@ KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
             "use_adaptive_interval": False,
             "num_workers": 2,
             "seed": 1,
+            "stop_after": 9,
         }.items()
     },
     "postprocessing.confidence_threshold": (
@@ -237,12 +239,15 @@ COLUMNS = {
 
 
 def keys_of(schema: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Yield the dotted keys that a schema's configuration may have, those of runs aside."""
+    """Yield the dotted keys that a schema's configuration may have, those of runs aside.
+
+    A search counts as one key: no rule of the table reads a part of it.
+    """
     for name, part in schema["properties"].items():
         part = _definition(part)
         if part["type"] != "object" or part.get("additionalProperties") is not False:
             yield f"{prefix}{name}"
-        if "properties" in part:
+        if "properties" in part and name != "search":
             yield from keys_of(part, f"{prefix}{name}.")
 
 

@@ -145,7 +145,7 @@ def test_a_snapshot_that_was_copied_here_is_not_lost(built):
 @pytest.mark.slow
 def test_killed_after_the_training_is_stored(project):
     """The next call restores it, and removes the checkpoints."""
-    script = project.folder / "scripts/train.py"
+    script = project.folder / "scripts/detmake/training/job.py"
     save = re.search(r"^( +)store\.save\(.*\)\n", script.read_text(), re.MULTILINE)
     kill = f'{save[1]}if Path("kill").exists():\n{save[1]}    import os; os.kill(os.getpid(), 9)\n'
     script.write_text(script.read_text().replace(save[0], save[0] + kill))

@@ -194,7 +194,7 @@ def rules_of_scripts() -> dict[str, str]:
     """The rule that runs each script, by the script's name."""
     files = [path.read_text(encoding="utf-8") for path in (ROOT / "rules").glob("*.smk")]
     found = re.findall(
-        r"^rule (\w+):(?:(?!^rule ).)*?^        \"../scripts/(\w+).py\"",
+        r"^(?:rule|checkpoint) (\w+):(?:(?!^\w+ \w+:).)*?^        \"../scripts/(\w+).py\"",
         "".join(files),
         re.M | re.S,
     )

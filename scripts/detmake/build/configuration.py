@@ -10,18 +10,22 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator
 
+from detmake.build import trials
 from detmake.build.schema import coerce, defaults, load_validator, read_yaml, rename_synonyms
 from detmake.build.schema_messages import close_match, explain, show
 from detmake.errors import InputError
 
 _MAX_LINES = 10
 _NOTE = " (command line)"
+_NOT_OF_A_RUN = {"search", "plan", "minutes", "verify", "store", "device", "resources"}
 
 
 def resolve(
     file_config: Mapping[str, Any], command_line: Mapping[str, Any], schema: Path, templates: Path
 ) -> dict[str, dict[str, Any]]:
     """Return the settings of the base run (key "") and of each declared run (its name).
+
+    The trials of a search are runs, too: of the file, one for each rung (`trials.runs`).
 
     Precedence: defaults of the schema < template < configuration file < the run in that file
     < command line < the run on the command line. Mappings are merged key by key. Any other value is
@@ -33,8 +37,8 @@ def resolve(
     template's `name`, `id`, `model` (with the configuration's `backbone`), `pipeline` and
     `optimizer`. `pretrained` is None or {"source": URL or path, "channel_order": "rgb", "bgr" or
     None}. It is replaced as a whole. The template's own does not count if the backbone is of
-    another type than the template's. `tiling` is None or has all its keys. No two runs share an
-    object.
+    another type than the template's. `tiling` and `search` are None or have all their keys. No two
+    runs share an object.
 
     Args:
         file_config: content of the configuration file.
@@ -52,11 +56,16 @@ def resolve(
     on_line, line_runs, line_errors = _read_layer(command_line, validator, _NOTE)
     errors += line_errors
     base = defaults(validator.schema)
-    tiling_defaults = defaults(validator.schema["properties"]["tiling"])
+    if search := _section("search", [in_file, on_line], validator):
+        errors += trials.mistakes(search, validator) if not errors else []
+        drawn = trials.runs(search, validator) if not errors else {}
+        for run, layers in drawn.items():
+            trial = coerce(_merge(*layers), validator.schema["$defs"]["trial"])
+            file_runs[run] = rename_synonyms(trial, validator.schema["$defs"]["trial"])
     loaded: dict[str, dict[str, Any]] = {"": {}}
     effective = {}
     for run in dict.fromkeys(["", *file_runs, *line_runs]):
-        prefix = f"runs.{run}." if run else ""
+        prefix = place_of(run)
         from_line = [on_line, _mapping(line_runs.get(run))]
         layers = [in_file, _mapping(file_runs.get(run)), *from_line]
         name = ChainMap(*reversed(layers), base)["template"]
@@ -68,14 +77,47 @@ def resolve(
             loaded[name], template_errors = _read_template(name, templates, key, validator)
             errors += template_errors
         effective[run] = settings = _run_settings(base, loaded[name], layers)
-        if isinstance(settings["tiling"], dict):  # or else None, which has no keys to default
-            settings["tiling"] = {**tiling_defaults, **settings["tiling"]}
+        settings["tiling"] = _section("tiling", [settings], validator)
+        settings["search"] = copy.deepcopy(search)
         mistakes = _mistakes_of_run(effective[run], validator)
         # Runs share the mistakes of the base run, which comes first.
         errors += [f"{prefix}{mistake}" for mistake in mistakes if mistake not in errors]
+        if trials.is_trial(run):
+            errors += _mistakes_of_trial(settings, effective[""])
     if errors:
         raise InputError(summary(errors))
     return effective
+
+
+def alone(
+    file_config: Mapping[str, Any],
+    changes: Sequence[Mapping[str, Any]],
+    command_line: Mapping[str, Any],
+    schema: Path,
+) -> dict[str, Any]:
+    """Return the configuration of one run, without other runs and searches.
+
+    It names the template, even if that is the default. Keys of one call or one machine, which
+    change no result, are left out.
+
+    Args:
+        file_config, command_line, schema: as for `resolve`, which finds no mistake in them.
+        changes: what differs in the run, as layers.
+    """
+    validator = load_validator(schema)
+    layers = [_read_layer(layer, validator)[0] for layer in (file_config, *changes, command_line)]
+    merged = _merge({"template": defaults(validator.schema)["template"]}, *layers)
+    merged["data"] = reduce(_merge_data, [layer["data"] for layer in layers if "data" in layer])
+    if given := [layer["pretrained"] for layer in layers if "pretrained" in layer]:
+        merged["pretrained"] = given[-1]
+    return {key: value for key, value in merged.items() if key not in _NOT_OF_A_RUN}
+
+
+def place_of(run: str) -> str:
+    """Return what precedes the keys of a run in messages."""
+    if trials.is_trial(run):
+        return f"{run}: "
+    return f"runs.{run}." if run else ""
 
 
 def summary(errors: Sequence[str]) -> str:
@@ -121,6 +163,30 @@ def _run_settings(
     if isinstance(settings["pretrained"], dict):
         settings["pretrained"] = {"channel_order": None, **settings["pretrained"]}
     return settings
+
+
+def _section(key: str, layers: Sequence[Mapping[str, Any]], validator: Draft202012Validator) -> Any:
+    """Return a section that may be null, with its defaults; the last null or mapping counts."""
+    given = None
+    for layer in layers:
+        value = layer.get(key, given)
+        given = _merge(_mapping(given), value) if isinstance(value, dict) else value
+    if not isinstance(given, dict):  # null, or of a wrong type, which the schema reports
+        return given
+    return _merge(defaults(validator.schema["properties"][key]), given)
+
+
+def _mistakes_of_trial(settings: Mapping[str, Any], base: Mapping[str, Any]) -> list[str]:
+    """Return why a trial of a search cannot be trained."""
+    mistakes = []
+    if settings["weights"]:
+        mistakes.append("search: found finished `weights`, expected a detector to train")
+    if settings["tiling"] and settings["input_size"] != base["input_size"]:
+        mistakes.append(
+            "search: trials share the tiles of the base run, and these follow from its input_size; "
+            "set input_size to one value, or tiling to null"
+        )
+    return mistakes
 
 
 def _mistakes_of_run(settings: Mapping[str, Any], validator: Draft202012Validator) -> Iterator[str]:

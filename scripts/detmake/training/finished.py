@@ -16,7 +16,12 @@ log = logging.getLogger("detmake")
 
 @contextmanager
 def outputs(
-    files: Sequence[Path], store: Store, identity: str, checkpoints: Path, course: str
+    files: Sequence[Path],
+    store: Store,
+    identity: str,
+    checkpoints: Path,
+    course: str,
+    goes_on: bool = False,
 ) -> Iterator[tuple[Path, Entry | None]]:
     """Make the outputs of a training: restore them from the store, or let the block train.
 
@@ -30,6 +35,7 @@ def outputs(
         checkpoints: folder of checkpoints. If the outputs are restored, those of another course
             stay.
         course: `fingerprint` of the training's `course()`, which its checkpoints have.
+        goes_on: whether the checkpoints stay, since a later training may go on from them.
 
     Yields:
         A scratch folder, from which files of the outputs' names are moved, and the store's entry if
@@ -38,6 +44,8 @@ def outputs(
     with staged_files(files) as folder:
         entry = store.restore(identity, [file.name for file in files], folder)
         yield folder, entry
+    if goes_on:
+        return
     mark = checkpoints / "fingerprint.json"
     if entry and not (mark.exists() and mark.read_text(encoding="utf-8") == course):
         return
@@ -61,5 +69,5 @@ def warn_if_useless(f_measure: float, parameters: LearningParameters) -> None:
             "at most %d epochs at a learning rate of %g. Raise learning_parameters.num_iters, try "
             "another learning_parameters.learning_rate, start from `pretrained` weights, or check "
             "the annotations. A model that finds nothing cannot be quantized.",
-            *(parameters.num_iters, parameters.learning_rate),
+            *(parameters.stop_after or parameters.num_iters, parameters.learning_rate),
         )

@@ -20,11 +20,16 @@ class TrainLoop(EpochBasedTrainLoop):
     An epoch ends with its validation, if there is one. MMEngine saves before it validates. Then a
     training that resumes lacks what its hooks and schedulers learned from the validation.
 
+    Args:
+        runner, dataloader, settings: as for MMEngine's loop.
+        last_epoch: where to stop on the way to `max_epochs`.
+
     Raises:
         InputError: the template's augmentations cannot be built.
     """
 
-    def __init__(self, runner: Runner, dataloader: Any, **settings: Any) -> None:
+    def __init__(self, runner: Runner, dataloader: Any, last_epoch: int, **settings: Any) -> None:
+        self._last_epoch = last_epoch
         with _blaming("pipeline"):
             super().__init__(runner, dataloader, **settings)
 
@@ -37,7 +42,7 @@ class TrainLoop(EpochBasedTrainLoop):
         if not self.iter:
             self._try_first_batch()
         self.runner.call_hook("before_train")
-        while self.epoch < self.max_epochs and not self.stop_training:
+        while self.epoch < self._last_epoch and not self.stop_training:
             self.run_epoch()
             if self.epoch % self.val_interval == 0 or self.epoch == self.max_epochs:
                 self.runner.val_loop.run()

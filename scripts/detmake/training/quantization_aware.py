@@ -64,7 +64,7 @@ class QuantizationAwareRecipe(BaseRecipe):
 
         The budget decides which epoch is the last, and whether the result is good enough.
         """
-        return replace(self, maximal_accuracy_degradation=0.0, on_degradation="")
+        return replace(super().course(), maximal_accuracy_degradation=0.0, on_degradation="")
 
 
 def train(
@@ -118,6 +118,7 @@ def train(
         learning_rate_schedule="cosine",
         use_adaptive_interval=False,
         enable_early_stopping=False,
+        stop_after=None,
     )
     fine_tuning = replace(recipe, learning_parameters=parameters)
     schedule = build_schedule(fine_tuning, len(train_coco["images"]))

@@ -1,7 +1,7 @@
 """What the result of a training depends on, besides the dataset and pretrained weights."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 
@@ -20,6 +20,8 @@ class LearningParameters:
         early_stop_patience: validations without improvement before training stops.
         use_adaptive_interval: validate less often if an epoch has few iterations; else every epoch.
         seed: seed of all random numbers.
+        stop_after: end with the first validation after so many epochs, on the way to `num_iters`;
+            None goes all the way.
     """
 
     batch_size: int
@@ -32,6 +34,7 @@ class LearningParameters:
     early_stop_patience: int
     use_adaptive_interval: bool
     seed: int
+    stop_after: int | None = None
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,11 @@ class BaseRecipe:
     def course(self) -> Self:
         """Return the recipe with only what the weights after an epoch depend on.
 
-        Trainings of the same course can go on from each other's checkpoints.
+        Trainings of the same course can go on from each other's checkpoints. Where one stops does
+        not change how it gets there.
         """
-        return self
+        parameters = replace(self.learning_parameters, stop_after=None)
+        return replace(self, learning_parameters=parameters)
 
 
 @dataclass(frozen=True)

@@ -24,14 +24,24 @@ from detmake.training.recipe import BaseRecipe
 log = logging.getLogger("detmake")
 
 
-def discard_foreign_checkpoints(checkpoints: Path, recipe: BaseRecipe, files: list[Path]) -> None:
-    """Empty the folder of checkpoints unless their training had the same course.
+def discard_foreign_checkpoints(
+    checkpoints: Path, recipe: BaseRecipe, files: list[Path], last_epoch: float = math.inf
+) -> None:
+    """Empty the folder of checkpoints unless a training can go on from them.
 
     The folder holds the `fingerprint` of the course (`recipe.course()`) and the files.
+
+    Args:
+        checkpoints: the folder.
+        recipe: how to train.
+        files: files that the result depends on.
+        last_epoch: where the training stops. A later checkpoint is of a training that went on: it
+            may hold a better epoch, and those before it are gone.
     """
     content = fingerprint(recipe.course(), files)
     file = checkpoints / "fingerprint.json"
-    if file.exists() and file.read_text(encoding="utf-8") == content:
+    is_own = file.exists() and file.read_text(encoding="utf-8") == content
+    if is_own and all(_epoch(saved) <= last_epoch for saved in _by_age(checkpoints)):
         return
     shutil.rmtree(checkpoints, ignore_errors=True)
     checkpoints.mkdir(parents=True)
@@ -99,8 +109,11 @@ def newest(checkpoints: Path) -> Path | None:
 
 def _by_age(checkpoints: Path) -> list[Path]:
     """Checkpoints, the newest first."""
-    files = checkpoints.glob("epoch_*.pth")
-    return sorted(files, key=lambda file: int(file.stem.removeprefix("epoch_")), reverse=True)
+    return sorted(checkpoints.glob("epoch_*.pth"), key=_epoch, reverse=True)
+
+
+def _epoch(file: Path) -> int:
+    return int(file.stem.removeprefix("epoch_"))
 
 
 def _is_whole(file: Path) -> bool:

@@ -37,6 +37,8 @@ def build_schedule(recipe: BaseRecipe, num_images: int) -> dict[str, Any]:
     warmup = min(parameters.learning_rate_warmup_iters, epochs * iterations // 2)
     adaptive = min(validation_interval(iterations), epochs)
     interval = adaptive if parameters.use_adaptive_interval else 1
+    # A validation of its own, where the whole training has none, would change the rest of it.
+    stop = math.ceil((parameters.stop_after or epochs) / interval) * interval
 
     improving = {"monitor": MONITOR, "rule": "greater"}
     schedulers: list[dict[str, Any]] = []
@@ -69,7 +71,12 @@ def build_schedule(recipe: BaseRecipe, num_images: int) -> dict[str, Any]:
         min_delta = 1e-4  # an equal F-measure is no improvement
         hooks.append(_EarlyStopping(**improving, min_delta=min_delta, patience=patience))
     return {
-        "train_cfg": {"type": TrainLoop, "max_epochs": epochs, "val_interval": interval},
+        "train_cfg": {
+            "type": TrainLoop,
+            "max_epochs": epochs,
+            "val_interval": interval,
+            "last_epoch": min(stop, epochs),
+        },
         "optim_wrapper": {
             "type": AmpOptimWrapper if device.name() == "cuda" else _CpuOptimWrapper,
             "optimizer": {"lr": parameters.learning_rate, **recipe.optimizer},

@@ -92,8 +92,9 @@ def train(
         train_file: prepared annotations of the train subset (`detmake.data.checking`), or of its
             tiles (`detmake.data.tiles`): the snapshot then cuts images in the same way.
         val_file: prepared annotations of the validation subset.
-        checkpoints: folder for all that a later call needs to resume. Checkpoints of another recipe
-            or other data are removed. The caller removes the folder once the result is saved.
+        checkpoints: folder for all that a later call needs to resume. Checkpoints of another course
+            or other data are removed, and so are all if some are of later epochs than the last. The
+            caller removes the folder once the result is saved.
         num_workers: processes that load images; 0 loads them in this process; `auto` for
             `loading.processes`.
         pretrained: weights to start from (`detmake.model.checkpoint`); None starts from scratch.
@@ -109,7 +110,9 @@ def train(
     labels = subsets.class_names(train_coco)
     config, detector = new_detector(recipe, train_coco)
     files = [file for file in (train_file, val_file, pretrained) if file]
-    resume.discard_foreign_checkpoints(checkpoints, recipe, files)
+    schedule = build_schedule(recipe, len(train_coco["images"]))
+    last_epoch, epochs = (schedule["train_cfg"][key] for key in ("last_epoch", "max_epochs"))
+    resume.discard_foreign_checkpoints(checkpoints, recipe, files, last_epoch)
     if pretrained:
         checkpoint.load_pretrained(detector, pretrained, recipe.channel_order)
     log.info("Template %s, input %d×%d", recipe.name, *recipe.input_size)
@@ -118,10 +121,12 @@ def train(
     for key, value in config["bbox_head"].get("anchor_generator", {}).items():
         if value != given[key]:
             log.info("%s of the anchors, fitted to the train subset: %s", key, value)
+    if last_epoch < epochs:
+        log.info("Stopping after epoch %d of %d", last_epoch, epochs)
     arguments = {
         "recipe": recipe,
         "input_size": recipe.input_size,
-        "schedule": build_schedule(recipe, len(train_coco["images"])),
+        "schedule": schedule,
         "train_file": train_file,
         "val_file": val_file,
         "checkpoints": checkpoints,
