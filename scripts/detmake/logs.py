@@ -40,7 +40,8 @@ def job(
     logger.setLevel(logging.INFO)
     logger.propagate = False
     Path(log_file).parent.mkdir(parents=True, exist_ok=True)
-    file = logging.FileHandler(log_file, mode="a", encoding="utf-8")
+    # Names of files may be bytes that are no UTF-8. The terminal escapes them, too.
+    file = logging.FileHandler(log_file, mode="a", encoding="utf-8", errors="backslashreplace")
     file.setFormatter(logging.Formatter("%(asctime)s | %(levelname)s | %(message)s"))
     terminal = logging.StreamHandler()
     terminal.setFormatter(logging.Formatter("%(asctime)s | %(message)s", datefmt="%H:%M:%S"))

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
+from detmake import artifacts
+
 ARCHIVE = "results/deploy/pot.zip"
 
 
@@ -21,6 +23,7 @@ ARCHIVE = "results/deploy/pot.zip"
 def deployed(built_project, tmp_path_factory):
     """A built project with its archive and its demo. Not to be changed."""
     project = built_project.copy(tmp_path_factory.mktemp("deploy") / "project")
+    (project.folder / "results/pot/notes.txt").write_text("of the user")
     project.snakemake(ARCHIVE, "results/demo")
     return project
 
@@ -96,11 +99,19 @@ def test_the_archive_is_complete(deployed, unpacked):
     modules = {path.removeprefix("detmake/") for path in names if path.startswith("detmake/")}
     assert {"runtime/inference.py", "runtime/demo.py"} <= modules
     assert {module.split("/")[0] for module in modules if "/" in module} == {"runtime"}
-    assert (unpacked / "model/performance.json").read_bytes() == (
-        deployed.folder / "results/pot/performance.json"
-    ).read_bytes()
-    assert "model/predictions.json" not in names
+    packed = json.loads((unpacked / "model/performance.json").read_text())
+    assert packed == deployed.json("results/pot/performance.json") | packed
+    files = {*artifacts.MODEL_FILES.values(), "performance.json"}
+    assert {Path(name).name for name in names if name.startswith("model/")} == files
     assert "$" not in (unpacked / "README.md").read_text()
+
+
+def test_the_archive_does_not_say_where_the_dataset_was(deployed, unpacked):
+    annotations = deployed.json("results/pot/performance.json")["annotations"]
+    for path in filter(Path.is_file, unpacked.rglob("*")):
+        content = path.read_bytes()
+        assert annotations.encode() not in content, path
+        assert str(deployed.folder).encode() not in content, path
 
 
 def test_the_archive_needs_no_training_library(python, unpacked):

@@ -166,16 +166,20 @@ def test_annotation_of_an_unknown_category(project):
     assert "Training" not in output
 
 
-def test_a_data_yaml_with_the_outer_level(project):
+def test_a_data_yaml_with_the_outer_level_whose_subsets_are_one(project):
     subsets = {
         name: {
             "ann-files": str(project.folder / f"data/{folder}/_annotations.coco.json"),
             "data-roots": str(project.folder / f"data/{folder}"),
         }
-        for name, folder in {"train": "train", "val": "valid", "test": "valid"}.items()
+        for name, folder in {"train": "valid", "val": "valid", "test": "valid"}.items()
     }
     (project.folder / "data.yaml").write_text(str({"data": subsets}))
     project.configure(data="data.yaml")
+    output = fails(project, "results/dataset/test.json")
+    assert "6 images, all of the test subset, that the train subset has, too (leaks)" in output
+    assert "set data.on_leak: warn" in output
+    project.configure(data={"source": "data.yaml", "on_leak": "warn"})
     output = project.snakemake("results/dataset/test.json")
     assert "names no test subset: val serves" in output
     assert len(project.json("results/dataset/test.json")["images"]) == 6

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from detmake import csv_text
 from detmake.artifacts import write_text
 
 #: Figures of the comparison, with their headers and formats in Markdown. A key is one of
@@ -84,7 +85,7 @@ def write(table: pd.DataFrame, csv: Path, markdown: Path, conditions: str) -> No
     else:  # metrics measured on different images do not compare
         names.append("subset")
     text = _markdown(table, names, _COMPARISON)
-    write_text(csv, table.to_csv(index=False, float_format="%.6g"))
+    write_text(csv, csv_text.of_table(table, index=False, float_format="%.6g"))
     write_text(markdown, f"{text}\n\n{note}\n")
 
 

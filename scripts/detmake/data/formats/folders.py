@@ -51,6 +51,6 @@ def refuse_shared_stems(findings: Findings, kind: str, names: Sequence[str]) -> 
 
 def with_slashes(root: Path, name: str) -> str:
     """Return a file name as it is on Linux, if it was written on Windows."""
-    if "\\" not in name or (root / name).exists():
+    if "\\" not in name or os.path.exists(root / name):
         return name
     return name.replace("\\", "/")
