@@ -2,12 +2,15 @@
 
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from detmake.errors import InputError
+
+_FULL = 2**20  # bytes; most files of a build are larger
 
 
 def file_of(logger: logging.Logger) -> str | None:
@@ -23,7 +26,8 @@ def job(
     """Log the library's messages to the terminal and to a file while the block runs.
 
     An `InputError` ends the process; only its message is logged. Any other exception is logged
-    with its traceback and raised again.
+    with its traceback and raised again. If the disk is full, the last line says so: libraries
+    report it in ways of their own.
 
     Args:
         log_file: the log file.
@@ -39,7 +43,8 @@ def job(
     logger = logging.getLogger("detmake")
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    Path(log_file).parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(log_file).parent
+    folder.mkdir(parents=True, exist_ok=True)
     # Names of files may be bytes that are no UTF-8. The terminal escapes them, too.
     file = logging.FileHandler(log_file, mode="a", encoding="utf-8", errors="backslashreplace")
     file.setFormatter(logging.Formatter("%(asctime)s | %(levelname)s | %(message)s"))
@@ -56,6 +61,8 @@ def job(
         sys.exit(1)
     except Exception:
         logger.exception("The job failed:")
+        if shutil.disk_usage(folder).free < _FULL:
+            logger.error("%s: the disk is full. Free some space, and build again.", folder)
         raise
     finally:
         logger.handlers = []

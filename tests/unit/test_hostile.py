@@ -149,6 +149,7 @@ DATA_YAML = "train: images\nval: images\nnames: [cat, dog]\n"
 YOLO_CASES = [
     # data.yaml                  label                      what the refusal says
     (DATA_YAML, "0 0.5 0.5 0.1 0.1", READ),
+    ("train: list.txt\nval: images\nnames: [cat]", "", "there are no annotations"),
     (DATA_YAML, "nan 0.5 0.5 0.1 0.1", "not an index of names"),
     (DATA_YAML, "1e400 0.5 0.5 0.1 0.1", "not an index of names"),
     (DATA_YAML, "0.5 0.5 0.5 0.1 0.1", "not an index of names"),
@@ -178,7 +179,7 @@ YOLO_CASES = [
 @pytest.mark.parametrize(("data_yaml", "label", "said"), YOLO_CASES)
 def test_yolo(dataset, data_yaml, label, said):
     dataset.draw("images/a.png")
-    dataset.write({"data.yaml": data_yaml, "labels/a.txt": label})
+    dataset.write({"data.yaml": data_yaml, "labels/a.txt": label, "list.txt": "//a.png\n//b.png"})
     check(dataset.prepare, said)
 
 

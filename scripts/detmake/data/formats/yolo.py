@@ -235,9 +235,10 @@ def _image_root(source: Source, folders: Iterable[str]) -> str:
     above = os.path.commonpath([common, os.path.abspath(source.root)])
     inside = [Path(os.path.abspath(folder)) for folder in folders]
     roots = [str(source.root), common, above, *map(str, Path(above).parents)]
-    return next(
-        root for root in roots if all(path.is_relative_to(os.path.abspath(root)) for path in inside)
-    )
+    for root in roots:
+        if all(path.is_relative_to(os.path.abspath(root)) for path in inside):
+            return root
+    return "/"  # paths that begin with two slashes are relative to nothing else
 
 
 def _label_folder(folder: str) -> str:
