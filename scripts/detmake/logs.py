@@ -2,15 +2,13 @@
 
 import logging
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
+from detmake import disk
 from detmake.errors import InputError
-
-_FULL = 2**20  # bytes; most files of a build are larger
 
 
 def file_of(logger: logging.Logger) -> str | None:
@@ -26,8 +24,7 @@ def job(
     """Log the library's messages to the terminal and to a file while the block runs.
 
     An `InputError` ends the process; only its message is logged. Any other exception is logged
-    with its traceback and raised again. If the disk is full, the last line says so: libraries
-    report it in ways of their own.
+    with its traceback and raised again. If the disk is full, the last line says so.
 
     Args:
         log_file: the log file.
@@ -61,7 +58,7 @@ def job(
         sys.exit(1)
     except Exception:
         logger.exception("The job failed:")
-        if shutil.disk_usage(folder).free < _FULL:
+        if disk.is_full(folder):
             logger.error("%s: the disk is full. Free some space, and build again.", folder)
         raise
     finally:

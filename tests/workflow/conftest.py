@@ -22,8 +22,9 @@ ROOT = Path(__file__).parents[2]
 WORKER = "PYTEST_XDIST_WORKER" in os.environ
 CORES = "1" if WORKER else "2"
 
-#: What names of classes, images and folders may hold. The build runs with them.
+#: What names of classes and images may hold; so may that of the clone's folder, but for braces.
 HOSTILE = 'it\'s "q"; $(touch pwned) `id` & <script> {run} | %s \u8840\u202e'
+HOSTILE_FOLDER = HOSTILE.replace("{run}", "größe")
 #: Names of the classes; a spreadsheet would compute the first, and spaces replace its line break.
 SQUARE, DISC = f"=1+1 {HOSTILE}", "disc"
 
@@ -162,7 +163,7 @@ def write_subset(folder: Path, images: int, seed: int) -> None:
 @pytest.fixture(scope="session")
 def template_project(tmp_path_factory) -> Project:
     """A project in which nothing is built yet. Not to be changed: copy it."""
-    folder = tmp_path_factory.mktemp("project") / HOSTILE
+    folder = tmp_path_factory.mktemp("project") / HOSTILE_FOLDER
     folder.mkdir()
     for file in ("Snakefile", "LICENSE", "requirements.txt"):
         shutil.copy(ROOT / file, folder)
@@ -191,7 +192,7 @@ def built_project(template_project, tmp_path_factory) -> Project:
     folder = Path(os.environ.get("DETMAKE_BUILT") or (base.parent if WORKER else base)) / "built"
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
-            project = template_project.copy(tmp_path_factory.mktemp("building") / HOSTILE)
+            project = template_project.copy(tmp_path_factory.mktemp("building") / HOSTILE_FOLDER)
             project.snakemake()
             project.folder.rename(folder)
     return Project(folder)

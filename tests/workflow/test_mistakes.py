@@ -38,6 +38,12 @@ def test_a_repeated_key(project):
     assert "found the key input_size in lines" in fails(project)
 
 
+def test_a_clone_in_a_folder_with_braces(template_project, tmp_path):
+    output = template_project.copy(tmp_path / "a{run}").snakemake("--dry-run", fails=True)
+    assert "Move the clone to a folder without braces." in output
+    assert "Traceback" not in output
+
+
 def test_missing_annotation_file(project):
     (project.folder / "data/valid/_annotations.coco.json").unlink()
     output = fails(project)
@@ -51,6 +57,10 @@ def subset(folder, file="_annotations.coco.json", **keys):
 
 
 WRONG_PATHS = {
+    "a wildcard": (
+        {"weights": "{run}/weights.pth"},
+        "weights: found {run}/weights.pth, in which Snakemake would take {run} for a wildcard",
+    ),
     "a folder": ({"data": "dota"}, "data: dota does not exist (did you mean data?)"),
     "a data.yaml": ({"data": "data.yaml"}, "data: data.yaml does not exist"),
     "an annotation file": (

@@ -1,0 +1,89 @@
+"""Faults of the machine: after each, the next build ends with the same bytes.
+
+`pytest --all --fuzz 50 tests/workflow/test_faults.py` kills a build at 50 moments.
+"""
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+#: Rules that run again, directly or because their inputs do; nothing is trained again.
+FORCED = ("--forcerun", "export", "evaluate_snapshot")
+TARGETS = ("results/performance.json", "results/openvino/performance.json")
+LONGEST = 20  # seconds that these take, about
+
+
+def content(project) -> dict[str, str | dict]:
+    """What a build has made, without what differs each time: logs, and the speed."""
+    found: dict[str, str | dict] = {}
+    for path in sorted((project.folder / "results").rglob("*")):
+        name = str(path.relative_to(project.folder))
+        if not path.is_file() or "/logs/" in name or "provenance" in name:
+            continue
+        if path.name == "performance.json":
+            figures = json.loads(path.read_text())
+            del figures["images_per_second"], figures["measured_with"]
+            found[name] = figures
+        else:
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def test_a_build_killed_at_any_moment_is_completed_by_the_next(built, request):
+    """Another build in the same folder is refused meanwhile."""
+    expected = content(built)
+    for seed in range(request.config.option.fuzz or 1):
+        process = built.start(*TARGETS, *FORCED)
+        started = time.monotonic()
+        if seed == 0:
+            locks = built.folder / ".snakemake/locks"
+            while process.poll() is None and not any(locks.glob("*")):
+                time.sleep(0.1)
+            assert "--unlock" in built.snakemake(*TARGETS, *FORCED, fails=True)
+        moment = random.Random(seed).uniform(1, LONGEST)
+        time.sleep(max(0, started + moment - time.monotonic()))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        built.snakemake("--unlock")
+        built.snakemake()
+        assert content(built) == expected, f"killed after {moment} s (seed {seed})"
+
+
+@contextmanager
+def mounted(folder: Path, *options: str) -> Iterator[None]:
+    """Mount something on a folder; skip the test where that is not allowed."""
+    call = subprocess.run(["mount", *options, folder], capture_output=True, text=True)
+    if call.returncode:
+        pytest.skip(f"needs the right to mount: {call.stderr}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_and_one_that_is_read_only(built):
+    expected = content(built)
+    results, folder = built.folder / "results", built.folder / "results/openvino"
+    with mounted(folder, "-t", "tmpfs", "-o", "size=1200k", "tmpfs"):
+        output = built.snakemake(*TARGETS, fails=True)
+        assert "results/openvino: the disk is full" in output
+        assert "Free some space, and build again" in output
+        assert list(folder.iterdir()) == []
+    assert content(built) == expected
+
+    with mounted(results, "--bind", results):
+        subprocess.run(["mount", "-o", "remount,ro,bind", results], check=True)
+        assert "Read-only file system" in built.snakemake(*TARGETS, *FORCED, fails=True)
+    built.snakemake()
+    assert content(built) == expected
