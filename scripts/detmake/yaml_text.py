@@ -38,15 +38,16 @@ def parse(text: str | bytes) -> Any:
             or too much.
     """
     depth = 0
-    for event in yaml.parse(text, _Loader):
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > _MAX_DEPTH:
-            raise yaml.YAMLError(f"found more than {_MAX_DEPTH} values that hold each other")
     try:
+        for event in yaml.parse(text, _Loader):
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > _MAX_DEPTH:
+                raise yaml.YAMLError(f"found more than {_MAX_DEPTH} values that hold each other")
         return yaml.load(text, _Loader)
     except (ValueError, OverflowError, KeyError, AttributeError, TypeError) as error:
-        # PyYAML lets these pass, for a date in month 13, or a value that its tag does not allow.
+        # PyYAML lets these pass: for a date in month 13, a value that its tag does not allow, or
+        # half of a UTF-16 character.
         raise yaml.YAMLError(f"found a value that cannot be read ({error})") from None
 
 

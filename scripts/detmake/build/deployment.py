@@ -9,11 +9,11 @@ from string import Template
 
 from detmake.artifacts import MODEL_FILES, staged
 from detmake.errors import InputError
+from detmake.markdown_text import escaped
 
 #: Packages that the archive's code needs, directly or indirectly, besides the standard library.
 REQUIREMENTS = ("numpy", "opencv-python-headless", "openvino", "openvino-telemetry")
 
-_MARKUP = re.compile(r"[!-/:-@\[-`{-~]")  # ASCII punctuation, all that CommonMark lets one escape
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # ZIP's earliest; a fixed time keeps the archive reproducible
 
 
@@ -48,7 +48,7 @@ def write_archive(
     width, height = description["input_size"]
     values = {
         "template": description["template"]["name"],
-        "labels": ", ".join(map(_escaped, description["labels"])),
+        "labels": ", ".join(map(escaped, description["labels"])),
         "input_size": f"{width}×{height}",
         "confidence_threshold": f"{description['confidence_threshold']:g}",
         "f_measure": f"{performance['f-measure']:.3f}",
@@ -76,8 +76,3 @@ def write_archive(
             entry = zipfile.ZipInfo(f"{archive.stem}/{name}", _EPOCH)
             entry.external_attr = 0o644 << 16
             zipped.writestr(entry, content, zipfile.ZIP_DEFLATED)
-
-
-def _escaped(name: str) -> str:
-    """Return a name for a text in Markdown, in which it may hold markup."""
-    return _MARKUP.sub(r"\\\g<0>", name)

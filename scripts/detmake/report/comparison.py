@@ -9,6 +9,7 @@ import pandas as pd
 
 from detmake import csv_text
 from detmake.artifacts import write_text
+from detmake.markdown_text import escaped
 
 #: Figures of the comparison, with their headers and formats in Markdown. A key is one of
 #: `performance.json`, `size_mb`, or a column of `detmake.evaluation.speed.measure`.
@@ -115,6 +116,7 @@ def _markdown(
 ) -> str:
     headers = {key: header for key, (header, _) in figures.items()}
     body = table[[*names, *headers]].rename(columns=headers)
+    body[list(names)] = body[list(names)].astype(str).map(escaped)
     return body.to_markdown(
         index=False,
         missingval="",
