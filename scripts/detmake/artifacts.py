@@ -10,9 +10,6 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from detmake import disk
-from detmake.errors import InputError
-
 #: Files of a model folder, the folder of an exported model, by the names that rules give them.
 MODEL_FILES = {
     "xml": "openvino.xml",
@@ -36,13 +33,11 @@ def staged(folder: Path) -> Iterator[Path]:
     """Yield a scratch folder inside `folder`; move its files to `folder` when the block ends.
 
     If the block raises, `folder` keeps its files as they were.
-
-    Raises:
-        InputError: the disk is full.
     """
-    with _scratch(folder) as scratch:
-        yield scratch
-        for path in sorted(scratch.iterdir()):
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".staged-") as scratch:
+        yield Path(scratch)
+        for path in sorted(Path(scratch).iterdir()):
             os.replace(path, folder / path.name)
 
 
@@ -51,31 +46,13 @@ def staged_files(files: Sequence[Path]) -> Iterator[Path]:
     """Yield a scratch folder for files of different names; move them to `files` at the end.
 
     If the block raises, `files` stay as they were.
-
-    Raises:
-        InputError: the disk is full.
     """
-    with _scratch(files[0].parent) as scratch:
-        yield scratch
+    files[0].parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=files[0].parent, prefix=".staged-") as scratch:
+        yield Path(scratch)
         for file in files:
             file.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(scratch / file.name, file)
-
-
-@contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".staged-") as scratch:
-        try:
-            yield Path(scratch)
-        except InputError:
-            raise
-        except Exception as error:
-            if disk.is_full(folder):  # before the scratch folder goes
-                raise InputError(
-                    f"{folder}: the disk is full ({error}). Free some space, and build again."
-                ) from error
-            raise
+            os.replace(Path(scratch, file.name), file)
 
 
 def sha256(file: str | Path) -> str:
