@@ -183,6 +183,13 @@ def test_yolo(dataset, data_yaml, label, said):
     check(dataset.prepare, said)
 
 
+def test_a_link_to_a_folder_above_shows_no_image_twice(dataset):
+    dataset.draw("images/a.png")
+    (dataset.folder / "images/loop").symlink_to("..")
+    dataset.write({"data.yaml": DATA_YAML, "labels/a.txt": "0 0.5 0.5 0.1 0.1"})
+    assert [image["file_name"] for image in dataset.prepare()["images"]] == ["images/a.png"]
+
+
 # Pascal VOC and CVAT
 
 VOC = (
