@@ -59,7 +59,7 @@ def test_a_build_killed_at_any_moment_is_completed_by_the_next(built, request):
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         built.snakemake("--unlock")
-        built.snakemake()
+        built.snakemake(*TARGETS)
         assert content(built) == expected, f"killed after {moment} s (seed {seed})"
 
 
@@ -96,5 +96,5 @@ def test_a_full_disk_and_one_that_is_read_only(built):
     with mounted(results, "--bind", results):
         subprocess.run(["mount", "-o", "remount,ro,bind", results], check=True)
         assert "Write-protected output files" in built.snakemake(*TARGETS, *FORCED, fails=True)
-    built.snakemake()
+    built.snakemake(*TARGETS)
     assert content(built) == expected
