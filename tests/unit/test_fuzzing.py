@@ -20,7 +20,7 @@ from detmake.build import configuration
 from detmake.data import sources
 from detmake.errors import InputError
 
-EXAMPLES = 60
+EXAMPLES = 50
 
 TEXTS = st.one_of(
     st.text(max_size=8),
