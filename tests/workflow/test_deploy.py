@@ -156,7 +156,7 @@ def test_predictions_of_the_demo_have_the_map_of_the_evaluation(deployed):
 def test_the_example_in_the_readme_of_the_archive_runs(deployed, python, unpacked, tmp_path):
     text = (unpacked / "README.md").read_text()
     example = text.split("```python\n")[1].split("```")[0]
-    image = next((deployed.folder / "data/test").glob("*.png"))
+    image = deployed.folder / "data/test/image 0.png"
     code = f"import sys\nsys.path.insert(0, '.')\n{example}".replace("image.jpg", str(image))
     subprocess.run([python, "-c", code], cwd=unpacked, check=True)
 
