@@ -14,6 +14,13 @@ if not isinstance(workflow.current_basedir, os.PathLike):
         "runs from a local clone only. Clone the repository and name the Snakefile in the clone."
     )
 
+if {"{", "}"} & {*str(workflow.current_basedir)}:
+    # It reads the paths of environments as patterns.
+    raise WorkflowError(
+        f"detmake is in {workflow.current_basedir}. Snakemake would take the braces for wildcards. Move "
+        "the clone to a folder without braces."
+    )
+
 # The experiment of the working directory, or else the workflow's own. A file given by --configfile is
 # complete in itself: neither is merged into it.
 experiment = "config/config.yaml"

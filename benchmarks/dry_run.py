@@ -47,7 +47,7 @@ def make_project(folder: Path, images: int) -> None:
 def write_subset(folder: Path, count: int) -> None:
     """Write a subset in Roboflow's layout: images of 16×16 pixels with one box each."""
     folder.mkdir(parents=True)
-    noise = np.random.default_rng(0)
+    noise = np.random.default_rng(list(folder.name.encode()))  # subsets differ
     coco = {"categories": [{"id": 1, "name": "square"}], "images": [], "annotations": []}
     for index in range(count):
         name = f"{index:06}.png"

@@ -18,6 +18,20 @@ def lacks_test(wildcards):
     return sources["test"] == sources["val"]
 
 
+def compared_subsets(wildcards):
+    """Return the subsets that one is compared with: their classes, and images that both have."""
+    names = {"train": [], "val": ["train"], "test": ["train", "val"]}[wildcards.split]
+    if wildcards.split == "test" and lacks_test(wildcards):
+        names = ["train"]
+    return {name: f"{wildcards.run}/dataset/{name}.json" for name in names}
+
+
+def on_leak(wildcards, input):
+    """A parameter that makes nothing stale: what to do about a subset that is part of another one."""
+    data = settings_of(wildcards)["data"]
+    return data.get("on_leak", "fail") if isinstance(data, dict) else "fail"
+
+
 def made_images(wildcards):
     """Return an input that stands for the images that a rule makes: their folder, or their digest."""
     source = source_of(wildcards)
@@ -115,13 +129,7 @@ rule convert_bccd:
 
 rule prepare_dataset:
     input:
-        unpack(
-            lambda wildcards: (
-                {}
-                if wildcards.split == "train"
-                else {"train": f"{wildcards.run}/dataset/train.json"}
-            )
-        ),
+        unpack(compared_subsets),
         unpack(made_images),
         annotations=lambda wildcards: local([str(file) for file in source_of(wildcards).files]),
     output:
@@ -143,6 +151,7 @@ rule prepare_dataset:
             digest_of("annotations", file) for file in source_of(wildcards).files
         ],
         images=lambda wildcards: changed_images(source_of(wildcards).whole),
+        on_leak=on_leak,
         stand_in=lambda wildcards: wildcards.split == "test" and lacks_test(wildcards),
     message:
         "Checking the {wildcards.split} subset for {wildcards.run}"

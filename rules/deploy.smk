@@ -21,9 +21,12 @@ def demo_files(wildcards):
     if demo_file_names.is_camera(source):
         return {}
     try:
-        return {"files": local(demo_file_names.files_of(source))}
+        files = demo_file_names.files_of(source)
     except InputError as error:
         sys.exit(f"demo.source: {error}")  # as in check_paths
+    for wildcard in filter(None, map(wildcards_in, files)):
+        sys.exit(f"demo.source: {wildcard}")
+    return {"files": local(files)}
 
 
 rule deploy:

@@ -66,6 +66,13 @@ def taken_output(named, run):
     return None
 
 
+def wildcards_in(path):
+    """Return what is wrong if Snakemake would take a part of a path for a wildcard; None if nothing."""
+    if found := re.search(r"\{\s*\w+\s*[,}]", str(path)):
+        return f"found {path}, in which Snakemake would take {found[0]} for a wildcard; rename the folder or file"
+    return None
+
+
 def mistakes_of(run):
     """Return what is wrong with the paths of a run's configuration; one mistake for each key."""
     try:
@@ -75,6 +82,8 @@ def mistakes_of(run):
     mistakes = {}
     for path in named:
         mistake = taken_output(path, run)
+        if not mistake and (wildcard := wildcards_in(path.path)):
+            mistake = f"{path.key}: {wildcard}"
         if not mistake and not is_made(path.path):
             mistake = path.mistake(MADE_DATASETS)
         if mistake:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from detmake import logs
+from detmake import csv_text, logs
 from detmake.artifacts import staged_files, write_json, write_text
 from detmake.evaluation import label_errors
 from detmake.report import page, run
@@ -15,6 +15,6 @@ with logs.job(snakemake.log[0]) as log:
     )
     with staged_files([Path(file) for file in output]) as scratch:
         write_text(scratch / "report.html", written.html)
-        write_text(scratch / "suspects.csv", written.suspects.to_csv(index=False))
+        write_text(scratch / "suspects.csv", csv_text.of_table(written.suspects, index=False))
         write_json(scratch / "suspects.json", label_errors.as_coco(written.suspects, built.coco))
     log.info("%s\nReport: %s", written.verdict, output.html)

@@ -2,12 +2,15 @@
 
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from detmake.errors import InputError
+
+_LITTLE = 100_000_000  # bytes; a model and a checkpoint are smaller
 
 
 def file_of(logger: logging.Logger) -> str | None:
@@ -23,7 +26,8 @@ def job(
     """Log the library's messages to the terminal and to a file while the block runs.
 
     An `InputError` ends the process; only its message is logged. Any other exception is logged
-    with its traceback and raised again.
+    with its traceback and raised again. If little room is left on the disk, the last line says so:
+    libraries report a full disk in ways of their own, and remove what they have written.
 
     Args:
         log_file: the log file.
@@ -39,8 +43,10 @@ def job(
     logger = logging.getLogger("detmake")
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    Path(log_file).parent.mkdir(parents=True, exist_ok=True)
-    file = logging.FileHandler(log_file, mode="a", encoding="utf-8")
+    folder = Path(log_file).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    # Names of files may be bytes that are no UTF-8. The terminal escapes them, too.
+    file = logging.FileHandler(log_file, mode="a", encoding="utf-8", errors="backslashreplace")
     file.setFormatter(logging.Formatter("%(asctime)s | %(levelname)s | %(message)s"))
     terminal = logging.StreamHandler()
     terminal.setFormatter(logging.Formatter("%(asctime)s | %(message)s", datefmt="%H:%M:%S"))
@@ -55,6 +61,12 @@ def job(
         sys.exit(1)
     except Exception:
         logger.exception("The job failed:")
+        if (free := shutil.disk_usage(folder).free) < _LITTLE:
+            logger.error(
+                "%s: only %.1f MB are free on this disk, which may be the reason. Free some space, "
+                "and build again.",
+                *(folder, free / 1e6),
+            )
         raise
     finally:
         logger.handlers = []

@@ -1,5 +1,6 @@
 """Explain what is wrong with a path that the configuration names."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -30,12 +31,14 @@ class NamedPath:
         Args:
             others: paths that do not exist yet, but may have been meant.
         """
-        if self.path.is_dir() if self.is_folder else self.path.is_file():
+        # Of `os.path`, since `Path` raises errors where it may not look, or a name is too long.
+        if os.path.isdir(self.path) if self.is_folder else os.path.isfile(self.path):
             return None
-        if self.path.exists():
+        if os.path.exists(self.path):
             kind = "a file" if self.is_folder else "a folder"
             return f"{self.key}: {self.path} is {kind}, expected {self.expected}"
-        missing = [path for path in (*reversed(self.path.parents), self.path) if not path.exists()]
+        way = (*reversed(self.path.parents), self.path)
+        missing = [path for path in way if not os.path.exists(path)]
         folder = missing[0].parent
         names = _names(folder)
         meant = [str(folder / name) for name in names] + list(others)

@@ -1,6 +1,7 @@
 """The demo: it reads images and videos, skips what is unreadable, and writes pictures."""
 
 import json
+import resource
 from pathlib import Path
 from threading import Event
 
@@ -184,6 +185,35 @@ def test_the_folder_of_the_source_is_no_output(detector, folder, tmp_path, outpu
     with pytest.raises(InputError, match=r"found a\.png, a file of the source"):
         demo.run(detector, media.open_source(str(folder)), tmp_path / output, 0.5)
     assert sorted(folder.iterdir()) == before
+
+
+def test_a_file_is_no_output(detector, folder):
+    with pytest.raises(InputError, match=r"notes\.txt: cannot be made a folder"):
+        demo.run(detector, media.open_source(str(folder)), folder / "notes.txt", 0.5)
+    assert (folder / "notes.txt").read_text() == "no image either"
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 50, float("nan")])
+def test_a_threshold_that_is_no_score_is_refused(detector, folder, tmp_path, threshold):
+    with pytest.raises(InputError, match="Expected a number from 0 to 1"):
+        demo.run(detector, media.open_source(str(folder)), tmp_path / "out", threshold)
+
+
+def test_an_image_of_16_bits_is_skipped(folder):
+    cv2.imwrite(str(folder / "d.png"), np.full((48, 64), 4095, np.uint16))
+    source = media.open_source(str(folder))
+    assert [position for position, _ in source] == [0, 2]
+    assert "d.png: expected 8 bits a channel, found uint16" in source.skipped[1]
+
+
+def test_a_video_that_the_disk_did_not_take_is_refused(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+    try:
+        with pytest.raises(InputError, match=r"has \d+ of 99 frames. Is the disk full\?"):
+            make_video(tmp_path / "out.mp4", 99)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_the_folder_of_a_linked_image_is_no_output(detector, folder, tmp_path):

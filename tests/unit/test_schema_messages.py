@@ -150,7 +150,8 @@ def test_unknown_keys(problems, given, start):
         (
             {"data": {"source": "a", "classes": {"vehicle": []}}},
             "data.classes.vehicle: found [] (list), "
-            "expected a list of 1 or more, each a string, not empty",
+            "expected a list of 1 or more, each a class name, without line breaks and with "
+            "single spaces between words",
         ),
         (
             {"data": {**DATA, "val": {"data-roots": "val"}}},

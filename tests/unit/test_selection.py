@@ -196,14 +196,14 @@ def boxes_of(coco):
 
 
 def test_classes_are_selected_and_the_others_are_left_out(coco):
-    coco.annotate("a.png", "b.png", "c.png", "d.png", categories=("dog", "cat", "cow", "dog "))
+    coco.annotate("a.png", "b.png", "c.png", "d.png", categories=("dog", "cat", "cow", "dogs"))
     one = {"ann-files": str(coco.folder / "all.json")}
     coco.data = {"train": one, "val": one, "classes": ["cow", "dog"]}
     train = coco.prepare()
     assert classes_of(train) == ["cow", "dog"]
     assert boxes_of(train) == ["dog", "cow"]
     assert remark(train, "does not select") == (
-        "2 classes that `classes` does not select, left out: 'cat' (1 boxes), 'dog ' (1 boxes)"
+        "2 classes that `classes` does not select, left out: 'cat' (1 boxes), 'dogs' (1 boxes)"
     )
     assert "2 images without boxes, kept as background: b.png, d.png" in train["info"]["remarks"]
 

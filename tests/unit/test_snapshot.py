@@ -59,6 +59,15 @@ def test_a_snapshot_cannot_call_what_is_not_of_mmdetection(snapshot, tmp_path, p
     assert not made.exists()
 
 
+def test_a_model_cannot_name_weights_of_its_own(snapshot, tmp_path):
+    """MMEngine reads them with all that they run."""
+    own = {"type": "Pretrained", "checkpoint": str(tmp_path / "stranger.pth")}
+    backbone = {**snapshot.model["backbone"], "init_cfg": own}
+    detector = build_detector({**snapshot.model, "backbone": backbone})
+    with pytest.raises(InputError, match="name the file by the key `pretrained`"):
+        detector.init_weights()
+
+
 class Harmful:
     """Not a plain value: reading it would run code that the file names."""
 

@@ -22,6 +22,12 @@ ROOT = Path(__file__).parents[2]
 WORKER = "PYTEST_XDIST_WORKER" in os.environ
 CORES = "1" if WORKER else "2"
 
+#: What names of classes and images may hold; so may that of the clone's folder, but for braces.
+HOSTILE = 'it\'s "q"; $(touch pwned) `id` & <script> {run} | %s \u8840\u202e'
+HOSTILE_FOLDER = HOSTILE.replace("{run}", "größe")
+#: Names of the classes; a spreadsheet would compute the first, and spaces replace its line break.
+SQUARE, DISC = f"=1+1 {HOSTILE}", "disc"
+
 CONFIG = {
     "data": "data",
     "input_size": [128, 96],
@@ -138,14 +144,14 @@ def write_subset(folder: Path, images: int, seed: int) -> None:
     coco = {
         "categories": [
             {"id": 0, "name": "shapes", "supercategory": "none"},
-            {"id": 1, "name": "square", "supercategory": "shapes"},
-            {"id": 2, "name": "disc", "supercategory": "shapes"},
+            {"id": 1, "name": SQUARE.replace(" ", "\n", 1), "supercategory": "shapes"},
+            {"id": 2, "name": DISC, "supercategory": "shapes"},
         ],
         "images": [],
         "annotations": [],
     }
     for index in range(images):
-        name = f"image {index}.png"
+        name = f"image {index}.png" if index != 4 else f"image 4 {HOSTILE}.png"
         coco["images"].append({"id": index, "file_name": name, "width": 160, "height": 120})
         shapes = 3 if index < images - 1 else 0  # the last is background
         for annotation in write_image(folder / name, seed + index, shapes):
@@ -157,7 +163,8 @@ def write_subset(folder: Path, images: int, seed: int) -> None:
 @pytest.fixture(scope="session")
 def template_project(tmp_path_factory) -> Project:
     """A project in which nothing is built yet. Not to be changed: copy it."""
-    folder = tmp_path_factory.mktemp("project")
+    folder = tmp_path_factory.mktemp("project") / HOSTILE_FOLDER
+    folder.mkdir()
     for file in ("Snakefile", "LICENSE", "requirements.txt"):
         shutil.copy(ROOT / file, folder)
     for part in ("rules", "scripts", "config", "templates", "profiles", "envs"):
@@ -185,7 +192,7 @@ def built_project(template_project, tmp_path_factory) -> Project:
     folder = Path(os.environ.get("DETMAKE_BUILT") or (base.parent if WORKER else base)) / "built"
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
-            project = template_project.copy(tmp_path_factory.mktemp("building") / "project")
+            project = template_project.copy(tmp_path_factory.mktemp("building") / HOSTILE_FOLDER)
             project.snakemake()
             project.folder.rename(folder)
     return Project(folder)

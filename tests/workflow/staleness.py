@@ -23,7 +23,9 @@ READERS = {
         *("train", "adopt_weights", "quantize_nncf", "statistics", "cut_tiles", "draw_batch"),
     ],
     "cut_tiles": ["train:declared run", "quantize_pot"],
-    "prepare_dataset:val": ["train", "adopt_weights", "quantize_nncf", "statistics"],
+    "prepare_dataset:val": [
+        *("train", "adopt_weights", "quantize_nncf", "statistics", "prepare_dataset:test"),
+    ],
     # Training checks the test subset but does not use it.
     "prepare_dataset:test": [
         *("evaluate_snapshot", "evaluate_ir", "demo", "benchmark", "statistics"),
@@ -107,6 +109,7 @@ KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
     "data.group": (_one_set(group=r"image (\d)"), {"prepare_dataset"}),
     "data.groups": (_one_set(groups="groups.csv"), {"prepare_dataset"}),
     "data.seed": (_one_set(seed=1), {"prepare_dataset"}),
+    "data.on_leak": ({"data": DATA | {"on_leak": "warn"}}, NOTHING),
     "data.classes": ({"data": DATA | {"classes": ["disc"]}}, {"prepare_dataset"}),
     "template": ({"template": "ssd_mobilenetv2"}, TRAINING),
     "input_size": (

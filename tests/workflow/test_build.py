@@ -8,7 +8,7 @@ import openvino as ov
 import pandas as pd
 import pytest
 import torch
-from conftest import CONFIG
+from conftest import CONFIG, DISC, SQUARE
 
 from detmake.evaluation import predictions
 from detmake.evaluation.metrics import Evaluation
@@ -29,7 +29,7 @@ def test_the_default_build_makes_all_its_files(built_project):
     assert len(thresholds) == 1
     schemas = {(results / folder / "label_schema.json").read_text() for folder in ("", *MODELS)}
     assert [json.loads(schema)["labels"] for schema in schemas] == [
-        [{"id": 0, "name": "square"}, {"id": 1, "name": "disc"}]
+        [{"id": 0, "name": SQUARE}, {"id": 1, "name": DISC}]
     ]
     assert not (results / "checkpoints").exists()
 
@@ -40,7 +40,7 @@ def test_a_second_call_has_nothing_to_do(built_project):
 
 def test_the_snapshot_holds_tensors_and_plain_values_only(built_project):
     snapshot = torch.load(built_project.folder / "results/weights.pth", weights_only=True)
-    assert snapshot["labels"] == ["square", "disc"]
+    assert snapshot["labels"] == [SQUARE, DISC]
     assert snapshot["input_size"] == [128, 96]
     assert snapshot["model"]["bbox_head"]["num_classes"] == 2
 
@@ -117,11 +117,15 @@ def test_inspect_describes_the_dataset_without_training(project):
         "train": 16,
         "val": 6,
     }
+    leaks = (
+        "2 images that the train subset has, too (leaks): image 0.png (image 0.png), image 1.png"
+    )
+    assert leaks in " ".join(project.json("results/dataset/val.json")["info"]["remarks"])
     assert found["leaks"] == [
         [f"{subset}/image {number}.png" for subset in ("train", "val")] for number in range(2)
     ]
     # Squares of at least 26 pixels in images of 160×120, resized to 128×96.
-    assert 26 * 0.8 <= found["classes"]["square"]["shorter_side"]["0.05"] < 40 * 0.8
+    assert 26 * 0.8 <= found["classes"][SQUARE]["shorter_side"]["0.05"] < 40 * 0.8
     assert project.stale("inspect") == {"inspect": 1}
     assert not (project.folder / "results/weights.pth").exists()
 

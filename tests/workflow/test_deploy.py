@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
+from detmake import artifacts
+
 ARCHIVE = "results/deploy/pot.zip"
 
 
@@ -21,6 +24,7 @@ ARCHIVE = "results/deploy/pot.zip"
 def deployed(built_project, tmp_path_factory):
     """A built project with its archive and its demo. Not to be changed."""
     project = built_project.copy(tmp_path_factory.mktemp("deploy") / "project")
+    (project.folder / "results/pot/notes.txt").write_text("of the user")
     project.snakemake(ARCHIVE, "results/demo")
     return project
 
@@ -96,11 +100,19 @@ def test_the_archive_is_complete(deployed, unpacked):
     modules = {path.removeprefix("detmake/") for path in names if path.startswith("detmake/")}
     assert {"runtime/inference.py", "runtime/demo.py"} <= modules
     assert {module.split("/")[0] for module in modules if "/" in module} == {"runtime"}
-    assert (unpacked / "model/performance.json").read_bytes() == (
-        deployed.folder / "results/pot/performance.json"
-    ).read_bytes()
-    assert "model/predictions.json" not in names
-    assert "$" not in (unpacked / "README.md").read_text()
+    packed = json.loads((unpacked / "model/performance.json").read_text())
+    assert packed == deployed.json("results/pot/performance.json") | packed
+    files = {*artifacts.MODEL_FILES.values(), "performance.json"}
+    assert {Path(name).name for name in names if name.startswith("model/")} == files
+    assert not re.search(r"\$\w", (unpacked / "README.md").read_text())
+
+
+def test_the_archive_does_not_say_where_the_dataset_was(deployed, unpacked):
+    annotations = deployed.json("results/pot/performance.json")["annotations"]
+    for path in filter(Path.is_file, unpacked.rglob("*")):
+        content = path.read_bytes()
+        assert annotations.encode() not in content, path
+        assert str(deployed.folder).encode() not in content, path
 
 
 def test_the_archive_needs_no_training_library(python, unpacked):
@@ -145,7 +157,7 @@ def test_predictions_of_the_demo_have_the_map_of_the_evaluation(deployed):
 def test_the_example_in_the_readme_of_the_archive_runs(deployed, python, unpacked, tmp_path):
     text = (unpacked / "README.md").read_text()
     example = text.split("```python\n")[1].split("```")[0]
-    image = next((deployed.folder / "data/test").glob("*.png"))
+    image = deployed.folder / "data/test/image 0.png"
     code = f"import sys\nsys.path.insert(0, '.')\n{example}".replace("image.jpg", str(image))
     subprocess.run([python, "-c", code], cwd=unpacked, check=True)
 

@@ -3,12 +3,13 @@
 import json
 import shutil
 from pathlib import Path
+from xml.sax.saxutils import escape, quoteattr
 
 import pytest
 import yaml
-from conftest import Project
+from conftest import DISC, SQUARE, Project
 
-CLASSES = ("square", "disc")
+CLASSES = (SQUARE, DISC)
 FORMATS = ("yolo", "voc", "cvat")
 
 
@@ -47,13 +48,13 @@ def write_voc(data: Path, folder: Path) -> None:
         names, boxes = read(data / subset)
         for number, name in enumerate(names):
             objects = "".join(
-                f"<object><name>{CLASSES[k]}</name><bndbox><xmin>{x}</xmin><ymin>{y}</ymin>"
+                f"<object><name>{escape(CLASSES[k])}</name><bndbox><xmin>{x}</xmin><ymin>{y}</ymin>"
                 f"<xmax>{x + w}</xmax><ymax>{y + h}</ymax></bndbox></object>"
                 for image, k, (x, y, w, h) in boxes
                 if image == number
             )
             stem = f"{subset} {Path(name).stem}"
-            text = f"<annotation><filename>{stem}.png</filename>{objects}</annotation>"
+            text = f"<annotation><filename>{escape(stem)}.png</filename>{objects}</annotation>"
             (folder / f"Annotations/{stem}.xml").write_text(text)
             shutil.copy(data / subset / name, folder / f"JPEGImages/{stem}.png")
         lines = [f"{subset} {Path(name).stem}\n" for name in names]
@@ -65,9 +66,10 @@ def write_cvat(data: Path, folder: Path) -> None:
         names, boxes = read(data / subset)
         shutil.copytree(data / subset, folder / subset / "images")
         images = "".join(
-            f'<image id="{number}" name="{name}" width="160" height="120">'
+            f'<image id="{number}" name={quoteattr(name)} width="160" height="120">'
             + "".join(
-                f'<box label="{CLASSES[k]}" xtl="{x}" ytl="{y}" xbr="{x + w}" ybr="{y + h}"/>'
+                f"<box label={quoteattr(CLASSES[k])} "
+                f'xtl="{x}" ytl="{y}" xbr="{x + w}" ybr="{y + h}"/>'
                 for image, k, (x, y, w, h) in boxes
                 if image == number
             )
@@ -81,7 +83,7 @@ SPLIT = {"source": "data/train", "split": {"val": 0.3}, "group": r"image (\d)", 
 RUNS = {
     **{name: {"data": name} for name in FORMATS},
     "split": {"data": SPLIT},
-    "merged": {"data": {"source": "data", "classes": {"shape": ["disc", "square"]}}},
+    "merged": {"data": {"source": "data", "classes": {"shape": [DISC, SQUARE]}}},
 }
 TARGETS = [f"results/{run}/dataset/{s}.json" for run in RUNS for s in ("train", "val")]
 TARGETS += [f"results/dataset/{subset}.json" for subset in ("train", "val")]
@@ -165,7 +167,7 @@ CHANGES = {
         copy_image("data/train/image 1.png", "voc/JPEGImages/train image 2.png"),
         2,
     ),
-    "the file of CVAT": (replace_text("cvat/valid/annotations.xml", "disc", "square"), 1),
+    "the file of CVAT": (replace_text("cvat/valid/annotations.xml", 'xtl="', 'xtl="1'), 1),
     "an image of CVAT": (copy_image("data/train/image 1.png", "cvat/train/images/image 2.png"), 2),
     "a seed": (replace_text("config.yaml", "seed: 0", "seed: 1"), 2),
     "a share": (replace_text("config.yaml", "val: 0.3", "val: 0.4"), 2),

@@ -38,6 +38,12 @@ def test_a_repeated_key(project):
     assert "found the key input_size in lines" in fails(project)
 
 
+def test_a_clone_in_a_folder_with_braces(template_project, tmp_path):
+    output = template_project.copy(tmp_path / "a{run}").snakemake("--dry-run", fails=True)
+    assert "Move the clone to a folder without braces." in output
+    assert "Traceback" not in output
+
+
 def test_missing_annotation_file(project):
     (project.folder / "data/valid/_annotations.coco.json").unlink()
     output = fails(project)
@@ -51,6 +57,10 @@ def subset(folder, file="_annotations.coco.json", **keys):
 
 
 WRONG_PATHS = {
+    "a wildcard": (
+        {"weights": "{run}/weights.pth"},
+        "weights: found {run}/weights.pth, in which Snakemake would take {run} for a wildcard",
+    ),
     "a folder": ({"data": "dota"}, "data: dota does not exist (did you mean data?)"),
     "a data.yaml": ({"data": "data.yaml"}, "data: data.yaml does not exist"),
     "an annotation file": (
@@ -166,16 +176,20 @@ def test_annotation_of_an_unknown_category(project):
     assert "Training" not in output
 
 
-def test_a_data_yaml_with_the_outer_level(project):
+def test_a_data_yaml_with_the_outer_level_whose_subsets_are_one(project):
     subsets = {
         name: {
             "ann-files": str(project.folder / f"data/{folder}/_annotations.coco.json"),
             "data-roots": str(project.folder / f"data/{folder}"),
         }
-        for name, folder in {"train": "train", "val": "valid", "test": "valid"}.items()
+        for name, folder in {"train": "valid", "val": "valid", "test": "valid"}.items()
     }
     (project.folder / "data.yaml").write_text(str({"data": subsets}))
     project.configure(data="data.yaml")
+    output = fails(project, "results/dataset/test.json")
+    assert "6 images, all of the test subset, that the train subset has, too (leaks)" in output
+    assert "set data.on_leak: warn" in output
+    project.configure(data={"source": "data.yaml", "on_leak": "warn"})
     output = project.snakemake("results/dataset/test.json")
     assert "names no test subset: val serves" in output
     assert len(project.json("results/dataset/test.json")["images"]) == 6

@@ -45,8 +45,9 @@ import numpy as np
 folder = Path("made") / snakemake.wildcards.subset
 folder.mkdir(parents=True, exist_ok=True)
 coco = {"categories": [{"id": 1, "name": "square"}], "images": [], "annotations": []}
+shade = 80 + sum(folder.name.encode()) % 60  # subsets differ
 for index in range(4):
-    image = np.full((96, 128, 3), 128, np.uint8)
+    image = np.full((96, 128, 3), shade, np.uint8)
     x, y = 10 + 8 * index, 20
     image[y : y + 30, x : x + 30] = 255
     cv2.imwrite(str(folder / f"{index}.png"), image)

@@ -15,7 +15,7 @@ EXPORT = {"export": 1, "quantize_pot": 1, "evaluate_ir": 2}
 TRAIN = {"train": 1, "evaluate_snapshot": 1, **EXPORT}
 PREPARE = {"prepare_dataset": 3, **TRAIN}
 PREPARE_TEST = {"prepare_dataset": 1, **EVALUATE}
-PREPARE_VAL = {"prepare_dataset": 1, **TRAIN}
+PREPARE_VAL = {"prepare_dataset": 2, **TRAIN}  # test is compared with val
 
 
 def test_nothing_changed(built):

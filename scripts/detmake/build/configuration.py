@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator
 
+from detmake import yaml_text
 from detmake.build import trials
-from detmake.build.schema import coerce, defaults, load_validator, read_yaml, rename_synonyms
+from detmake.build.schema import coerce, defaults, load_validator, rename_synonyms
 from detmake.build.schema_messages import close_match, explain, show
 from detmake.errors import InputError
 
@@ -243,10 +244,18 @@ def check_file(path: Path) -> None:
         InputError: a key is repeated, or the file is not YAML.
     """
     if path.suffix in {".yaml", ".yml"}:
-        try:
-            read_yaml(path.read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
-            raise InputError(f"{path}: {' '.join(str(error).split())}") from None
+        _read(path)
+
+
+def _read(path: Path) -> Any:
+    """Return the content of a YAML file. Raises InputError if it cannot be read."""
+    try:
+        return yaml_text.parse(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except yaml.YAMLError as error:
+        found = " ".join(str(error).split())
+        raise InputError(f"{path}: cannot be read as YAML: {found}") from error
 
 
 def _read_template(
@@ -263,9 +272,9 @@ def _read_template(
             f"file or one of the names in {folder}: {', '.join(names) or '(none)'}"
         ]
     try:
-        content = read_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        return {}, [f"{path}: cannot be read as YAML: {' '.join(str(error).split())}"]
+        content = _read(path)
+    except InputError as error:
+        return {}, [str(error)]
     if not isinstance(content, dict):
         return {}, [f"{path}: found {show(content)}, expected a mapping, the keys of a template"]
     schema = validator.schema["$defs"]["template"]

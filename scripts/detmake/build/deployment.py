@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from string import Template
 
-from detmake.artifacts import staged
+from detmake.artifacts import MODEL_FILES, staged
 from detmake.errors import InputError
+from detmake.markdown_text import escaped
 
 #: Packages that the archive's code needs, directly or indirectly, besides the standard library.
 REQUIREMENTS = ("numpy", "opencv-python-headless", "openvino", "openvino-telemetry", "pillow")
@@ -47,11 +48,11 @@ def write_archive(
     width, height = description["input_size"]
     values = {
         "template": description["template"]["name"],
-        "labels": ", ".join(description["labels"]),
+        "labels": ", ".join(map(escaped, description["labels"])),
         "input_size": f"{width}×{height}",
         "confidence_threshold": f"{description['confidence_threshold']:g}",
         "f_measure": f"{performance['f-measure']:.3f}",
-        "subset": performance["annotations"],
+        "images": f"{performance['images']} images",
     }
     pins = dict(re.findall(r"^([\w-]+)(==\S+)", lock.read_text(encoding="utf-8"), re.MULTILINE))
     if missing := [name for name in REQUIREMENTS if name not in pins]:
@@ -65,10 +66,11 @@ def write_archive(
     library = demo.resolve().parents[1]
     for file in modules:
         contents[str(file.resolve().relative_to(library))] = file.read_bytes()
-    for file in model.iterdir():
-        # The demo needs neither the snapshot nor what evaluation found.
-        if file.is_file() and file.name not in ("weights.pth", "predictions.json"):
-            contents[f"model/{file.name}"] = file.read_bytes()
+    # Nothing else that lies in the folder; nor do strangers learn where the dataset was.
+    for name in MODEL_FILES.values():
+        contents[f"model/{name}"] = (model / name).read_bytes()
+    figures = {key: value for key, value in performance.items() if key != "annotations"}
+    contents["model/performance.json"] = json.dumps(figures, indent=2).encode()
     with staged(archive.parent) as scratch, zipfile.ZipFile(scratch / archive.name, "w") as zipped:
         for name, content in sorted(contents.items()):
             entry = zipfile.ZipInfo(f"{archive.stem}/{name}", _EPOCH)

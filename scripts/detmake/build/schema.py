@@ -1,7 +1,6 @@
 """Read, coerce and validate values according to the JSON schema of the configuration."""
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from functools import cache, reduce
 from operator import getitem
@@ -12,35 +11,20 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
+from detmake import yaml_text
 
-# libyaml is several times faster; PyYAML may be built without it.
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """YAML 1.1, except that 1e-3 is a number and no key is repeated, as in YAML 1.2."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        lines: dict[str, int] = {}
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            line = key.start_mark.line + 1
-            if key.value in lines:
-                raise yaml.YAMLError(
-                    f"found the key {key.value} in lines {lines[key.value]} and {line}. Expected "
-                    "each key once in its section: remove one of them."
-                )
-            lines[key.value] = line
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\.\d+|\d+\.?\d*)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)
+#: Beyond it, neighbouring integers are one floating-point number, as in JSON.
+LARGEST = 2**53
 
 
 def _is_finite_number(_checker: object, value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST
+
+
+def _is_integer(checker: object, value: object) -> bool:
+    return _is_finite_number(checker, value) and value == int(value)
 
 
 def _one_name_each(
@@ -56,7 +40,9 @@ _Validator = extend(
     Draft202012Validator,
     validators={"x-synonyms": _one_name_each},
     # NaN would pass every minimum and maximum.
-    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("number", _is_finite_number),
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {"number": _is_finite_number, "integer": _is_integer}
+    ),
 )
 
 
@@ -64,11 +50,12 @@ _Validator = extend(
 def load_validator(path: Path) -> Draft202012Validator:
     """Return a validator for the schema in a YAML file.
 
-    Two things differ from JSON Schema 2020-12: numbers must be finite, and an object may have the
-    keyword `x-synonyms`, a mapping {synonym: name} of its properties. A value may then hold the
-    synonym or the name, but not both. Each `$ref` is replaced by the part of the file it points to.
+    Two things differ from JSON Schema 2020-12: numbers must be finite, and integers at most
+    `LARGEST`; and an object may have the keyword `x-synonyms`, a mapping {synonym: name} of its
+    properties. A value may then hold the synonym or the name, but not both. Each `$ref` is replaced
+    by the part of the file it points to.
     """
-    schema = read_yaml(path.read_text(encoding="utf-8"))
+    schema = yaml_text.parse(path.read_text(encoding="utf-8"))
     _resolve_references(schema, schema)
     return _Validator(schema)
 
@@ -82,15 +69,6 @@ def _resolve_references(part: dict[str, Any], root: Mapping[str, Any]) -> None:
 
 
 _NUMBERS = {"integer", "number"}
-
-
-def read_yaml(text: str) -> Any:
-    """Parse YAML; unlike PyYAML, read 1e-3 as a number, and refuse repeated keys.
-
-    Raises:
-        yaml.YAMLError: the text is not YAML, or a mapping has a key twice.
-    """
-    return yaml.load(text, _Loader)
 
 
 def types_of(schema: Mapping[str, Any]) -> list[str]:
@@ -122,7 +100,7 @@ def coerce(value: Any, schema: Mapping[str, Any]) -> Any:
         return None
     if isinstance(value, str) and types and ("string" not in types or set(types) & _NUMBERS):
         try:
-            value = read_yaml(value)
+            value = yaml_text.parse(value)
         except yaml.YAMLError:
             return value
     if isinstance(value, Mapping):
@@ -145,7 +123,7 @@ def coerce(value: Any, schema: Mapping[str, Any]) -> Any:
         return next(alike, value)
     if isinstance(value, float) and "integer" in types and value.is_integer():
         return int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and types == ["number"]:
+    if type(value) is int and abs(value) <= LARGEST and types == ["number"]:
         return float(value)  # 1 and 1.0 are one setting; two forms would look like a change
     return value
 

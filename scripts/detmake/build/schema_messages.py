@@ -7,7 +7,7 @@ from typing import Any
 
 from jsonschema import ValidationError
 
-from detmake.build.schema import types_of
+from detmake.build.schema import LARGEST, types_of
 
 _TYPES = {
     "string": "a string",
@@ -108,8 +108,13 @@ def show(value: object) -> str:
     """Return a value as JSON, cut to 60 characters, followed by its type in brackets."""
     if value is None:
         return "null"
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except TypeError:  # a mapping whose keys are dates, for example
+        text = str(value)
     if len(text) > 60:
         text = f"{text[:57]}..."
-    kind = type(value)
-    return f"{text} ({_KINDS.get(kind, kind.__name__)})"
+    kind = _KINDS.get(type(value), type(value).__name__)
+    if kind == "integer" and abs(value) > LARGEST:
+        kind = "integer beyond 2^53"
+    return f"{text} ({kind})"

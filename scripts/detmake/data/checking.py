@@ -2,8 +2,9 @@
 
 import json
 import logging
-import math
 import os
+import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -22,6 +23,8 @@ from detmake.errors import InputError
 from detmake.image_files import IMAGE_SUFFIXES
 
 _Entries = Sequence[Mapping[str, Any]]  # of a list in a COCO dictionary
+#: The largest integer that is exact as a floating-point number, as which JSON is often read.
+_LARGEST_ID = 2**53
 
 
 def prepare(
@@ -35,6 +38,7 @@ def prepare(
       boxes must not share a name. A category without boxes is dropped if it is only the
       supercategory of others (as Roboflow writes it) or repeats another one's name. Other classes
       without boxes are kept, because the user declared them in the label schema.
+    - Runs of spaces, tabs and line breaks in class names become one space.
     - Boxes are clipped to their image. Boxes are dropped if they have no area, lie outside the
       image, or are less than one pixel wide or high (MMDetection ignores those in training only).
     - Image sizes are upright, as OpenCV and MMDetection decode them. Boxes are turned upright if
@@ -60,9 +64,9 @@ def prepare(
 
     Raises:
         InputError: the annotations are missing or not of their format; ids, names or sizes
-            contradict each other; a box is not four finite numbers, or its class is not in
-            `classes`; an image is missing, outside the image root or cannot be decoded; there are
-            no images or no boxes.
+            contradict each other; class names look the same; a box is not four finite numbers, or
+            its class is not in `classes`; an image is missing, outside the image root, cannot be
+            decoded or has more than 8 bits a channel; there are no images or no boxes.
     """
     files = ", ".join(map(str, source.parts or [source.annotations]))
     findings = Findings(f"{files} ({subset})" if subset else files)
@@ -73,7 +77,9 @@ def prepare(
     _check_entries(findings, "image", coco["images"], "file_name", coco["annotations"])
     _check_entries(findings, "category", coco["categories"], "name", coco["annotations"])
     file_names = _check_file_names(findings, coco["images"], image_root)
+    _check_sizes(findings, coco["images"])
     _check_boxes(findings, coco["annotations"], file_names)
+    coco = {**coco, "categories": _tidy_names(findings, coco["categories"])}
     coco, groups = _select(findings, coco, file_names, source, classes)
     file_names = {image["id"]: file_names[image["id"]] for image in coco["images"]}
     names, category_ids = _match_categories(
@@ -118,11 +124,16 @@ def _check_entries(
         [
             json.dumps(entry)
             for entry in entries
-            if not isinstance(entry.get("id"), int)
+            if type(entry.get("id")) is not int
             or not isinstance(entry.get(name), str)
-            or not entry[name]
+            or not entry[name].strip()
         ],
         f"Every {kind} needs both: export the dataset again.",
+    )
+    findings.refuse(
+        f"{kind} ids beyond 2^53, which not every program can tell from their neighbours",
+        [str(entry["id"]) for entry in entries if abs(entry["id"]) > _LARGEST_ID],
+        f"Renumber the {several}, and the {kind}_id of their annotations.",
     )
     findings.refuse(
         f"{several} whose {name} is not Unicode text (UTF-8)",
@@ -138,7 +149,7 @@ def _check_entries(
     references = [entry.get(f"{kind}_id") for entry in annotations]
     findings.refuse(
         f"annotations of {several} that are not listed, by {kind}_id",
-        [repr(value) for value in references if not isinstance(value, int) or value not in ids],
+        [repr(value) for value in references if type(value) is not int or value not in ids],
         f"Every {kind}_id must be the id of one of the {several}: add what is missing, or correct "
         "or remove the annotations.",
     )
@@ -183,6 +194,35 @@ def _check_file_names(findings: Findings, images: _Entries, image_root: Path) ->
     return file_names
 
 
+def _check_sizes(findings: Findings, images: _Entries) -> None:
+    """Refuse declared sizes that are no numbers, such as texts."""
+    sides = ("width", "height")
+    findings.refuse(
+        "images whose width or height is not a number",
+        [
+            f"{entry['file_name']} (" + ", ".join(f"{s}: {entry.get(s)!r}" for s in sides) + ")"
+            for entry in images
+            if not all(entry.get(side) is None or _is_number(entry[side]) for side in sides)
+        ],
+        "Expected pixels, such as 640, without quotes: correct or remove width and height.",
+    )
+
+
+def _tidy_names(findings: Findings, categories: _Entries) -> list[dict[str, Any]]:
+    """Return categories with single spaces in their names; refuse names that do not print."""
+    tidy = [entry | {"name": " ".join(entry["name"].split())} for entry in categories]
+    findings.remark(
+        "class names with line breaks, tabs or more spaces than needed, taken with single spaces",
+        [repr(e["name"]) for e, t in zip(categories, tidy, strict=True) if e["name"] != t["name"]],
+    )
+    findings.refuse(
+        "class names with control characters",
+        [repr(e["name"]) for e in tidy if any(unicodedata.category(c) == "Cc" for c in e["name"])],
+        "Rename the classes, and export the dataset again.",
+    )
+    return tidy
+
+
 def _check_boxes(findings: Findings, annotations: _Entries, file_names: Mapping[int, str]) -> None:
     """Refuse boxes that are missing or not four finite numbers."""
     boxless = [entry for entry in annotations if not entry.get("bbox")]
@@ -194,6 +234,16 @@ def _check_boxes(findings: Findings, annotations: _Entries, file_names: Mapping[
             for entry in boxless
         ],
         "Every object needs a box [x, y, width, height] in pixels: export the boxes, too.",
+    )
+    flags = ("iscrowd", "ignore")
+    findings.refuse(
+        "annotations whose iscrowd or ignore is not 0 or 1",
+        [
+            file_names[entry["image_id"]] + (_origin(entry) or f" (id {entry.get('id')})")
+            for entry in annotations
+            if not all(entry.get(flag) in (None, 0, 1) for flag in flags)
+        ],
+        "Text such as '0' would count as 1: write numbers.",
     )
     findings.refuse(
         "annotations whose bbox is not four finite numbers",
@@ -212,11 +262,12 @@ def _origin(annotation: Mapping[str, Any]) -> str:
 
 
 def _is_box(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == 4
-        and all(isinstance(number, int | float) and math.isfinite(number) for number in value)
-    )
+    return isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))
+
+
+def _is_number(value: Any) -> bool:
+    """Tell whether a value is a finite number; integers may have hundreds of digits."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def _match_categories(
@@ -246,6 +297,7 @@ def _match_categories(
             for category_id in sorted(chosen.values())
             if boxes[category_id] or names[category_id] not in parents
         ]
+        _check_likeness(findings, classes)
     findings.refuse(
         "classes with boxes that are not in the train subset",
         [
@@ -263,6 +315,28 @@ def _match_categories(
         logging.INFO,
     )
     return list(classes), category_ids
+
+
+def _check_likeness(findings: Findings, classes: Sequence[str]) -> None:
+    """Refuse names that readers or OpenVINO Model API cannot tell apart."""
+    alike: dict[str, list[str]] = {}
+    folded: dict[str, list[str]] = {}
+    for name in classes:
+        # Model API separates labels by spaces, so the exported model has underscores in names.
+        text = unicodedata.normalize("NFC", name.replace(" ", "_"))
+        seen = "".join(c for c in text if unicodedata.category(c) != "Cf")  # such as zero width
+        alike.setdefault(seen, []).append(name)
+        folded.setdefault(seen.casefold(), []).append(name)
+    findings.refuse(
+        "groups of class names that look the same, or differ in spaces and underscores only",
+        [" and ".join(map(ascii, names)) for names in alike.values() if len(names) > 1],
+        "Programs that run the exported model could not tell them apart. If they are one class, "
+        "merge them (`data.classes`); otherwise rename them.",
+    )
+    findings.remark(
+        "groups of class names that differ in upper and lower case only, kept apart",
+        [" and ".join(map(repr, names)) for names in folded.values() if len(names) > 1],
+    )
 
 
 def _select(
@@ -303,7 +377,8 @@ def _decode_images(
         raise InputError(f"{image_root}: no such image folder.\n{remedy}")
     findings.refuse(
         f"image files missing in {image_root}",
-        [name for name in file_names.values() if not (image_root / name).is_file()],
+        # Not `Path.is_file`, which raises an error for a name that is too long.
+        [name for name in file_names.values() if not os.path.isfile(image_root / name)],
         remedy,
     )
     images = thread_map(
@@ -318,6 +393,12 @@ def _decode_images(
         [image for image in images if isinstance(image, str)],
         "They are damaged, truncated, or in a format that OpenCV does not read: replace or convert "
         "them, or remove their entries.",
+    )
+    findings.refuse(
+        f"images in {image_root} of more than 8 bits a channel",
+        [f"{image.file_name} ({image.dtype})" for image in images if image.dtype != "uint8"],
+        "OpenCV would drop the lower bits, and an image that uses few of the others gets nearly "
+        "black. Convert all images by one scale, such as `image / 4095 * 255` for 12 bits.",
     )
     return dict(zip(file_names, images, strict=True))
 

@@ -5,9 +5,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from detmake.errors import InputError
+from detmake.errors import InputError, printable
 
 _EXAMPLES = 5  # items that a message lists
+_LONGEST = 240  # characters of an item that it shows
 
 log = logging.getLogger("detmake")
 
@@ -52,9 +53,13 @@ class Findings:
 def listed(what: str, items: Sequence[str]) -> str:
     """Return a line with the number of items, what they are, and the first of them."""
     more = ", …" if len(items) > _EXAMPLES else ""
-    text = f"{len(items)} {what}: {', '.join(items[:_EXAMPLES])}{more}"
-    # Bytes that are no UTF-8, as in names of files, can be neither logged nor kept.
-    return text.encode(errors="backslashreplace").decode()
+    return printable(f"{len(items)} {what}: {', '.join(map(_cut, items[:_EXAMPLES]))}{more}")
+
+
+def _cut(item: str) -> str:
+    """Return an item without its middle if it is long."""
+    half = _LONGEST // 2
+    return item if len(item) <= _LONGEST else f"{item[:half]}…{item[-half:]}"
 
 
 def repeated(values: Iterable[Any]) -> list[str]:

@@ -40,7 +40,7 @@ def listed_digest(source: Source, cache: Path | None = None) -> str | None:
     Raises:
         InputError: an image or a label file, or a folder that holds one, cannot be read.
     """
-    if not source.annotations.exists() or not source.root.is_dir():
+    if not os.path.exists(source.annotations) or not os.path.isdir(source.root):
         return None
     try:
         listed = _listed_files(source, cache)

@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,21 @@ _LOOKED_FOR = f"""\
 Other files: name them as `data: {{train: {{ann-files: …, data-roots: …}}, val: …}}`."""
 
 _AUTO_SHARE = 0.15  # of each subset that is missing, of the images
-_OPTIONS = ("split", "group", "groups", "seed", "classes")
+_OPTIONS = ("split", "group", "groups", "seed", "classes", "on_leak")
 
 _Made = Callable[[Path], bool]
 
 
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Turn errors of the system, such as missing permissions, into `InputError`."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{error.filename}: cannot be read ({error.strerror}).") from error
+
+
+@_reading()
 def locate(
     data: str | Path | Mapping[str, Any], is_made: _Made = lambda path: False
 ) -> dict[str, Source]:
@@ -59,8 +70,8 @@ def locate(
             are relative to; by default the folder of the annotations);
             a mapping with such a path as `source`.
             Both mappings may have `split` ("auto", or shares of `val` and `test`: subsets to take
-            from the images of train), `group` and `groups` (see `Share`), `seed`, and `classes` (a
-            list, or a mapping of new names to lists of names).
+            from the images of train), `group` and `groups` (see `Share`), `seed`, `classes` (a
+            list, or a mapping of new names to lists of names), and `on_leak` (see `leaks.check`).
         is_made: whether a rule makes a file or folder.
 
     Raises:
@@ -75,6 +86,7 @@ def locate(
             others = ", ".join(key for key in data if key != "source")
             raise InputError(f"{name} has source and {others}. Remove one of them.")
         data = data.get("source", data)
+    options.pop("on_leak", None)  # it says nothing about where images are
     if isinstance(data, Mapping):
         found = _subsets(data, Path(), name)
     else:
@@ -86,6 +98,7 @@ def locate(
     return _split(found, name, **options)
 
 
+@_reading()
 def with_val(
     data: str | Path | Mapping[str, Any], is_made: _Made = lambda path: False
 ) -> str | dict[str, Any]:
@@ -113,6 +126,7 @@ def with_val(
     return given
 
 
+@_reading()
 def named_paths(data: str | Path | Mapping[str, Any], is_made: _Made) -> list[NamedPath]:
     """Return the files and folders of a dataset, by the keys that name them.
 
@@ -362,7 +376,7 @@ def _split(
         raise InputError("`data` has `group` and `groups`. Remove one of them.")
     try:
         re.compile(group or "")
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise InputError(f"`group` is {group!r}, not a regular expression ({error}).") from error
     missing = [subset for subset in ("test", "val") if subset not in found]
     shares = dict.fromkeys(missing, _AUTO_SHARE) if split == "auto" else dict(split or {})

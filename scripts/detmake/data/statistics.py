@@ -10,6 +10,7 @@ import pandas as pd
 from detmake.data import subsets
 from detmake.data.findings import listed
 from detmake.data.near_duplicates import clusters
+from detmake.markdown_text import escaped
 
 #: In pixels: a box whose shorter side is below it is small. It is the stride of the finest feature
 #: map of most templates, so such a box is narrower than a cell of that map.
@@ -24,6 +25,7 @@ RECALL, UNSURE = 0.8, 0.2
 
 _Z = 1.959964  # of a normal distribution, for an interval of 95 %
 _SIZES = 5  # rows of image sizes in the Markdown
+_IN_TEXT = str.maketrans({"<": r"\<", "`": r"\`"})  # brackets are of boxes, and stay readable
 _CORNERS = ["x", "y", "width", "height"]
 
 
@@ -230,13 +232,13 @@ def markdown(statistics: Mapping[str, Any]) -> str:
         f"The finest feature map of most templates has a stride of {SMALL} pixels.",
         _table(_box_rows(statistics["classes"])),
         "## Look at these",
-        "\n".join(f"- {line}" for line in remarks(statistics)),
+        "\n".join(f"- {line.translate(_IN_TEXT)}" for line in remarks(statistics)),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    table = pd.DataFrame(rows).astype(str).replace(r"\|", r"\\|", regex=True)
+    table = pd.DataFrame(rows).astype(str).map(escaped)
     align = ("left", *["right"] * (table.shape[1] - 1))
     return table.to_markdown(index=False, disable_numparse=True, colalign=align)
 

@@ -38,6 +38,11 @@ def _get_registered(registry: Registry, name: str) -> type | None:
             f"type: found {name}, expected the name of a class in MMDetection's registries, which "
             "has no dot. Do not use the file that names it if you do not trust its source."
         )
+    if name == "Pretrained":  # of init_cfg; MMEngine would run code that the file names
+        raise InputError(
+            "init_cfg: found Pretrained, expected none: name the file by the key `pretrained`, "
+            "which reads weights only."
+        )
     return _get(registry, name)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from detmake import csv_text
 from detmake.artifacts import write_text
 from detmake.report import charts, tables
 
@@ -71,7 +72,7 @@ def write(table: pd.DataFrame, files: Mapping[str, Path], conditions: str) -> No
     text = tables.markdown(table, [*names, *tables.ACCURACY, *tables.COSTS])
     chart = charts.standalone(charts.accuracy_against_latency(table))
     picture = f"![F-measure against latency]({files['svg'].name})\n\n{charts.BEST}"
-    write_text(files["csv"], table.to_csv(index=False, float_format="%.6g"))
+    write_text(files["csv"], csv_text.of_table(table, index=False, float_format="%.6g"))
     write_text(files["svg"], chart)
     write_text(files["md"], f"{text}\n\n{note}\n\n{picture}\n")
 

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from detmake.markdown_text import escaped
+
 #: Heading and format of each figure, by the keys of `performance.json` and the columns of
 #: `detmake.evaluation.speed.measure` and `detmake.evaluation.benchmark_app.measure`.
 FIGURES = {
@@ -37,7 +39,7 @@ def headings(keys: Iterable[str]) -> list[str]:
 def markdown(table: pd.DataFrame, columns: Sequence[str]) -> str:
     """Return some columns as Markdown: text to the left, figures to the right, rounded."""
     rows = [
-        [written(key, row[key]) if key in FIGURES else row[key] for key in columns]
+        [written(key, row[key]) if key in FIGURES else escaped(str(row[key])) for key in columns]
         for row in table.to_dict("records")
     ]
     return pd.DataFrame(rows, columns=headings(columns)).to_markdown(

@@ -65,14 +65,23 @@ def run(
         stop: once set, ends the demo before the next frame.
 
     Raises:
-        InputError: the folder holds files of the source, which pictures could replace.
+        InputError: the folder holds files of the source, which pictures could replace, or cannot
+            be made; the threshold is not from 0 to 1.
     """
+    if not 0 <= confidence_threshold <= 1:
+        raise InputError(f"The threshold is {confidence_threshold}. Expected a number from 0 to 1.")
     held = [file for file in source.files if file.parent.resolve() == folder.resolve()]
     if held:
         raise InputError(
             f"{folder}: found {held[0].name}, a file of the source, which a picture could replace. "
             "Choose another output folder."
         )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be made a folder ({error.strerror}). Choose another output folder."
+        ) from error
     started, stop = perf_counter(), stop or Event()
     progress = _Progress(len(source))
     with staged(folder) as scratch:

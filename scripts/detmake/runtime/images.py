@@ -12,10 +12,15 @@ def read_image(path: Path) -> np.ndarray:
     """Read an image file and apply its EXIF orientation: (H, W, 3) uint8, BGR.
 
     Raises:
-        InputError: the file is missing or not an image.
+        InputError: the file is missing, not an image, too large, or not of 8 bits a channel.
     """
-    data = np.fromfile(path, dtype=np.uint8) if path.is_file() else np.empty(0, dtype=np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    try:
+        # OpenCV would turn 16 bits into 8, and an image that uses few of them nearly black.
+        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    except (OSError, ValueError, cv2.error):  # none, of a name that none can have, or empty
+        image = None
     if image is None:
         raise InputError(f"{path}: expected an image file, found none that can be decoded.")
+    if image.dtype != np.uint8:
+        raise InputError(f"{path}: expected 8 bits a channel, found {image.dtype}: convert it.")
     return image

@@ -109,7 +109,7 @@ class VideoWriter:
     """Writes an MP4 video of a rate in frames per second; it is playable once closed."""
 
     def __init__(self, path: Path, rate: float) -> None:
-        self._path, self._rate = path, rate
+        self._path, self._rate, self._frames = path, rate, 0
         self._writer: cv2.VideoWriter | None = None
 
     def write(self, frame: np.ndarray) -> None:
@@ -125,8 +125,19 @@ class VideoWriter:
             if not self._writer.isOpened():
                 raise InputError(f"{self._path}: this build of OpenCV cannot write MP4 videos.")
         self._writer.write(frame)
+        self._frames += 1
 
     def close(self) -> None:
-        """Finish the file."""
-        if self._writer is not None:
-            self._writer.release()
+        """Finish the file.
+
+        Raises:
+            InputError: the file lacks frames. OpenCV does not say when it cannot write one.
+        """
+        if self._writer is None:
+            return
+        self._writer.release()
+        written = int(cv2.VideoCapture(str(self._path)).get(cv2.CAP_PROP_FRAME_COUNT))
+        if written < self._frames:
+            raise InputError(
+                f"{self._path}: has {written} of {self._frames} frames. Is the disk full?"
+            )

@@ -18,19 +18,22 @@ SHARED_MEMORY = Path("/dev/shm")
 _BATCHES = 6
 
 
-def processes(batch_size: int, input_size: Sequence[int]) -> int:
+def processes(wanted: int | str, batch_size: int, input_size: Sequence[int]) -> int:
     """Number of processes that load images for this one.
 
-    A GPU leaves the threads of the CPU to loading. On a CPU, loading and augmentation take some
-    tenth of the work, so one thread in four is plenty; on two threads, a process that loads slows
-    training down. Too little shared memory, as in a container, would kill the processes.
+    For `auto`: a GPU leaves the threads of the CPU to loading. On a CPU, loading and augmentation
+    take some tenth of the work, so one thread in four is plenty; on two threads, a process that
+    loads slows training down. Too little shared memory, as in a container, limits any number:
+    without room, processes lose their batches, and training would wait for them for ever.
 
     Args:
+        wanted: a number, or `auto`.
         batch_size: images in a batch of this process.
         input_size: width and height in pixels of an image in a batch.
     """
-    threads = torch.get_num_threads()
-    wanted = threads - 1 if device.name() == "cuda" else threads // 4
+    if wanted == "auto":
+        threads = torch.get_num_threads()
+        wanted = threads - 1 if device.name() == "cuda" else threads // 4
     if not SHARED_MEMORY.exists():
         return wanted
     width, height = input_size

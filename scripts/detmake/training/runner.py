@@ -70,8 +70,7 @@ def fit(
     several = is_distributed()
     hooks = [*schedule["custom_hooks"], *([distributed.AverageBuffers()] if several else [])]
     share = parameters.batch_size // get_world_size()
-    if num_workers == "auto":
-        num_workers = loading.processes(share, input_size)
+    num_workers = loading.processes(num_workers, share, input_size)
     loaded = {
         "batch_size": share,
         "num_workers": num_workers,

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from detmake import csv_text
 from detmake.artifacts import write_confidence_threshold, write_label_schema, write_text
 from detmake.data import subsets
 from detmake.evaluation.metrics import Evaluation
@@ -47,7 +48,7 @@ class TrainingResult:
         write_label_schema(folder / "label_schema.json", snapshot.labels)
         write_confidence_threshold(folder / "confidence_threshold", snapshot.confidence_threshold)
         write_text(folder / "scalars.csv", self.scalars.to_csv(index=False))
-        write_text(folder / "per_class.csv", self.evaluation.per_class().to_csv())
+        write_text(folder / "per_class.csv", csv_text.of_table(self.evaluation.per_class()))
         snapshot.save(folder / "weights.pth")
 
 

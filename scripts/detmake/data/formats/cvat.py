@@ -6,6 +6,7 @@ masks become the boxes around them, and so do rotated boxes. Tracks of videos ar
 
 import math
 import os
+import re
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from detmake.data.annotated import Annotated, Source
 from detmake.data.findings import Findings
 from detmake.data.formats.xml import parse
 from detmake.errors import InputError
+
+_INTEGER = re.compile(r"\d{1,9}")
 
 
 def read(source: Source, findings: Findings) -> Annotated:
@@ -41,7 +44,7 @@ def read(source: Source, findings: Findings) -> Annotated:
     for image_id, element in enumerate(root.iterfind("image"), start=1):
         image: dict[str, Any] = {"id": image_id, "file_name": _file_name(source.root, element)}
         for side in ("width", "height"):
-            if element.get(side, "").isdecimal():
+            if _INTEGER.fullmatch(element.get(side, "")):
                 image[side] = int(element.attrib[side])
         coco["images"].append(image)
         for number, shape in enumerate(element, start=1):
@@ -114,7 +117,7 @@ def _names(image: Element) -> tuple[str, str]:
 def _file_name(folder: Path, image: Element) -> str:
     """Return the name of an image: the first one that is there, or else the plain one."""
     names = _names(image)
-    return next((name for name in names if (folder / name).is_file()), names[0])
+    return next((name for name in names if os.path.isfile(folder / name)), names[0])
 
 
 def _box(shape: Element) -> list[float] | None:

@@ -11,14 +11,20 @@ from detmake.data.findings import Findings
 def names_in(folder: Path, suffixes: str | tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
     """Yield each folder in `folder`, itself included, with its files of these suffixes, sorted.
 
-    The folders are relative to `folder` ("" is itself). Hidden ones are left out. Raises OSError
-    for a folder that cannot be read.
+    The folders are relative to `folder` ("" is itself). Hidden ones are left out, and a folder that
+    links show several times counts once. Raises OSError for a folder that cannot be read.
     """
 
     def fail(error: OSError) -> None:
         raise error
 
+    seen = set()
     for path, folders, files in os.walk(folder, onerror=fail, followlinks=True):
+        state = os.stat(path)
+        if (state.st_dev, state.st_ino) in seen:  # a link to a folder above, or a second one
+            folders.clear()
+            continue
+        seen.add((state.st_dev, state.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         names = sorted(n for n in files if n.lower().endswith(suffixes) and not n.startswith("."))
         if names:
@@ -51,6 +57,6 @@ def refuse_shared_stems(findings: Findings, kind: str, names: Sequence[str]) -> 
 
 def with_slashes(root: Path, name: str) -> str:
     """Return a file name as it is on Linux, if it was written on Windows."""
-    if "\\" not in name or (root / name).exists():
+    if "\\" not in name or os.path.exists(root / name):
         return name
     return name.replace("\\", "/")

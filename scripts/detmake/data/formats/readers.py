@@ -15,6 +15,7 @@ returns is kept until that file changes.
 from detmake.data.annotated import Annotated, Source
 from detmake.data.findings import Findings
 from detmake.data.formats import coco, cvat, voc, yolo
+from detmake.errors import InputError
 
 READERS = {"coco": coco, "cvat": cvat, "voc": voc, "yolo": yolo}
 
@@ -24,7 +25,10 @@ ONE_FILE = {"coco", "cvat"}
 
 def read(source: Source, findings: Findings) -> Annotated:
     """Read the annotations of a source. Raises InputError if they cannot be read."""
-    return READERS[source.format].read(source, findings)
+    try:
+        return READERS[source.format].read(source, findings)
+    except OSError as error:
+        raise InputError(f"{error.filename}: cannot be read ({error.strerror}).") from error
 
 
 def image_files(source: Source) -> dict[str, list[str]]:

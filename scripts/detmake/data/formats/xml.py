@@ -25,7 +25,7 @@ def parse(document: bytes, root: str, origin: str) -> ET.Element:
     """
     try:
         element = ET.fromstring(document, parser=ET.XMLParser(target=_Builder()))
-    except (ET.ParseError, ValueError) as error:
+    except (ET.ParseError, LookupError, ValueError) as error:  # LookupError: of its encoding
         raise InputError(f"{origin}: not XML of annotations ({error}).") from error
     if element.tag != root:
         raise InputError(f"{origin}: found the element <{element.tag}>, expected <{root}>.")

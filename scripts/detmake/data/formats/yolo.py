@@ -9,12 +9,14 @@ without a label file, or with an empty one, is background.
 
 import os
 import re
+import reprlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from detmake import yaml_text
 from detmake.data.annotated import Annotated, Source
 from detmake.data.findings import Findings, repeated
 from detmake.data.formats.folders import names_in, refuse_shared_stems
@@ -23,6 +25,7 @@ from detmake.image_files import IMAGE_SUFFIXES
 
 # Ultralytics, too, takes what is outside the image by this much for a rounding error.
 _TOLERANCE = 0.01
+_MAX_CLASSES = 100_000  # far above any dataset; a list of names is made for `nc` alone
 _WINDOWS_DRIVE = re.compile(r"[A-Za-z]:[/\\]")
 
 
@@ -52,10 +55,10 @@ def sources(file: Path, content: Mapping[str, Any]) -> dict[str, Source]:
         if not given:
             continue
         parts = given if isinstance(given, list) else [given]
-        if not all(isinstance(part, str) for part in parts):
+        if not all(isinstance(part, str) and "\0" not in part for part in parts):
             raise InputError(
-                f"{file}: {subset} is {given!r}. Expected a folder of images, a .txt list of "
-                "images, or a list of these."
+                f"{file}: {subset} is {reprlib.repr(given)}. Expected a folder of images, a .txt "
+                "list of images, or a list of these."
             )
         path = str(content.get("path") or ".")
         paths = tuple(_path(file, path, part) for part in parts)
@@ -74,13 +77,13 @@ def sources(file: Path, content: Mapping[str, Any]) -> dict[str, Source]:
 def read_data_yaml(file: Path) -> Any:
     """Return the content of a YAML file. Raises InputError if it cannot be read."""
     try:
-        return yaml.safe_load(file.read_bytes())
+        return yaml_text.parse(file.read_bytes())
     except OSError as error:
         raise InputError(
             f"{file}: cannot be read ({error.strerror}). Set the key `data` to an "
             "existing YAML file or a dataset folder."
         ) from error
-    except (yaml.YAMLError, ValueError) as error:
+    except yaml.YAMLError as error:
         raise InputError(f"{file}: not YAML: {error}") from error
 
 
@@ -138,19 +141,28 @@ def _names(file: Path, content: Any) -> list[str]:
     expected = "Expected names, a list or a mapping of the indices 0, 1, … to class names."
     given = content.get("names") if isinstance(content, Mapping) else None
     count = content.get("nc") if isinstance(content, Mapping) else None
-    if count is not None and type(count) is not int:
-        raise InputError(f"{file}: nc is {count!r}. Expected the number of classes, an integer.")
+    if count is not None and not (type(count) is int and 0 < count <= _MAX_CLASSES):
+        raise InputError(
+            f"{file}: nc is {count!r}. Expected the number of classes, from 1 to {_MAX_CLASSES}."
+        )
     if given is None and count:
         return [f"class_{index}" for index in range(count)]  # as Ultralytics calls them
     if isinstance(given, Mapping):
         if {str(key) for key in given} != {str(index) for index in range(len(given))}:
-            raise InputError(f"{file}: the indices in names are {list(given)}.\n{expected}")
+            indices = reprlib.repr(list(given))
+            raise InputError(f"{file}: the indices in names are {indices}.\n{expected}")
         given = [value for _, value in sorted(given.items(), key=lambda item: int(item[0]))]
     if not isinstance(given, list) or not given:
-        raise InputError(f"{file}: names is {given!r}.\n{expected}")
+        raise InputError(f"{file}: names is {reprlib.repr(given)}.\n{expected}")
     if count is not None and count != len(given):
         raise InputError(
             f"{file}: nc is {count}, but names has {len(given)} classes. Correct one of them."
+        )
+    # YAML reads `no` as false, and `2024-01-01` as a date: not what was written.
+    if others := [name for name in given if type(name) not in (str, int)]:
+        raise InputError(
+            f"{file}: names has {reprlib.repr(others[0])}, which YAML does not read as text. Put "
+            "the name in quotes."
         )
     given = [str(name) for name in given]
     if twice := repeated(given):
@@ -200,7 +212,7 @@ def _listed(file: Path, source: Source) -> list[str]:
         )
     # One place for all lines, so that a list of many images needs few looks at the disk.
     bases = [file.parent, source.root]
-    base = next((b for b in bases for line in lines[:1] if (b / line).exists()), bases[0])
+    base = next((b for b in bases for line in lines[:1] if os.path.exists(b / line)), bases[0])
     return [os.path.normpath(os.path.join(base, line)) for line in lines]
 
 
@@ -223,9 +235,10 @@ def _image_root(source: Source, folders: Iterable[str]) -> str:
     above = os.path.commonpath([common, os.path.abspath(source.root)])
     inside = [Path(os.path.abspath(folder)) for folder in folders]
     roots = [str(source.root), common, above, *map(str, Path(above).parents)]
-    return next(
-        root for root in roots if all(path.is_relative_to(os.path.abspath(root)) for path in inside)
-    )
+    for root in roots:
+        if all(path.is_relative_to(os.path.abspath(root)) for path in inside):
+            return root
+    return "/"  # paths that begin with two slashes are relative to nothing else
 
 
 def _label_folder(folder: str) -> str:
