@@ -20,5 +20,6 @@ with logs.job(snakemake.log[0]) as log:
         subsets.read(Path(snakemake.input.val)),
         parameters,
         folder,
+        snakemake.params.inference["device"],
     )
     log.info("Quantized to %s", folder)

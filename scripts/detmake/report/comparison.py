@@ -10,7 +10,7 @@ import pandas as pd
 from detmake.artifacts import write_text
 
 #: Figures of the comparison, with their headers and formats in Markdown. A key is one of
-#: `performance.json`, `size_mb`, or a column of `detmake.evaluation.speed.measure`.
+#: `performance.json`, `size_mb`, or a column of `detmake.runtime.speed.measure`.
 _COMPARISON = {
     "f-measure": ("F-measure", ".3f"),
     "mAP": ("mAP", ".3f"),
@@ -36,7 +36,7 @@ def table(models: Sequence[Mapping[str, Any]], speed: pd.DataFrame) -> pd.DataFr
     Args:
         models: each with `run`, `template` and `model` (text), `path` (`weights.pth` or a model
             folder) and `performance` (path of its `performance.json`).
-        speed: what `detmake.evaluation.speed.measure` returns, by `path`.
+        speed: what `detmake.runtime.speed.measure` returns, by `path`.
 
     Returns:
         `run`, `template`, `model`; if one of them looks at tiles, `tiles`, their size
@@ -92,7 +92,7 @@ def write_benchmark(table: pd.DataFrame, csv: Path, markdown: Path, conditions: 
     """Write a benchmark as CSV and as Markdown.
 
     Args:
-        table: what `detmake.evaluation.speed.measure` returns, joined with what
+        table: what `detmake.runtime.speed.measure` returns, joined with what
             `detmake.evaluation.benchmark_app.measure` returns.
         csv: receives all columns, and `share`, the throughput as a share of benchmark_app's.
         markdown, conditions: as for `write`.
