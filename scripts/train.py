@@ -8,7 +8,7 @@ from detmake import logs
 from detmake.data.download import verify_digest
 from detmake.model import device
 from detmake.store import Entry, Store, describe
-from detmake.training import finished, lock
+from detmake.training import finished, lock, previous
 from detmake.training.fingerprint import fingerprint
 from detmake.training.recipe import Recipe
 
@@ -19,10 +19,17 @@ with logs.job(snakemake.log[0], lock=lock.held(checkpoints)):
     if downloaded := source.get("downloaded"):
         verify_digest(Path(downloaded))  # a user may have put the file there by hand
     pretrained = downloaded or source.get("pretrained")
-    files = [Path(file) for file in (source.train, source.val, pretrained) if file]
     params = dict(snakemake.params.items())
     recipe, store = Recipe.from_params(params), Store(**params["store"])
-    identity = fingerprint(recipe, files)
+    target = f"{snakemake.wildcards.run}/weights.pth"
+
+    def identity_from(start):
+        """Return the identity of the training from a file of weights, or from scratch."""
+        return fingerprint(recipe, [Path(f) for f in (source.train, source.val, start) if f])
+
+    if params["pretrained"] == "previous":
+        pretrained = previous.start(store, target, identity_from)
+    identity = identity_from(pretrained)
     made = [Path(file) for file in snakemake.output]
     with finished.outputs(made, store, identity, checkpoints, identity) as (folder, stored):
         if stored is None:
@@ -44,7 +51,7 @@ with logs.job(snakemake.log[0], lock=lock.held(checkpoints)):
             )
             result.write(folder)
             entry = Entry(
-                target=f"{snakemake.wildcards.run}/weights.pth",
+                target=target,
                 template=recipe.name,
                 f_measure=result.snapshot.f_measure,
                 minutes=(time.monotonic() - started) / 60,
