@@ -20,6 +20,7 @@ rule benchmark:
         slurm_partition=SETTINGS[""]["resources"]["partition"],
     params:
         **code_of("benchmark", "reporting"),
+        inference_device=SETTINGS[""]["inference"]["device"],
         models=[f"{RESULTS}/{model}" for model in ("weights.pth", *EXPORTED)],
     message:
         f"Measuring the speed of the models of {RESULTS}"

@@ -55,6 +55,7 @@ rule compare:
         slurm_partition=SETTINGS[""]["resources"]["partition"],
     params:
         **code_of("compare", "reporting"),
+        inference_device=SETTINGS[""]["inference"]["device"],
         models=compared_models(),
     message:
         "Comparing the models of all runs"

@@ -29,15 +29,24 @@ def demo_files(wildcards):
     return {"files": local(files)}
 
 
+def carded_subsets(wildcards):
+    """Return the prepared subsets that a model card describes."""
+    names = ["train", "val", settings_of(wildcards)["evaluation"]["subset"]]
+    return [f"{wildcards.run}/dataset/{name}.json" for name in dict.fromkeys(names)]
+
+
 rule deploy:
     input:
         **model_folder("{run}/{model}"),
         modules=local(deployed_code()),
         performance="{run}/{model}/performance.json",
+        predictions="{run}/{model}/predictions.json",
+        subsets=carded_subsets,
         demo=local(ROOT / "scripts/deployed/demo.py"),
         readme=local(ROOT / "scripts/deployed/README.md"),
         lock=local(ROOT / "requirements.txt"),
         license=local(ROOT / "LICENSE"),
+        notice=local(ROOT / "scripts/deployed/NOTICE"),
     output:
         "{run}/deploy/{model}.zip",
     log:
@@ -48,9 +57,10 @@ rule deploy:
     conda:
         "../envs/inference.yaml"
     resources:
-        mem_mb=1000,
-        runtime=5,
+        mem_mb=4000,
+        runtime=30,
     params:
+        **settings("pretrained", "weights", "evaluation"),
         **code_of("deploy", "inference"),
     message:
         "Packing the {wildcards.model} model of {wildcards.run}"
@@ -74,6 +84,7 @@ rule demo:
         runtime=60,
         slurm_partition=partition(),
     params:
+        **settings("inference"),
         **code_of("demonstrate", "inference"),
         source=lambda wildcards: settings_of(wildcards)["demo"]["source"],
         seconds=lambda wildcards: settings_of(wildcards)["demo"]["seconds"],

@@ -51,7 +51,7 @@ rule evaluate_ir:
         runtime=60,
         slurm_partition=partition(),
     params:
-        **settings("postprocessing"),
+        **settings("postprocessing", "inference"),
         **code_of("evaluate_ir", "inference"),
     message:
         "Evaluating the {wildcards.model} model of {wildcards.run}"

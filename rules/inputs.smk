@@ -17,9 +17,14 @@ def is_made(*files):
     return any(all(rule.is_producer(str(file)) for file in files) for rule in workflow.rules)
 
 
+# In place of a path: the run's last snapshot in the store.
+PREVIOUS = "previous"
+
+
 def pretrained_source(run_settings):
     """Return the address or path of the weights that a run's training starts from, or None."""
-    return (run_settings["pretrained"] or {}).get("source")
+    source = (run_settings["pretrained"] or {}).get("source")
+    return None if source == PREVIOUS else source
 
 
 @cache

@@ -20,7 +20,7 @@ rule quantize_pot:
         runtime=120,
         slurm_partition=partition(),
     params:
-        **settings("pot_parameters"),
+        **settings("pot_parameters", "inference"),
         **code_of("quantize_pot", "inference"),
     message:
         "Post-training quantization of {wildcards.run}"

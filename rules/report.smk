@@ -86,6 +86,7 @@ rule measure_speed:
         runtime=60,
         slurm_partition=partition(),
     params:
+        **settings("inference"),
         **code_of("measure_speed", "reporting"),
     message:
         "Measuring the speed of the models of {wildcards.run}"

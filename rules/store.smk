@@ -1,4 +1,4 @@
-"""Store: the finished trainings that are kept beside the results, to be restored."""
+"""Store: the finished trainings that are kept beside the results, to be restored; and what may go."""
 
 from detmake.store import Store
 from detmake.training import lock
@@ -23,14 +23,15 @@ onstart:
                 )
 
 
+SNAPSHOTS = expand("{run}/{file}", run=RUNS.values(), file=["weights.pth", "nncf/weights.pth"])
+
+
 # Without outputs, logs and environments, as in plan.smk.
 rule store:
     localrule: True
     params:
         store=SETTINGS[""]["store"],
-        snapshots=expand(
-            "{run}/{file}", run=RUNS.values(), file=["weights.pth", "nncf/weights.pth"]
-        ),
+        snapshots=SNAPSHOTS,
     message:
         "Listing the store of finished trainings"
     script:
@@ -45,3 +46,21 @@ rule clear_store:
         "Emptying the store of finished trainings"
     script:
         "../scripts/clear_store.py"
+
+
+rule clean:
+    localrule: True
+    params:
+        store=SETTINGS[""]["store"],
+        snapshots=SNAPSHOTS,
+        checkpoints=expand(
+            "{run}/{folder}", run=RUNS.values(), folder=["checkpoints", "nncf_checkpoints"]
+        ),
+        caches=[str(DIGESTS), ".snakemake/code_digests", ".snakemake/log"],
+        results=RESULTS,
+        runs=list(RUNS.values()),
+        named=SETTINGS[""]["clean"],
+    message:
+        "Listing what may be deleted"
+    script:
+        "../scripts/clean.py"

@@ -12,6 +12,17 @@ def pretrained_weights(wildcards):
     return {"pretrained": local(str(Path(source)))}
 
 
+def pretrained_line(wildcards):
+    """A parameter: what training starts from, by its content, except a snapshot in the store.
+
+    Which snapshot that is changes with each training. Its digest is a part of the fingerprint.
+    """
+    pretrained = settings_of(wildcards)["pretrained"]
+    if pretrained and pretrained["source"] == PREVIOUS:
+        return PREVIOUS
+    return digest_of("pretrained", pretrained_source(settings_of(wildcards)))
+
+
 rule train:
     input:
         unpack(pretrained_weights),
@@ -49,9 +60,7 @@ rule train:
         **uncompared("name", "id", "store"),
         **settings("model", "pipeline", "optimizer", "input_size", "learning_parameters"),
         **code_of("train", "training"),
-        pretrained=lambda wildcards: digest_of(
-            "pretrained", pretrained_source(settings_of(wildcards))
-        ),
+        pretrained=pretrained_line,
         channel_order=lambda wildcards: (settings_of(wildcards)["pretrained"] or {}).get(
             "channel_order"
         ),

@@ -14,16 +14,16 @@ with logs.job(snakemake.log[0]) as log:
     from detmake.model.loader import load_for_speed
 
     threads, subset = snakemake.threads, Path(snakemake.input.subset)
-    models = [Path(path) for path in snakemake.params.models]
+    used, models = snakemake.params.inference_device, list(map(Path, snakemake.params.models))
     files = speed.choose_images(subset)
     images = [read_image(path) for path in files]
     height, width = images[0].shape[:2]
-    detectors = {str(path): load_for_speed(path, threads) for path in models}
+    detectors = {str(path): load_for_speed(path, threads, used) for path in models}
     table = speed.measure(detectors, images)
     exported = [path for path in models if path.is_dir()]
     conditions = (
-        f"{speed.cpu(threads)}, {len(images)} images of `{subset}`, decoded in memory; "
-        f"benchmark_app on the first one, {width}×{height}"
+        f"{speed.machine_name(threads, used)}, {len(images)} images of `{subset}`, decoded in "
+        f"memory; benchmark_app on the first one, {width}×{height}"
     )
     parts = 1
     if tiling := detectors[str(models[0])][0].tiling:  # all models of a run have the same
@@ -31,7 +31,7 @@ with logs.job(snakemake.log[0]) as log:
         left, top, right, bottom = windows[0]
         width, height, parts = right - left, bottom - top, len(windows)
         conditions += f", taken for {parts} inferences of {width}×{height}, its tiles"
-    app = benchmark_app.measure(exported, (width, height), files[0], threads)
+    app = benchmark_app.measure(exported, (width, height), files[0], threads, used)
     app["app_latency_ms"] *= parts
     app["app_images_per_second"] /= parts
     table = table.join(app)

@@ -14,11 +14,12 @@ with logs.job(snakemake.log[0]) as log:
     from detmake.model.loader import load_for_speed
 
     models, threads, output = snakemake.params.models, snakemake.threads, snakemake.output
-    subset = Path(models[0]["subset"])
+    subset, used = Path(models[0]["subset"]), snakemake.params.inference_device
     images = [read_image(path) for path in speed.choose_images(subset)]
-    detectors = {model["path"]: load_for_speed(Path(model["path"]), threads) for model in models}
+    detectors = {
+        model["path"]: load_for_speed(Path(model["path"]), threads, used) for model in models
+    }
     table = comparison.table(models, speed.measure(detectors, images))
-    conditions = f"{len(images)} images of `{subset}`, {speed.cpu(threads)}"
-    files = {name: Path(file) for name, file in output.items()}
-    comparison.write(table, files, conditions)
+    conditions = f"{len(images)} images of `{subset}`, {speed.machine_name(threads, used)}"
+    comparison.write(table, {name: Path(file) for name, file in output.items()}, conditions)
     log.info("Compared %d models with %s", len(models), conditions)

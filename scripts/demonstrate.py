@@ -16,7 +16,8 @@ with logs.job(snakemake.log[0]) as log:
         opened = media.Images(files)
     else:
         opened = media.open_source(source, snakemake.params.seconds)
-    detector = OpenvinoDetector(Path(snakemake.input.xml).parent, snakemake.threads, "THROUGHPUT")
+    folder, device = Path(snakemake.input.xml).parent, snakemake.params.inference["device"]
+    detector = OpenvinoDetector(folder, snakemake.threads, "THROUGHPUT", device)
     outcome = demo.run(
         detector, opened, Path(snakemake.output[0]), detector.confidence_threshold, ids
     )

@@ -14,11 +14,13 @@ with logs.job(snakemake.log[0]) as log:
     from detmake.model.loader import load_for_speed
 
     threads, subset = snakemake.threads, Path(snakemake.input.subset)
+    used = snakemake.params.inference["device"]
     files = [Path(file) for file in snakemake.input if file.endswith((".pth", ".xml"))]
     models = [file.parent if file.suffix == ".xml" else file for file in files]
     images = [read_image(path) for path in speed.choose_images(subset)]
-    table = speed.measure({str(path): load_for_speed(path, threads) for path in models}, images)
+    detectors = {str(path): load_for_speed(path, threads, used) for path in models}
+    table = speed.measure(detectors, images)
     write_text(Path(snakemake.output[0]), table.to_csv(float_format="%.6g"))
     for row in table.itertuples():
         log.info("%s: %.1f ms, %.1f images/s", row.Index, row.latency_ms, row.images_per_second)
-    log.info("Measured on %s", speed.cpu(threads))
+    log.info("Measured on %s", speed.machine_name(threads, used))

@@ -20,4 +20,5 @@ with logs.job(snakemake.log[0]) as log:
         subsets.read(Path(snakemake.input.val)),
         parameters,
         folder,
+        snakemake.params.inference["device"],
     )

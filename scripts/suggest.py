@@ -8,7 +8,7 @@ from detmake import logs
 from detmake.artifacts import write_json, write_text
 from detmake.build import own_folder
 from detmake.errors import InputError
-from detmake.evaluation.speed import cpu
+from detmake.evaluation.speed import machine_name
 from detmake.model import device
 from detmake.suggestion import choice, dataset, experiment, search
 from detmake.suggestion.machine import Machine, total_memory
@@ -33,7 +33,7 @@ with logs.job(snakemake.log[0]) as log, TemporaryDirectory() as scratch:
     from detmake.training.schedule import validation_interval
 
     torch.set_num_threads(threads)
-    machine = Machine(cpu(threads), total_memory(), *device.memory())
+    machine = Machine(machine_name(threads), total_memory(), *device.memory())
     train, val = files = [Path(scratch, f"{name}.json") for name in ("train", "val")]
     for file in files:
         write_json(file, data.subsets[file.stem])

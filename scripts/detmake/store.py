@@ -92,7 +92,7 @@ class Store:
         except (FileNotFoundError, ValueError, TypeError) as error:
             log.warning("%s: removed from the store, since it is damaged: %s", source, error)
             with suppress(OSError):
-                self._remove(source)
+                self.remove(source)
             return None
         except OSError as error:
             log.warning("%s: cannot be restored from the store (%s)", source, error)
@@ -163,10 +163,24 @@ class Store:
                 found[folder] = _read(folder)
         return found
 
+    def holds(self, identity: str) -> bool:
+        """Return whether there is an entry of a training; it may be damaged."""
+        return self.enabled and self._folder_of(identity).is_dir()
+
+    def remove(self, folder: Path) -> None:
+        """Remove an entry at once: a process that is killed meanwhile leaves no half of it."""
+        with (
+            suppress(FileNotFoundError),  # another process removes it
+            tempfile.TemporaryDirectory(
+                dir=self.folder, prefix=".old-", ignore_cleanup_errors=True
+            ) as scratch,
+        ):
+            folder.rename(Path(scratch, folder.name))
+
     def clear(self) -> None:
         """Remove all entries."""
         for folder in self._folders():
-            self._remove(folder)
+            self.remove(folder)
 
     def _folder_of(self, identity: str) -> Path:
         return self.folder / hashlib.sha256(identity.encode()).hexdigest()
@@ -182,18 +196,8 @@ class Store:
             if excess <= 0 or time.time() - _last_used(folder) < _GRACE:
                 return
             log.info("%s: removed, since the store has more than %g GB", folder, self.limit_gb)
-            self._remove(folder)
+            self.remove(folder)
             excess -= freed
-
-    def _remove(self, folder: Path) -> None:
-        """Remove a folder at once: a process that is killed meanwhile leaves no half of it."""
-        with (
-            suppress(FileNotFoundError),  # another process removes it
-            tempfile.TemporaryDirectory(
-                dir=self.folder, prefix=".old-", ignore_cleanup_errors=True
-            ) as scratch,
-        ):
-            folder.rename(Path(scratch, folder.name))
 
 
 def describe(note: Path, identity: str, entry: Entry, files: Iterable[Path]) -> None:
@@ -222,9 +226,10 @@ def _with_digests(entry: Entry, files: Iterable[Path]) -> Entry:
     return replace(entry, files={file.name: sha256(file) for file in files})
 
 
-def size(folder: Path) -> int:
-    """Return the size of all files in a folder in bytes."""
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+def size(path: Path) -> int:
+    """Return the size of a file, or of all files in a folder, in bytes."""
+    files = [path] if path.is_file() else path.rglob("*")
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _read(folder: Path) -> Entry:

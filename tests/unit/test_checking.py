@@ -37,12 +37,13 @@ def annotation(number=1, bbox=(10, 5, 20, 10), **more):
 def prepare(tmp_path):
     """Prepare a subset from its parts; missing images are created."""
 
-    def call(images=None, annotations=None, categories=None, classes=None, make=True):
+    def call(images=None, annotations=None, categories=None, classes=None, make=True, **more):
         images = [image(1)] if images is None else images
         coco = {
             "images": images,
             "annotations": [annotation()] if annotations is None else annotations,
             "categories": categories or [{"id": 1, "name": "cell"}],
+            **more,
         }
         for entry in images if make else []:
             path = tmp_path / entry["file_name"]
@@ -95,6 +96,7 @@ def test_a_valid_subset_is_unchanged(prepare, tmp_path):
             "annotation_file": str(tmp_path / "coco.json"),
             "remarks": [],
         },
+        "licenses": [],
         "categories": [{"id": 1, "name": "cell"}],
         "images": [image(1, sha256=sha256, dhash="0" * 32)],
         "annotations": [
@@ -102,6 +104,22 @@ def test_a_valid_subset_is_unchanged(prepare, tmp_path):
         ],
     }
     json.dumps(coco, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    "declared, expected",
+    [
+        (
+            [{"id": 1, "name": "CC BY 4.0", "url": "https://a"}, {"id": 2, "name": "two\nlines"}],
+            [{"name": "CC BY 4.0", "url": "https://a"}, {"name": "two lines"}],
+        ),
+        ([{"id": 1, "name": "", "url": None}, "MIT", {"name": 4}, {"name": "\ud800"}], []),
+        ("MIT", []),
+        (None, []),
+    ],
+)
+def test_licenses_are_carried_through(prepare, declared, expected):
+    assert prepare(licenses=declared)["licenses"] == expected
 
 
 def test_a_remark_is_one_line_with_a_count_and_the_first_examples(prepare, caplog):

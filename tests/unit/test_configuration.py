@@ -549,7 +549,9 @@ def test_pretrained_is_replaced_as_a_whole(problems, resolve):
     (line,) = problems(
         {"pretrained": with_order, "runs": {"r": {"pretrained": {"channel_order": "bgr"}}}}
     )
-    assert line.startswith("runs.r.pretrained.source: missing, expected a path, or an http")
+    assert line.startswith(
+        "runs.r.pretrained.source: missing, expected previous, a path, or an http"
+    )
     runs = {"r": {"pretrained": {"source": "x.pth"}}}
     found = resolve({"data": DATA, "pretrained": with_order, "runs": runs})
     assert found["r"]["pretrained"]["channel_order"] is None
@@ -566,6 +568,12 @@ def test_command_line_is_named(problems):
         "learning_parameters.batch_size (command line): found 0 (integer), "
         "expected an integer, at least 1"
     )
+
+
+def test_a_file_for_a_newer_detmake_is_refused(problems):
+    (line,) = problems({"schema_version": 2})
+    assert line.startswith("schema_version: found 2 (integer), expected the version of these keys")
+    assert "a newer file needs a newer detmake" in line
 
 
 def test_all_sources_are_reported_at_once(problems, templates):

@@ -1,9 +1,11 @@
 """What figures speak of: models, annotations and a machine, by their digests and descriptions."""
 
 import json
+import subprocess
 
 import pytest
 
+from detmake.errors import InputError
 from detmake.runtime import figures
 
 XEON = """\
@@ -102,6 +104,34 @@ def test_figures_that_do_not_say(results):
 def test_damaged_figures(results):
     (results / "performance.json").write_text('{"f-measure"')
     assert misfits(results)[0].startswith("cannot be read as JSON: ")
+
+
+def test_only_the_named_parts_are_compared(results):
+    (results / "pot/predictions.json").unlink()
+    (results / "dataset/test.json").unlink()
+    assert figures.misfit(results / "pot/performance.json", ["model"]) is None
+
+
+def test_changed_and_missing_files_are_named(tmp_path):
+    """`sha256sum` writes the digests."""
+    for name in ("a", "two words", "c"):
+        (tmp_path / name).write_text(name)
+    sums = subprocess.run(
+        ["sha256sum", "a", "two words", "c"], cwd=tmp_path, capture_output=True, check=True
+    )
+    (tmp_path / "SHA256SUMS").write_bytes(sums.stdout)
+    assert figures.changed_files(tmp_path / "SHA256SUMS") == []
+    (tmp_path / "two words").write_text("three")
+    (tmp_path / "c").unlink()
+    assert figures.changed_files(tmp_path / "SHA256SUMS") == ["two words", "c"]
+
+
+@pytest.mark.parametrize("content", [None, "no digest"])
+def test_digests_that_cannot_be_read_are_refused(tmp_path, content):
+    if content:
+        (tmp_path / "SHA256SUMS").write_text(content)
+    with pytest.raises(InputError, match="SHA256SUMS: expected the digests of the archive"):
+        figures.changed_files(tmp_path / "SHA256SUMS")
 
 
 def test_figures_name_no_path_of_this_machine(results):

@@ -7,8 +7,11 @@ from itertools import count, islice
 
 import known_model
 import numpy as np
+import openvino as ov
 import pytest
 
+from detmake.errors import InputError
+from detmake.runtime import inference
 from detmake.runtime.inference import OpenvinoDetector
 
 HINTS = pytest.mark.parametrize("hint", ["LATENCY", "THROUGHPUT"])
@@ -160,3 +163,34 @@ def test_two_streams_of_one_detector_do_not_mix(folder):
     pairs = list(zip(up, down, strict=True))
     assert first_scores(first for first, _ in pairs) == list(range(100))
     assert first_scores(second for _, second in pairs) == list(range(99, -1, -1))
+
+
+# Devices
+
+
+def test_auto_finds_what_the_cpu_finds_and_names_it(folder):
+    image = plain(102)
+    detectors = [OpenvinoDetector(folder, 1, device=device) for device in ("CPU", "AUTO")]
+    cpu, auto = (detector(image) for detector in detectors)
+    np.testing.assert_array_equal(cpu.boxes, auto.boxes)
+    np.testing.assert_array_equal(cpu.scores, auto.scores)
+    assert [detector.device for detector in detectors] == ["CPU", "CPU"]
+
+
+def test_a_device_that_this_machine_lacks_is_refused(folder):
+    with pytest.raises(InputError, match="device: found NPU, but OpenVINO finds only CPU"):
+        OpenvinoDetector(folder, device="NPU")
+
+
+def test_a_device_that_cannot_run_the_model_is_named(folder, monkeypatch):
+    """As an NPU, which takes no input of any size."""
+
+    class Core(ov.Core):
+        available_devices = ("CPU", "NPU")
+
+        def compile_model(self, *arguments):
+            raise RuntimeError("dynamic shapes are not supported")
+
+    monkeypatch.setattr(inference.ov, "Core", Core)
+    with pytest.raises(InputError, match=r"NPU, which cannot run this model[^!]*dynamic shapes"):
+        OpenvinoDetector(folder, device="NPU")

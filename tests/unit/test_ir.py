@@ -21,7 +21,6 @@ from model_api.adapters import OpenvinoAdapter, create_core
 from model_api.models import Model
 from torch import nn
 
-from detmake.artifacts import write_json
 from detmake.build.dependencies import code_of_scripts
 from detmake.build.deployment import write_archive
 from detmake.detections import Detections
@@ -374,7 +373,6 @@ def in_tiles(snapshot: Snapshot, model: ov.Model, folder: Path) -> tuple[Snapsho
         patch.setattr(ir, "convert", lambda _: model)
         ir.export(tiled, folder)
     ov.save_model(model, folder / "openvino.xml", compress_to_fp16=False)
-    write_json(folder / "performance.json", {"f-measure": 1.0, "annotations": "a.json"})
     return tiled, folder
 
 
@@ -385,8 +383,9 @@ def run_archive(folder: Path, image: Path, scratch: Path) -> Detections:
     files = code_of_scripts(scripts)["deployed/demo.py"].files
     modules = [scripts / file for file in files if file != "deployed/demo.py"]
     others = [scripts / "deployed/README.md", scripts.parent / "requirements.txt"]
+    others += [scripts.parent / "LICENSE", scripts / "deployed/NOTICE"]
     archive = scratch / "model.zip"
-    write_archive(archive, folder, demo, modules, *others, scripts.parent / "LICENSE")
+    write_archive(archive, folder, demo, modules, *others, card="a card", weights="random")
     with zipfile.ZipFile(archive) as packed:
         packed.extractall(scratch)
     command = [sys.executable, "demo.py", image, "--output", scratch / "demo"]

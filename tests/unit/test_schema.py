@@ -31,6 +31,7 @@ def test_schema_is_valid_and_its_defaults_satisfy_it():
 def test_every_key_but_the_shared_ones_may_differ_between_runs():
     schema = yaml.safe_load(SCHEMA.read_text())
     shared = {"runs", "results", "bccd_url", "search", "plan", "store", "verify", "minutes"}
+    shared |= {"clean", "schema_version"}
     assert set(schema["$defs"]["run"]["properties"]) == set(schema["properties"]) - shared
 
 
@@ -132,7 +133,10 @@ def test_results_is_a_plain_relative_folder(problems, path):
 def test_pretrained_of_a_wrong_type(problems, value):
     (line,) = problems({"pretrained": value})
     assert line.startswith("pretrained: found ")
-    assert ", expected null, a path, an http or https address whose file name ends in" in line
+    assert (
+        ", expected null, previous, a path, an http or https address whose file name ends in"
+        in line
+    )
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,7 @@ def test_unknown_keys(problems, given, start):
         ),
         (
             {"pretrained": {"source": "x.pth", "channels": "rgb"}},
-            "pretrained.channels: unknown key; allowed: source, channel_order",
+            "pretrained.channels: unknown key; allowed: source, channel_order, license",
         ),
         (
             {"weights": ""},

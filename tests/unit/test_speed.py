@@ -12,6 +12,7 @@ import pytest
 
 from detmake.evaluation import speed
 from detmake.evaluation.speed import measure
+from detmake.runtime import speed as runtime_speed
 
 IMAGES = [np.full((2, 3, 3), value, dtype=np.uint8) for value in range(4)]
 
@@ -26,7 +27,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(speed, "perf_counter", clock)
+    monkeypatch.setattr(runtime_speed, "perf_counter", clock)
     return clock
 
 
@@ -102,7 +103,7 @@ def test_latency_is_the_median_and_throughput_counts_all_time(clock):
 
 def test_throughput_counts_the_time_to_the_last_result(clock, monkeypatch):
     """The stream takes 6 images in 0.3 s and yields all its results 0.9 s later."""
-    monkeypatch.setattr(speed, "TURN_SECONDS", 0.26)
+    monkeypatch.setattr(runtime_speed, "TURN_SECONDS", 0.26)
 
     def stream(images):
         batch = []
@@ -127,7 +128,7 @@ def test_models_take_turns(clock):
         return for_both(FunctionDetector(call))
 
     measure({name: recorder(name) for name in "abc"}, IMAGES)
-    assert [name for name, _ in groupby(order)] == list("abc") * (1 + speed.ROUNDS)
+    assert [name for name, _ in groupby(order)] == list("abc") * (1 + runtime_speed.ROUNDS)
 
 
 def test_every_model_gets_all_images_in_order_repeatedly(clock):
@@ -142,8 +143,8 @@ def test_every_turn_takes_the_same_time(clock):
     for milliseconds in (1, 15, 70):
         started = clock.now
         measure({"model": for_both(TimedDetector(clock, milliseconds))}, IMAGES)
-        turns = 2 * (1 + speed.ROUNDS)
-        expected = turns * speed.TURN_SECONDS
+        turns = 2 * (1 + runtime_speed.ROUNDS)
+        expected = turns * runtime_speed.TURN_SECONDS
         assert expected <= clock.now - started <= expected + turns * 0.002 * milliseconds
 
 
@@ -154,8 +155,8 @@ def test_a_model_slower_than_a_turn_is_measured(clock):
 
 
 def test_the_first_round_and_the_first_call_of_a_turn_do_not_count(clock, monkeypatch):
-    monkeypatch.setattr(speed, "ROUNDS", 1)
-    monkeypatch.setattr(speed, "TURN_SECONDS", 0.005)  # one call of 6 ms
+    monkeypatch.setattr(runtime_speed, "ROUNDS", 1)
+    monkeypatch.setattr(runtime_speed, "TURN_SECONDS", 0.005)  # one call of 6 ms
     milliseconds = iter([90, 80, 70, 6])
 
     def call(image):
@@ -167,7 +168,7 @@ def test_the_first_round_and_the_first_call_of_a_turn_do_not_count(clock, monkey
 
 
 def test_disturbed_rounds_do_not_change_the_latency(clock, monkeypatch):
-    monkeypatch.setattr(speed, "ROUNDS", 5)
+    monkeypatch.setattr(runtime_speed, "ROUNDS", 5)
     timed = TimedDetector(clock, 10, 5)
 
     def call(image):  # the rounds after the first two streams are ten times as slow
@@ -178,8 +179,8 @@ def test_disturbed_rounds_do_not_change_the_latency(clock, monkeypatch):
 
 
 def test_a_real_clock_tells_slow_from_fast(monkeypatch):
-    monkeypatch.setattr(speed, "ROUNDS", 2)
-    monkeypatch.setattr(speed, "TURN_SECONDS", 0.05)
+    monkeypatch.setattr(runtime_speed, "ROUNDS", 2)
+    monkeypatch.setattr(runtime_speed, "TURN_SECONDS", 0.05)
     models = {
         "slow": for_both(FunctionDetector(lambda image: sleep(0.05))),
         "fast": for_both(

@@ -6,7 +6,9 @@ import shutil
 import pytest
 
 from detmake import store as store_module
+from detmake.errors import InputError
 from detmake.store import Entry, Store, describe
+from detmake.training import previous
 
 LONG_AGO = 1_000_000_000  # seconds since 1970
 
@@ -226,3 +228,61 @@ def test_a_damaged_note_is_a_warning(store, note, caplog, text):
     store.take(note)
     store.take(note.with_name("none.json"))
     assert [record.args[0] for record in caplog.records] == [note]
+
+
+# pretrained: previous
+
+
+@pytest.fixture
+def chain(store, made):
+    """Two trainings of one run, the second from the first, and one of another run."""
+
+    def save(identity, target, weights):
+        (made / "weights.pth").write_bytes(weights)
+        store.save(identity, entry(target), made)
+
+    save("data 1", "results/weights.pth", b"first")
+    save("data 2 from first", "results/weights.pth", b"second")
+    save("other", "results/other/weights.pth", b"other")
+    for age, (folder, found) in enumerate(sorted(store.entries().items(), key=digest_of)):
+        os.utime(folder / "entry.json", (LONG_AGO - age, LONG_AGO - age))
+        assert found
+    return store
+
+
+def digest_of(item):
+    """Newest first: second, first, other."""
+    order = [b"second", b"first", b"other"]
+    return order.index((item[0] / "weights.pth").read_bytes())
+
+
+def start(store, data, target="results/weights.pth"):
+    def identity(file):
+        return f"{data} from {file.read_text()}" if file else data
+
+    chosen = previous.start(store, target, identity)
+    return chosen and chosen.read_text()
+
+
+@pytest.mark.parametrize(
+    "data, expected",
+    [
+        ("data 3", "second"),  # new data: the last snapshot
+        ("data 2", "first"),  # the store has this training, from its own start
+        ("data 1", None),  # and this one, from scratch
+    ],
+)
+def test_a_training_goes_on_from_the_last_snapshot_unless_it_was_made_before(chain, data, expected):
+    assert start(chain, data) == expected
+
+
+def test_other_runs_and_damaged_snapshots_are_no_start(chain):
+    assert start(chain, "data 3", "results/new/weights.pth") is None
+    last = next(iter(chain.entries()))
+    (last / "weights.pth").write_bytes(b"damaged")
+    assert start(chain, "data 3") == "first"
+
+
+def test_without_a_store_there_is_no_previous_snapshot(tmp_path):
+    with pytest.raises(InputError, match=r"pretrained: found previous.*store\.enabled is false"):
+        previous.start(Store(False, 10, tmp_path / "store"), "results/weights.pth", str)

@@ -64,8 +64,8 @@ class Project:
 
     def measure_briefly(self) -> None:
         """Measure speed in one round: that is what takes the time of a tiny benchmark."""
-        for module in ("speed", "benchmark_app"):
-            path = self.folder / f"scripts/detmake/evaluation/{module}.py"
+        for module in ("runtime/speed", "evaluation/benchmark_app"):
+            path = self.folder / f"scripts/detmake/{module}.py"
             text, changed = re.subn(r"ROUNDS = \d", "ROUNDS = 1", path.read_text())
             assert changed == 1
             path.write_text(text)
@@ -147,6 +147,7 @@ def write_subset(folder: Path, images: int, seed: int) -> None:
             {"id": 1, "name": SQUARE.replace(" ", "\n", 1), "supercategory": "shapes"},
             {"id": 2, "name": DISC, "supercategory": "shapes"},
         ],
+        "licenses": [{"id": 1, "name": "CC BY 4.0", "url": "https://creativecommons.org"}],
         "images": [],
         "annotations": [],
     }

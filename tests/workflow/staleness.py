@@ -21,15 +21,17 @@ READERS = {
     "download_pretrained": ["train:declared run"],
     "prepare_dataset": [
         *("train", "adopt_weights", "quantize_nncf", "statistics", "cut_tiles", "draw_batch"),
+        "deploy",
     ],
     "cut_tiles": ["train:declared run", "quantize_pot"],
     "prepare_dataset:val": [
         *("train", "adopt_weights", "quantize_nncf", "statistics", "prepare_dataset:test"),
+        "deploy",
     ],
     # Training checks the test subset but does not use it.
     "prepare_dataset:test": [
         *("evaluate_snapshot", "evaluate_ir", "demo", "benchmark", "statistics"),
-        *("measure_speed", "report_run"),
+        *("measure_speed", "report_run", "deploy"),
     ],
     "prepare_dataset:trained run": ["train"],
     "train": ["evaluate_snapshot", "export", "quantize_nncf", "benchmark", "measure_speed"],
@@ -111,6 +113,7 @@ KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
     "data.seed": (_one_set(seed=1), {"prepare_dataset"}),
     "data.on_leak": ({"data": DATA | {"on_leak": "warn"}}, NOTHING),
     "data.classes": ({"data": DATA | {"classes": ["disc"]}}, {"prepare_dataset"}),
+    "schema_version": ({"schema_version": 1}, NOTHING),
     "template": ({"template": "ssd_mobilenetv2"}, TRAINING),
     "input_size": (
         {"input_size": [160, 128]},
@@ -133,6 +136,10 @@ KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
         {"pretrained": {"source": "pretrained.pth", "channel_order": "rgb"}},
         {"train"},
     ),
+    "pretrained.license": (
+        {"pretrained": {"source": "pretrained.pth", "license": "MIT"}},
+        {"train"},
+    ),
     "weights": ({"weights": "finished.pth"}, {"adopt_weights:base run"}),
     "device": ({"device": "cpu"}, NOTHING),
     "results": ({"results": "elsewhere"}, {"prepare_dataset"}),
@@ -141,6 +148,7 @@ KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
     "plan": ({"plan": ["benchmark"]}, NOTHING),
     "minutes": ({"minutes": 5}, NOTHING),
     "verify": ({"verify": "elsewhere"}, NOTHING),
+    "clean": ({"clean": ["caches"]}, NOTHING),
     "store.enabled": ({"store": {"enabled": False}}, NOTHING),
     "store.limit_gb": ({"store": {"limit_gb": 1}}, NOTHING),
     "search": ({"search": {"space": {"template": ["yolox_tiny", "ssd_mobilenetv2"]}}}, NOTHING),
@@ -178,6 +186,10 @@ KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
     "evaluation.subset": (
         {"evaluation": {"subset": "val"}},
         EVALUATION | {"demo", "benchmark", "measure_speed"},
+    ),
+    "inference.device": (
+        {"inference": {"device": "AUTO"}},
+        {"quantize_pot", "evaluate_ir", "demo", "benchmark", "compare", "measure_speed"},
     ),
     **{
         f"pot_parameters.{key}": ({"pot_parameters": {key: value}}, {"quantize_pot"})

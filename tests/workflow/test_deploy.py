@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from pycocotools.coco import COCO
 
 from detmake import artifacts
+from detmake.runtime import figures
 
 ARCHIVE = "results/deploy/pot.zip"
 
@@ -51,7 +53,7 @@ def unpacked(deployed, python, tmp_path_factory):
 
 def test_the_archive_is_packed_again_if_a_comment_in_its_code_changes(deployed):
     assert deployed.stale(ARCHIVE) == {}
-    for module, expected in (("runtime/inference", {"deploy": 1}), ("data/images", {})):
+    for module, expected in (("runtime/inference", {"deploy": 1}), ("data/statistics", {})):
         path = deployed.folder / f"scripts/detmake/{module}.py"
         text = path.read_text()
         path.write_text(f"# A comment.\n{text}")
@@ -96,15 +98,17 @@ def predictions(folder: Path) -> dict[str, np.ndarray]:
 def test_the_archive_is_complete(deployed, unpacked):
     assert unpacked.name == "pot"
     names = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
-    assert {"README.md", "LICENSE", "demo.py", "requirements.txt", "model/openvino.bin"} <= names
+    assert {"README.md", "LICENSE", "NOTICE", "demo.py", "model/openvino.bin"} <= names
     modules = {path.removeprefix("detmake/") for path in names if path.startswith("detmake/")}
     assert {"runtime/inference.py", "runtime/demo.py"} <= modules
-    assert {module.split("/")[0] for module in modules if "/" in module} == {"runtime"}
+    packages = {module.split("/")[0] for module in modules if "/" in module}
+    assert packages == {"runtime", "evaluation", "data"}
     packed = json.loads((unpacked / "model/performance.json").read_text())
     assert packed == deployed.json("results/pot/performance.json") | packed
     files = {*artifacts.MODEL_FILES.values(), "performance.json"}
     assert {Path(name).name for name in names if name.startswith("model/")} == files
-    assert not re.search(r"\$\w", (unpacked / "README.md").read_text())
+    for name in ("README.md", "NOTICE", "MODEL_CARD.md"):
+        assert not re.search(r"\$\w", (unpacked / name).read_text())
 
 
 def test_the_archive_does_not_say_where_the_dataset_was(deployed, unpacked):
@@ -113,6 +117,27 @@ def test_the_archive_does_not_say_where_the_dataset_was(deployed, unpacked):
         content = path.read_bytes()
         assert annotations.encode() not in content, path
         assert str(deployed.folder).encode() not in content, path
+
+
+def test_the_model_card_says_what_the_build_knows(deployed, unpacked):
+    card = (unpacked / "MODEL_CARD.md").read_text()
+    performance = deployed.json("results/pot/performance.json")
+    rows = {
+        cells[1].strip(): [cell.strip() for cell in cells[2:-1]]
+        for cells in (line.split("|") for line in card.splitlines() if line.startswith("| "))
+    }
+    for subset in ("train", "val", "test"):
+        coco = deployed.json(f"results/dataset/{subset}.json")
+        assert rows[subset][:2] == [str(len(coco[key])) for key in ("images", "annotations")]
+    for key, name in (("f-measure", "F-measure"), ("mAP50", "mAP at IoU 0.5")):
+        low, high = map(float, rows[name][1].split(" to "))
+        assert rows[name][0] == f"{performance[key]:.3f}"
+        assert low - 5e-4 <= performance[key] <= high + 5e-4
+    for name, values in performance["per_class"].items():
+        assert rows[name][0] == str(values["ground_truths"])
+    assert "Its training started from random weights." in card
+    assert "declare these licenses of the data: CC BY 4.0" in card
+    assert str(deployed.folder) not in card
 
 
 def test_the_archive_needs_no_training_library(python, unpacked):
@@ -162,6 +187,54 @@ def test_the_example_in_the_readme_of_the_archive_runs(deployed, python, unpacke
     subprocess.run([python, "-c", code], cwd=unpacked, check=True)
 
 
+def test_the_archive_measures_its_speed(python, unpacked, tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((60, 80, 3), np.uint8))
+    copy = tmp_path / "copy"
+    shutil.copytree(unpacked, copy)
+    module = copy / "detmake/runtime/speed.py"
+    module.write_text(module.read_text().replace("ROUNDS = 8", "ROUNDS = 1"))
+    code, output = run_demo(
+        *(python, copy, tmp_path / "a.png", "--benchmark"),
+        *("--device", "AUTO", "--model", "model", "--model", "model/../model"),
+    )
+    assert code == 0
+    assert "the first has 80×60 pixels" in output
+    assert f"CPU: {figures.cpu()['cpu']}; instructions for int8: " in output
+    rows = [line.split(maxsplit=3) for line in output.splitlines() if line.endswith(", on CPU")]
+    assert [row[3].split(",")[0] for row in rows] == ["model", "model/../model"]
+    for latency, slow, throughput in (map(float, row[:3]) for row in rows):
+        assert 0 < latency <= slow
+        assert throughput > 0
+
+
+def test_the_archive_measures_what_the_build_measured(deployed, unpacked):
+    """With the user's annotations; these packages are no requirement of the archive."""
+    annotations = deployed.folder / "data/test/_annotations.coco.json"
+    code, output = run_demo(sys.executable, unpacked, "--verify", annotations)
+    assert code == 0
+    performance = deployed.json("results/pot/performance.json")
+    for key, name in (("f-measure", "F-measure"), ("mAP50", "mAP at IoU 0.5"), ("mAP", "mAP")):
+        (line,) = (line for line in output.splitlines() if line[:16].strip() == name)
+        build, here, change = map(float, line.removeprefix(name).split())
+        assert build == here == pytest.approx(performance[key], abs=5e-4)
+        assert change == 0
+
+
+def test_verification_names_what_was_changed_and_what_it_needs(python, unpacked, tmp_path):
+    assert run_demo(python, unpacked, "--verify")[0] == 0
+    code, output = run_demo(python, unpacked, "--verify", "annotations.json")
+    assert code == 2
+    assert "pip install -r requirements-verify.txt" in output
+    copy = tmp_path / "copy"
+    shutil.copytree(unpacked, copy)
+    with (copy / "model/openvino.bin").open("r+b") as weights:
+        weights.write(b"other")
+    code, output = run_demo(python, copy, "--verify")
+    assert code == 1
+    assert "model/openvino.bin: missing, or not as it was packed" in output
+    assert "speaks of another model" in output
+
+
 def test_an_unreadable_file_is_skipped_and_the_exit_code_is_1(deployed, python, unpacked, tmp_path):
     folder = tmp_path / "images"
     folder.mkdir()
@@ -180,13 +253,15 @@ def test_an_unreadable_file_is_skipped_and_the_exit_code_is_1(deployed, python, 
         (["missing.mp4"], "missing.mp4: expected an image, a video"),
         (["model", "--model", "nowhere"], "nowhere: expected a model folder"),
         (["model", "--show"], "--show: expected a display"),
+        (["model", "--device", "NPU"], "found NPU, but OpenVINO finds only CPU"),
+        ([], "expected a source, --benchmark or --verify"),
     ],
 )
 def test_wrong_arguments_end_with_a_short_message(python, unpacked, arguments, message):
     code, output = run_demo(python, unpacked, *arguments)
     assert code == 2
     assert message in output
-    assert len(output.splitlines()) < 5
+    assert len(output.splitlines()) < 12  # argparse adds its usage
 
 
 @pytest.mark.slow

@@ -58,7 +58,7 @@ def providers_of(module: str) -> set[str]:
 def test_every_script_has_an_environment():
     scripts = {path.name for path in (ROOT / "scripts").glob("*.py")}
     # These run in Snakemake's own environment.
-    own = {f"{name}.py" for name in ("plan", "init", "store", "clear_store", "verify")}
+    own = {f"{name}.py" for name in ("plan", "init", "store", "clear_store", "clean", "verify")}
     assert SCRIPTS.keys() == scripts - own
     assert {path.stem for path in (ROOT / "envs").glob("*.yaml")} == set(SCRIPTS.values())
     assert set(NAMES) == set(SCRIPTS.values())

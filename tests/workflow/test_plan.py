@@ -252,6 +252,6 @@ def test_lint_finds_only_what_is_intended(project):
     lints = re.findall(r"^    \* (.*?):$", output, re.MULTILINE)
     assert sorted(lints) == [
         *["Mixed rules and functions in same snakefile."] * 11,
-        *["No log directive defined"] * 8,
-        *["Specify a conda environment or container for each rule."] * 6,
+        *["No log directive defined"] * 9,
+        *["Specify a conda environment or container for each rule."] * 7,
     ], output

@@ -8,6 +8,8 @@ import pytest
 import torch
 from conftest import CONFIG
 
+from detmake.training import lock
+
 OUTPUTS = (
     "weights.pth",
     "label_schema.json",
@@ -89,6 +91,70 @@ def test_the_store_is_listed_and_emptied(built):
     assert "of at most 10 GB" in output
     assert "Removed " in built.snakemake("clear_store")
     assert entries(built) == []
+
+
+@pytest.mark.slow
+def test_a_training_that_goes_on_from_the_previous_snapshot(built):
+    """What is built stays until settings or data change, and comes back after it was removed."""
+    (first,) = entries(built)
+    built.configure(pretrained="previous")
+    built.snakemake(TARGET)
+    assert RESTORED in log(built)
+    built.configure(**epochs(1), pretrained="previous")
+    built.snakemake(TARGET)
+    assert f"pretrained: previous: .detmake/store/{first}/weights.pth" in log(built)
+    assert "Learning parameters" in log(built)
+    assert built.stale(TARGET) == {}
+    before = outputs(built)
+    # An epoch is too short to learn from scratch, and the first snapshot was trained for more.
+    assert torch.load(built.folder / TARGET, weights_only=True)["f_measure"] > 0.5
+    shutil.rmtree(built.folder / "results")
+    built.snakemake(TARGET)
+    assert RESTORED in log(built)
+    assert outputs(built) == before
+    assert len(entries(built)) == 2
+
+
+@pytest.mark.slow
+def test_what_may_be_deleted_is_listed_and_what_is_named_is_removed(built):
+    old = built.folder / "results/old"
+    (old / "dataset").mkdir(parents=True)
+    (old / "dataset/train.json").write_bytes(bytes(2_500_000))
+    (built.folder / "results/notes").mkdir()
+    checkpoints = built.folder / "results/checkpoints"
+    checkpoints.mkdir()
+    (checkpoints / "epoch_1.pth").write_bytes(bytes(1_500_000))
+    (entry,) = entries(built)
+    snapshot = built.folder / TARGET
+    content = snapshot.read_bytes()
+
+    def rows(output):
+        found = (re.match(r"(\w+) +([\d.]+) +(\S+)", line) for line in output.splitlines())
+        return {row[3]: (row[1], row[2]) for row in found if row}
+
+    listed = built.snakemake("clean")
+    assert (
+        rows(listed).items()
+        >= {
+            "results/old": ("runs", "2.5"),
+            "results/checkpoints": ("checkpoints", "1.5"),
+        }.items()
+    )
+    assert f".detmake/store/{entry}" not in rows(listed)  # it is the snapshot of the results
+    assert old.exists() and checkpoints.exists()
+    snapshot.write_bytes(b"another")
+    assert rows(built.snakemake("clean"))[f".detmake/store/{entry}"][0] == "store"
+    with lock.held(checkpoints):
+        output = built.snakemake("clean", "--config", "clean=[checkpoints]", fails=True)
+    assert "trains there" in output
+    assert (checkpoints / "epoch_1.pth").exists()
+    snapshot.write_bytes(content)
+    output = built.snakemake("clean", "--config", "clean=[checkpoints, caches, store, runs]")
+    assert "MB: checkpoints, caches, store, runs" in output
+    assert not old.exists() and not checkpoints.exists()
+    assert (built.folder / "results/notes").exists()
+    assert entries(built) == [entry]
+    assert built.stale() == {}
 
 
 @pytest.mark.slow

@@ -124,6 +124,7 @@ INPUTS = {
     "requirements.txt": {"deploy"},
     "scripts/deployed/demo.py": {"deploy"},
     "scripts/deployed/README.md": {"deploy"},
+    "scripts/deployed/NOTICE": {"deploy"},
     **{f"scripts/reported/report.{suffix}": {"report_run"} for suffix in ("html", "css", "js")},
 }
 

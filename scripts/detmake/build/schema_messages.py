@@ -93,7 +93,7 @@ def _expected(schema: Mapping[str, Any]) -> str:
     types = types_of(schema)
     if "enum" in schema:
         return f"one of {', '.join(schema['enum'])}"
-    if "pattern" in schema or len(types) != 1:
+    if {"pattern", "not"} & schema.keys() or len(types) != 1:
         return schema["description"]
     text = _TYPES[types[0]]
     if "items" in schema:

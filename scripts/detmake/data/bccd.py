@@ -55,6 +55,7 @@ def write_subset(archive: Path, manifest: Path, subset: str, folder: Path) -> No
     contents = _read(archive, of_subset)
     coco = _coco({f"{row['name']}.jpg": contents[_ANNOTATION.format_map(row)] for row in of_subset})
     coco["info"] = {"description": f"BCCD, {subset} subset", "url": _REPOSITORY}
+    coco["licenses"] = [{"id": 1, "name": "MIT", "url": _REPOSITORY}]
     with staged(folder) as scratch:
         for row in of_subset:
             (scratch / f"{row['name']}.jpg").write_bytes(contents[_IMAGE.format_map(row)])

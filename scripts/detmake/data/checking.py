@@ -60,7 +60,8 @@ def prepare(
         the pixels), and `group` if the share has one of the image. `annotations`: `id` (from 1),
         `image_id`, `category_id`, `bbox` (four floats: xywh in pixels, within the image), `area`
         (of the box) and `iscrowd` (1 also for annotations marked `ignore`). `info`: `image_root`,
-        `annotation_file` and `remarks` (list of str).
+        `annotation_file` and `remarks` (list of str). `licenses`: `name` and `url`, as far as the
+        annotations declare them.
 
     Raises:
         InputError: the annotations are missing or not of their format; ids, names or sizes
@@ -97,6 +98,7 @@ def prepare(
             "annotation_file": str(source.annotations),
             "remarks": findings.remarks,
         },
+        "licenses": _licenses(annotated.coco.get("licenses")),
         "categories": [{"id": k, "name": name} for k, name in enumerate(names, start=1)],
         "images": [
             {
@@ -153,6 +155,21 @@ def _check_entries(
         f"Every {kind}_id must be the id of one of the {several}: add what is missing, or correct "
         "or remove the annotations.",
     )
+
+
+def _licenses(declared: Any) -> list[dict[str, str]]:
+    """Return names and addresses of the licenses that annotations declare, in lines of text."""
+    entries = declared if isinstance(declared, list) else []
+    found = [
+        {
+            key: " ".join(entry[key].split())
+            for key in ("name", "url")
+            if isinstance(entry.get(key), str) and _is_text(entry[key])
+        }
+        for entry in entries
+        if isinstance(entry, dict)
+    ]
+    return [entry for entry in found if any(entry.values())]
 
 
 def _is_text(name: str) -> bool:

@@ -16,7 +16,7 @@ _SECONDS = 2
 
 
 def measure(
-    models: Iterable[Path], image_size: Sequence[int], images: Path, threads: int
+    models: Iterable[Path], image_size: Sequence[int], images: Path, threads: int, device: str
 ) -> pd.DataFrame:
     """Measure latency and throughput by benchmark_app, with models that take turns.
 
@@ -25,6 +25,7 @@ def measure(
         image_size: width and height in pixels, to which the model's input is fixed.
         images: an image file or a folder of images to infer.
         threads: CPU threads.
+        device: a device of OpenVINO, as for `detmake.runtime.inference`.
 
     Returns:
         Indexed by the folder as text: `app_latency_ms`, the median of one image at a time, and
@@ -36,8 +37,8 @@ def measure(
     turns = [folder for _ in range(_ROUNDS) for folder in models]
     rows = []
     for folder in tqdm(turns, desc="benchmark_app", unit="turn", mininterval=2):
-        alone = _run(folder, "latency", image_size, images, threads)
-        many = _run(folder, "throughput", image_size, images, threads)
+        alone = _run(folder, "latency", image_size, images, threads, device)
+        many = _run(folder, "throughput", image_size, images, threads, device)
         rows.append(
             {
                 "model": str(folder),
@@ -49,7 +50,7 @@ def measure(
 
 
 def _run(
-    folder: Path, hint: str, image_size: Sequence[int], images: Path, threads: int
+    folder: Path, hint: str, image_size: Sequence[int], images: Path, threads: int, device: str
 ) -> dict[str, str]:
     width, height = image_size
     with tempfile.TemporaryDirectory() as report:
@@ -58,7 +59,7 @@ def _run(
         options = {
             "-m": folder / "openvino.xml",
             "-i": images,
-            "-d": "CPU",
+            "-d": device,
             "-hint": hint,
             "-shape": f"[1,{height},{width},3]",
             "-infer_precision": "f32",  # as `detmake.runtime.inference` asks for

@@ -1,90 +1,33 @@
-"""Speed of detectors on this machine: latency and throughput, measured in turns."""
+"""Speed of a run's models on images of a prepared subset."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import cycle
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from statistics import median
-from time import perf_counter
 
 import numpy as np
-import openvino as ov
 import pandas as pd
 from tqdm import tqdm
 
 from detmake.data import subsets
 from detmake.detections import Detector
-
-#: Images that are measured with.
-IMAGES = 16
-#: Rounds that count. Other load on the machine comes and goes within seconds: with this many
-#: rounds, the median stays the same even if almost half of them are disturbed.
-ROUNDS = 8
-#: Length of one model's turn for latency, and again for throughput. A turn holds some 20 images
-#: of a detector that takes 15 ms; all rounds of a dozen models take about a minute.
-TURN_SECONDS = 0.3
+from detmake.runtime import speed
+from detmake.runtime.inference import device_name
 
 
 def choose_images(subset: Path) -> list[Path]:
     """Return the image files of a prepared subset to measure with, evenly spread over it."""
-    return subsets.evenly_spread(subsets.image_paths(subsets.read(subset)), IMAGES)
+    return subsets.evenly_spread(subsets.image_paths(subsets.read(subset)), speed.IMAGES)
 
 
-def cpu(threads: int) -> str:
-    """Return the name of this machine's CPU and the number of threads, for readers."""
-    name = ov.Core().get_property("CPU", "FULL_DEVICE_NAME").strip()
-    return f"{name}, {threads} threads"
+def machine_name(threads: int, device: str = "CPU") -> str:
+    """Describe for readers what measures: OpenVINO's device, and the number of CPU threads."""
+    return f"{device_name(device)}, {threads} threads"
 
 
 def measure(
     models: Mapping[str, tuple[Detector, Detector]], images: Sequence[np.ndarray]
 ) -> pd.DataFrame:
-    """Measure latency and throughput of models that take turns, so that noise hits all alike.
-
-    The first round warms up and does not count. Nor does the first call of each turn, since
-    another model has filled the caches.
-
-    Args:
-        models: by name, two detectors of each model: one is called to measure latency, the other
-            streams to measure throughput.
-        images: at least one, each (H, W, 3) uint8, BGR; every model takes them in this order,
-            again and again.
-
-    Returns:
-        Indexed by `model`, in the order given: `latency_ms` and `latency_p95_ms`, the median and
-        the 95th percentile of one image at a time, and `images_per_second` of the stream, from
-        its first image to its last result. Each is the median over the rounds.
-    """
-    supplies = {name: cycle(images) for name in models}
-    turns = [name for _ in range(1 + ROUNDS) for name in models]
-    rows = [
-        {"model": name, **_turn(*models[name], supplies[name])}
-        for name in tqdm(turns, desc="speed", unit="turn", mininterval=2)
-    ]
-    return pd.DataFrame(rows[len(models) :]).groupby("model", sort=False).median()
-
-
-def _turn(
-    latency: Detector, throughput: Detector, images: Iterator[np.ndarray]
-) -> dict[str, float]:
-    latency(next(images))
-    seconds = []
-    for image in _for_a_turn(images):
-        started = perf_counter()
-        latency(image)
-        seconds.append(perf_counter() - started)
-    started = perf_counter()
-    count = sum(1 for _ in throughput.stream(_for_a_turn(images)))
-    return {
-        "latency_ms": 1000 * median(seconds),
-        "latency_p95_ms": 1000 * float(np.quantile(seconds, 0.95)),
-        "images_per_second": count / (perf_counter() - started),
-    }
-
-
-def _for_a_turn(images: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield at least one image, and more until the turn is over."""
-    end = perf_counter() + TURN_SECONDS
-    for image in images:
-        yield image
-        if perf_counter() >= end:
-            return
+    """Return what `runtime.speed.measure` finds, with a progress bar: a row for each `model`."""
+    bar = partial(tqdm, desc="speed", unit="turn", mininterval=2)
+    figures = speed.measure(models, images, bar)
+    return pd.DataFrame.from_dict(figures, orient="index").rename_axis("model")

@@ -78,6 +78,7 @@ def quantize_folder(
     val_coco: Mapping[str, Any],
     parameters: Parameters,
     folder: Path,
+    device: str = "CPU",
 ) -> None:
     """Quantize a model folder into another one (`detmake.runtime.model_folder`).
 
@@ -87,6 +88,7 @@ def quantize_folder(
         val_coco: the prepared validation subset, on which accuracy is measured.
         parameters: the settings.
         folder: receives the int8 model; `quantization` in its `config.json` says how it was made.
+        device: the device of OpenVINO on which accuracy is measured.
 
     Raises:
         InputError: the floating-point model finds nothing; or the int8 model exceeds the budget and
@@ -95,7 +97,7 @@ def quantize_folder(
     description = json.loads((source / "config.json").read_text(encoding="utf-8"))
     model = ov.Core().read_model(source / "openvino.xml")
     tiling = Tiling.described(description.get("tiling"))
-    search = Search(model, images, val_coco, parameters, tiling)
+    search = Search(model, images, val_coco, parameters, tiling, device)
     best = search.run()
     tried = search.table()
     log.info("Tried:\n%s", tried.to_markdown(index=False))
@@ -134,6 +136,7 @@ class Search:
         val_coco: the prepared validation subset.
         parameters: the settings.
         tiling: how the model cuts images; None leaves them whole.
+        device: the device of OpenVINO that runs the models to measure them.
 
     Attributes:
         budget: the accuracy budget.
@@ -150,12 +153,14 @@ class Search:
         val_coco: Mapping[str, Any],
         parameters: Parameters,
         tiling: Tiling | None = None,
+        device: str = "CPU",
     ) -> None:
         self._model = model
         self._images = images
         self._val_coco = val_coco
         self._parameters = parameters
         self._tiling = tiling
+        self._device = device
         self._original = self._evaluate(model)
         self.budget = Budget(
             _best_f_measure(self._original), parameters.maximal_accuracy_degradation
@@ -252,7 +257,7 @@ class Search:
         return pixels[top:bottom, left:right]
 
     def _evaluate(self, model: ov.Model) -> Evaluation:
-        whole = partial(inference.detect, inference.compile_model(model))
+        whole = partial(inference.detect, inference.compile_model(model, device=self._device))
         detector = partial(tiled.detect, whole, tiling=self._tiling)
         return evaluate_subset(detector, self._val_coco, "accuracy")
 

@@ -24,7 +24,7 @@ def table(models: Sequence[Mapping[str, Any]], speed: pd.DataFrame) -> pd.DataFr
     Args:
         models: each with `run`, `template` and `model` (text), `path` (`weights.pth` or a model
             folder) and `performance` (path of its `performance.json`).
-        speed: what `detmake.evaluation.speed.measure` returns, by `path`.
+        speed: what `detmake.runtime.speed.measure` returns, by `path`.
 
     Returns:
         `run`, `template`, `model`; if one of them looks at tiles, `tiles`, their size
@@ -81,7 +81,7 @@ def write_benchmark(table: pd.DataFrame, csv: Path, markdown: Path, conditions: 
     """Write a benchmark as CSV and as Markdown.
 
     Args:
-        table: what `detmake.evaluation.speed.measure` returns, joined with what
+        table: what `detmake.runtime.speed.measure` returns, joined with what
             `detmake.evaluation.benchmark_app.measure` returns.
         csv: receives all columns, and `share`, the throughput as a share of benchmark_app's.
         markdown: the Markdown file, which ends with a note on how the models were measured.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from detmake.artifacts import sha256
+from detmake.errors import InputError
 from detmake.packages import COMPUTING
 
 #: Flags in /proc/cpuinfo of instructions for int8: VNNI and AMX of x86, and Arm's.
@@ -23,7 +24,7 @@ def subject(model: Iterable[Path], subset: Path, predictions: Path, device: str)
         model: the files of the model.
         subset: the prepared subset that it was measured on.
         predictions: the file of its detections, which the figures come from.
-        device: the device that ran it, `cpu` or `cuda`.
+        device: the device that ran it: torch's `cpu` or `cuda`, or one of OpenVINO, such as `CPU`.
 
     Returns:
         `sha256`: of each file of the model, of the subset and of the predictions, by name.
@@ -68,8 +69,14 @@ def cpu(info: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
     }
 
 
-def misfit(performance: Path) -> str | None:
+def misfit(
+    performance: Path, parts: Iterable[str] = ("model", "subset", "predictions")
+) -> str | None:
     """Compare a `performance.json` with what lies beside it, and the annotations of its run.
+
+    Args:
+        performance: the file.
+        parts: what to compare.
 
     Returns:
         None if the figures speak of this model, these annotations and these predictions, or else
@@ -85,7 +92,8 @@ def misfit(performance: Path) -> str | None:
     folder = performance.parent
     run = folder if "weights.pth" in recorded["model"] else folder.parent
     places = {"model": folder, "subset": run / "dataset", "predictions": folder}
-    for what, place in places.items():
+    for what in parts:
+        place = places[what]
         for name, digest in recorded.get(what, {}).items():  # older figures lack predictions
             if not (place / name).exists():
                 return f"{what} missing: {place / name}"
@@ -93,3 +101,28 @@ def misfit(performance: Path) -> str | None:
                 other = "other" if what == "predictions" else "another"
                 return f"speaks of {other} {what} than {place / name}"
     return None
+
+
+def changed_files(sums: Path) -> list[str]:
+    """Compare files with their recorded digests, as `sha256sum --check` does.
+
+    Args:
+        sums: a file in the format of `sha256sum`, whose names count from its folder.
+
+    Returns:
+        The names of files that are missing or have another content.
+
+    Raises:
+        InputError: there is no such file, or it is damaged.
+    """
+    try:
+        lines = sums.read_text(encoding="utf-8").splitlines()
+        digests = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{sums}: expected the digests of the archive, found none ({error}). Unpack it again."
+        ) from error
+    files = {name: sums.parent / name for name in digests}
+    return [
+        name for name, file in files.items() if not file.is_file() or sha256(file) != digests[name]
+    ]

@@ -17,7 +17,7 @@ from detmake.tiling import Tiling
 
 
 class OpenvinoDetector:
-    """The `Detector` of a model folder, compiled for this machine's CPU.
+    """The `Detector` of a model folder, compiled for a device of this machine.
 
     It cuts images into tiles if the model folder says so.
 
@@ -26,26 +26,37 @@ class OpenvinoDetector:
         threads: CPU threads; None leaves the choice to OpenVINO.
         performance_hint: `LATENCY`: all threads work on one image; `THROUGHPUT`: the threads
             are divided among several images, which speeds up `stream`.
+        device: a device of OpenVINO: `CPU`, `GPU`, `NPU`, or `AUTO`, which chooses one.
 
     Raises:
-        InputError: the folder holds no readable model.
+        InputError: the folder holds no readable model, or the device does not run it.
     """
 
     def __init__(
-        self, folder: Path, threads: int | None = None, performance_hint: str = "LATENCY"
+        self,
+        folder: Path,
+        threads: int | None = None,
+        performance_hint: str = "LATENCY",
+        device: str = "CPU",
     ) -> None:
         try:
             description = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            self._model = compile_model(folder / "openvino.xml", threads, performance_hint)
+            model = ov.Core().read_model(folder / "openvino.xml")
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"{folder}: expected a model folder with openvino.xml, openvino.bin and "
                 f"config.json, found none that loads: {error}"
             ) from error
+        self._model = compile_model(model, threads, performance_hint, device)
         self.labels: list[str] = description["labels"]
         self.confidence_threshold: float = description["confidence_threshold"]
         self.quantization: dict[str, Any] | None = description.get("quantization")
         self.tiling = Tiling.described(description.get("tiling"))
+
+    @property
+    def device(self) -> str:
+        """The devices that run the model, such as `CPU`; also those that `AUTO` chose."""
+        return ", ".join(self._model.get_property("EXECUTION_DEVICES"))
 
     def __call__(self, image: np.ndarray) -> Detections:
         """Detect in one image, (H, W, 3) uint8, BGR, any size."""
@@ -85,14 +96,46 @@ class OpenvinoDetector:
 
 
 def compile_model(
-    model: ov.Model | Path, threads: int | None = None, performance_hint: str = "LATENCY"
+    model: ov.Model | Path,
+    threads: int | None = None,
+    performance_hint: str = "LATENCY",
+    device: str = "CPU",
 ) -> ov.CompiledModel:
-    """Compile a detector for this machine's CPU; arguments as for `OpenvinoDetector`."""
+    """Compile a detector; arguments and errors as for `OpenvinoDetector`."""
+    core = ov.Core()
     # On a CPU with bfloat16, OpenVINO uses it unless asked for accuracy.
-    options = {"PERFORMANCE_HINT": performance_hint, "EXECUTION_MODE_HINT": "ACCURACY"}
+    options: dict[str, Any] = {
+        "PERFORMANCE_HINT": performance_hint,
+        "EXECUTION_MODE_HINT": "ACCURACY",
+    }
     if threads is not None:
-        options["INFERENCE_NUM_THREADS"] = str(threads)
-    return ov.Core().compile_model(model, "CPU", options)
+        limit = {"INFERENCE_NUM_THREADS": str(threads)}
+        # Other devices have no such property, and AUTO takes those of the devices it chooses from.
+        options |= limit if device == "CPU" else {}
+        options |= {"DEVICE_PROPERTIES": {"CPU": limit}} if device == "AUTO" else {}
+    if device in ("GPU", "NPU"):
+        found = core.available_devices  # with several, GPU.0 and so on
+        if device not in {name.partition(".")[0] for name in found}:
+            raise InputError(
+                f"inference.device or --device: found {device}, but OpenVINO finds only "
+                f"{', '.join(found)} on this machine. Choose one of these, or AUTO; or install the "
+                "driver of the other."
+            )
+    try:
+        return core.compile_model(model, device, options)
+    except RuntimeError as error:
+        raise InputError(
+            f"inference.device or --device: found {device}, which cannot run this model. Choose "
+            f"CPU or AUTO.\n{error}"
+        ) from error
+
+
+def device_name(device: str) -> str:
+    """Return the full name of a device, such as that of the CPU; of `AUTO`, what it has."""
+    core = ov.Core()
+    if device == "AUTO":
+        return f"AUTO ({', '.join(core.available_devices)})"
+    return core.get_property(device, "FULL_DEVICE_NAME").strip()
 
 
 def detect(model: ov.CompiledModel, image: np.ndarray) -> Detections:

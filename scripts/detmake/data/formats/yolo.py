@@ -123,6 +123,8 @@ def read(source: Source, findings: Findings) -> Annotated:
         findings.remark(f"images without a label file; looked for {expected} and so on", unlabelled)
     categories = [{"id": index, "name": name} for index, name in enumerate(names)]
     coco = {"images": images, "annotations": annotations, "categories": categories}
+    if isinstance(roboflow := content.get("roboflow"), dict):  # its exports name their license
+        coco["licenses"] = [{"name": roboflow.get("license"), "url": roboflow.get("url")}]
     return Annotated(coco, Path(root), is_normalized=True)
 
 

@@ -1,0 +1,49 @@
+"""Trainings that go on from the last snapshot of their run: `pretrained: previous`."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from detmake.artifacts import sha256
+from detmake.errors import InputError
+from detmake.store import Store
+
+log = logging.getLogger("detmake")
+
+
+def start(store: Store, target: str, identity_of: Callable[[Path | None], str]) -> Path | None:
+    """Choose the snapshot that a training starts from.
+
+    It is the last one of its run in the store. But if the store already has this training, from
+    whatever start, that start is taken: what is built stays as it is until data or settings change.
+
+    Args:
+        store: the store of finished trainings.
+        target: the snapshot to make, such as `results/weights.pth`.
+        identity_of: returns the identity of the training for a start; None: from scratch.
+
+    Returns:
+        A file in the store, or None if it has none for the target: training starts from scratch.
+
+    Raises:
+        InputError: the store is off.
+    """
+    if not store.enabled:
+        raise InputError(
+            "pretrained: found previous, the last snapshot in the store of finished trainings, but "
+            "store.enabled is false. Set it to true, or name the file of a snapshot."
+        )
+    snapshots = {
+        folder / "weights.pth": entry.files["weights.pth"]
+        for folder, entry in store.entries().items()
+        if entry.target == target
+    }
+    whole = [file for file, digest in snapshots.items() if _has(file, digest)]
+    starts: list[Path | None] = [*whole, None]
+    chosen = next((one for one in starts if store.holds(identity_of(one))), starts[0])
+    log.info("pretrained: previous: %s", chosen or "no earlier snapshot, so training from scratch")
+    return chosen
+
+
+def _has(file: Path, digest: str) -> bool:
+    return file.is_file() and sha256(file) == digest
