@@ -251,7 +251,7 @@ def test_lint_finds_only_what_is_intended(project):
     output, _ = process.communicate(timeout=60)
     lints = re.findall(r"^    \* (.*?):$", output, re.MULTILINE)
     assert sorted(lints) == [
-        *["Mixed rules and functions in same snakefile."] * 11,
+        *["Mixed rules and functions in same snakefile."] * 12,
         *["No log directive defined"] * 9,
         *["Specify a conda environment or container for each rule."] * 7,
     ], output
