@@ -76,6 +76,6 @@ def test_what_is_stale(searched, tmp_path):
     project.configure(
         learning_parameters=CONFIG["learning_parameters"] | {"batch_size": 8}, search=SEARCH
     )
-    assert project.stale("search")["try_trial"] == 2
+    assert project.stale("search")["try_trial"] == SEARCH["trials"]
     project.configure()
     assert "search: missing" in project.snakemake("search", fails=True)
