@@ -95,6 +95,7 @@ rule time_trials:
     params:
         **code_of("time_trials", "nncf"),
         pot_parameters=POT_PARAMETERS,
+        inference_device=SETTINGS[""]["inference"]["device"],
     message:
         "Measuring the latency of the trials"
     script:
@@ -144,6 +145,7 @@ rule measure_finalists:
     params:
         **code_of("measure_finalists", "nncf"),
         pot_parameters=POT_PARAMETERS,
+        inference_device=SETTINGS[""]["inference"]["device"],
     message:
         "Quantizing and measuring the trials of the last rung"
     script:

@@ -16,7 +16,10 @@ params = snakemake.params
 store = Store(**params.store)
 present = {sha256(file) for file in params.snapshots if Path(file).exists()}
 found = {
-    "checkpoints": [Path(folder) for folder in params.checkpoints if Path(folder).is_dir()],
+    "checkpoints": [
+        *(Path(folder) for folder in params.checkpoints if Path(folder).is_dir()),
+        *sorted(Path(params.results).glob("search/checkpoints/*/")),
+    ],
     "caches": [Path(path) for path in params.caches if Path(path).exists()],
     "store": [
         folder
@@ -30,7 +33,7 @@ found = {
     ),
 }
 meaning = {
-    "checkpoints": "of an interrupted training, which would begin anew",
+    "checkpoints": "of an interrupted or stopped training, which would begin anew",
     "caches": "made again when needed; and Snakemake's logs",
     "store": "a training whose snapshot is in no run",
     "runs": "results of a run that the configuration does not declare",

@@ -23,6 +23,7 @@ with logs.job(snakemake.log[0]) as log, TemporaryDirectory() as scratch:
     from detmake.training import trial_models
 
     source, threads = snakemake.input, snakemake.threads
+    used = snakemake.params.inference_device
     images = subsets.image_paths(subsets.read(Path(source.train)))
     val, rows, models = subsets.read(Path(source.val)), [], {}
     for trial in map(Path, source.trials):
@@ -36,8 +37,8 @@ with logs.job(snakemake.log[0]) as log, TemporaryDirectory() as scratch:
             parameters = Parameters(**snakemake.params.pot_parameters[trial.name])
             calibration = subsets.evenly_spread(images, parameters.stat_subset_size)
             snapshot = Snapshot.load(trial / "weights.pth")
-            trial_models.full(snapshot, calibration, val, parameters, folder)
-            models[trial.name] = detectors = load_for_speed(folder, threads)
+            trial_models.full(snapshot, calibration, val, parameters, folder, used)
+            models[trial.name] = detectors = load_for_speed(folder, threads, used)
             best = {"result_based_confidence_threshold": True}
             figures, _ = performance.evaluate(detectors[1], val, best, f"trial {trial.name}")
             row |= {f"int8 {key}": figures[key] for key in ("f-measure", "mAP50")}
@@ -45,6 +46,6 @@ with logs.job(snakemake.log[0]) as log, TemporaryDirectory() as scratch:
     latency = speed.measure(models, measured).latency_ms if models else {}
     for row in rows:
         row["latency_ms"] = latency.get(row["trial"])
-    table = pd.DataFrame(rows).assign(measured_on=speed.cpu(threads))
+    table = pd.DataFrame(rows).assign(measured_on=speed.machine_name(threads, used))
     write_text(Path(snakemake.output[0]), table.to_csv(index=False, float_format="%.6g"))
-    log.info("Measured on %s:\n%s", speed.cpu(threads), table.to_string(index=False))
+    log.info("Measured on %s:\n%s", speed.machine_name(threads, used), table.to_string(index=False))

@@ -24,6 +24,7 @@ with logs.job(snakemake.log[0]) as log, TemporaryDirectory() as scratch:
     from detmake.training import trial_models
 
     source, threads = snakemake.input, snakemake.threads
+    used = snakemake.params.inference_device
     images = subsets.image_paths(subsets.read(Path(source.train)))
     rows, models = [], {}
     for trial in map(Path, source.trials):
@@ -38,12 +39,12 @@ with logs.job(snakemake.log[0]) as log, TemporaryDirectory() as scratch:
             if network not in models:
                 folder = Path(scratch, trial.name)
                 trial_models.brief(snapshot, images, parameters, folder)
-                models[network] = load_for_speed(folder, threads)
+                models[network] = load_for_speed(folder, threads, used)
             row["network"] = network
     measured = [read_image(path) for path in speed.choose_images(Path(source.val))]
     latency = speed.measure(models, measured).latency_ms if models else {}
     for row in rows:
         row["latency_ms"] = latency.get(row.pop("network"))
-    table = pd.DataFrame(rows).assign(measured_on=speed.cpu(threads))
+    table = pd.DataFrame(rows).assign(measured_on=speed.machine_name(threads, used))
     write_text(Path(snakemake.output[0]), table.to_csv(index=False, float_format="%.4g"))
-    log.info("Measured on %s:\n%s", speed.cpu(threads), table.to_string(index=False))
+    log.info("Measured on %s:\n%s", speed.machine_name(threads, used), table.to_string(index=False))

@@ -15,6 +15,7 @@ from detmake.data import subsets
 from detmake.detections import Detections
 from detmake.evaluation import bootstrap
 from detmake.evaluation.metrics import SIZES, Evaluation
+from detmake.markdown_text import escaped
 
 _FIGURES = {"f-measure": "F-measure", "mAP50": "mAP at IoU 0.5", "mAP": "mAP at IoU 0.5 to 0.95"}
 #: With fewer boxes, one box more or less changes the recall of a class by 3 points or more.
@@ -47,7 +48,7 @@ def text(
     threshold = description["confidence_threshold"]
     parts = [
         f"# Model card: {description['template']['name']}",
-        f"A detector of {', '.join(description['labels'])}, built with detmake. {start}",
+        f"A detector of {', '.join(map(escaped, description['labels']))}, built with detmake. {start}",
         "## Input and output",
         f"An image of any size, which the model scales to {width}×{height} pixels"
         f"{_tiles(description)}. It finds boxes, each with a class and a score. Boxes with a score "
@@ -92,7 +93,7 @@ def origin(pretrained: Mapping[str, Any] | None, weights: str | None) -> str:
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    table = pd.DataFrame(rows).astype(str).replace(r"\|", r"\\|", regex=True)
+    table = pd.DataFrame(rows).astype(str).map(escaped).rename(columns=escaped)
     align = ("left", *["right"] * (table.shape[1] - 1))
     return table.to_markdown(index=False, disable_numparse=True, colalign=align)
 

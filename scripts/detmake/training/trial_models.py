@@ -43,12 +43,13 @@ def full(
     val_coco: Mapping[str, Any],
     parameters: post_training.Parameters,
     folder: Path,
+    device: str,
 ) -> None:
     """Write an int8 model as a build does.
 
     Args:
         snapshot: the snapshot.
-        images, val_coco, parameters: as for `post_training.quantize_folder`.
+        images, val_coco, parameters, device: as for `post_training.quantize_folder`.
         folder: receives the model folder.
 
     Raises:
@@ -56,4 +57,4 @@ def full(
     """
     with TemporaryDirectory() as scratch:
         ir.export(snapshot, Path(scratch))
-        post_training.quantize_folder(Path(scratch), images, val_coco, parameters, folder)
+        post_training.quantize_folder(Path(scratch), images, val_coco, parameters, folder, device)
