@@ -46,9 +46,10 @@ def text(
     """
     width, height = description["input_size"]
     threshold = description["confidence_threshold"]
+    labels = ", ".join(map(escaped, description["labels"]))
     parts = [
         f"# Model card: {description['template']['name']}",
-        f"A detector of {', '.join(map(escaped, description['labels']))}, built with detmake. {start}",
+        f"A detector of {labels}, built with detmake. {start}",
         "## Input and output",
         f"An image of any size, which the model scales to {width}×{height} pixels"
         f"{_tiles(description)}. It finds boxes, each with a class and a score. Boxes with a score "
