@@ -1,6 +1,7 @@
 """From annotated images to an int8 OpenVINO detector: the entry point of the build."""
 
 import os
+import re
 
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
@@ -14,11 +15,11 @@ if not isinstance(workflow.current_basedir, os.PathLike):
         "runs from a local clone only. Clone the repository and name the Snakefile in the clone."
     )
 
-if {"{", "}"} & {*str(workflow.current_basedir)}:
-    # It reads the paths of environments as patterns.
+if found := re.search(r"[{}]|<[a-z]\w*>", str(workflow.current_basedir)):
+    # It reads the paths of environments and templates as patterns.
     raise WorkflowError(
-        f"detmake is in {workflow.current_basedir}. Snakemake would take the braces for wildcards. Move "
-        "the clone to a folder without braces."
+        f"detmake is in {workflow.current_basedir}. Snakemake would take {found[0]} for a part of a "
+        "wildcard or of a path variable. Move the clone to a folder without it."
     )
 
 # The experiment of the working directory, or else the workflow's own. A file given by --configfile is

@@ -8,6 +8,9 @@ import yaml
 FOLDER = Path(__file__).parents[2] / "templates"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
+#: Without those that differ from another one only in width and convolutions.
+HEADS = [name for name in NAMES if name not in ("yolox_nano", "yolox_nano_relu")]
+
 
 def load(name: str) -> dict[str, Any]:
     """Content of a template's file, a new copy each time."""

@@ -78,7 +78,7 @@ def update(config, changes):
             config[key] = value
 
 
-@pytest.fixture(params=template_files.NAMES)
+@pytest.fixture(params=template_files.HEADS)
 def template_name(request):
     return request.param
 

@@ -24,7 +24,8 @@ CORES = "1" if WORKER else "2"
 
 #: What names of classes and images may hold; so may that of the clone's folder, but for braces.
 HOSTILE = 'it\'s "q"; $(touch pwned) `id` & <script> {run} | %s \u8840\u202e'
-HOSTILE_FOLDER = HOSTILE.replace("{run}", "größe")
+# Snakemake takes braces for wildcards, and small letters in angle brackets for path variables.
+HOSTILE_FOLDER = HOSTILE.replace("{run}", "größe").replace("<script>", "<SCRIPT>")
 #: Names of the classes; a spreadsheet would compute the first, and spaces replace its line break.
 SQUARE, DISC = f"=1+1 {HOSTILE}", "disc"
 

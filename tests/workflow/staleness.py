@@ -217,7 +217,7 @@ KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
     "resources.gpus": ({"resources": {"gpus": 2}}, NOTHING),
     "resources.gpu_partition": ({"resources": {"gpu_partition": "gpu"}}, NOTHING),
     "resources.partition": ({"resources": {"partition": "long"}}, NOTHING),
-    "demo.source": ({"demo": {"source": "data/train"}}, {"demo"}),
+    "demo.source": ({"demo": {"source": "data/train/image 0.png"}}, {"demo"}),
     "demo.model": ({"demo": {"model": "openvino"}}, {"demo"}),
     "demo.seconds": ({"demo": {"seconds": 5}}, {"demo"}),
 }

@@ -21,7 +21,7 @@ rule use_model:
         "wc -c {{input}} > {{output}}"
 
 module detmake:
-    snakefile: "{snakefile}"
+    snakefile: {snakefile}
     config: config["detector"]
 
 use rule * from detmake as detmake_*
@@ -33,6 +33,12 @@ rule make_data:
     script:
         "make.py"
 """
+
+
+def quoted(clone: Path) -> str:
+    """The path of a clone's Snakefile, as Python writes it."""
+    return repr(str(clone / "Snakefile"))
+
 
 # Draws squares, and writes their annotations.
 SCRIPT = """
@@ -83,9 +89,7 @@ def make(clone, tmp_path):  # noqa: F811
 
     def make(layout: str) -> Path:
         annotations, images, data = LAYOUTS[layout]
-        text = SNAKEFILE.format(
-            snakefile=clone / "Snakefile", annotations=annotations, images=images
-        )
+        text = SNAKEFILE.format(snakefile=quoted(clone), annotations=annotations, images=images)
         (tmp_path / "Snakefile").write_text(text)
         (tmp_path / "make.py").write_text(SCRIPT)
         (tmp_path / "config").mkdir()
@@ -164,16 +168,16 @@ def refused(folder: Path, definition: str) -> str:
 def test_a_prefix_is_refused(clone, tmp_path):  # noqa: F811
     for prefix in ('prefix: "there"', 'replace_prefix: {"results/": "there/"}'):
         output = refused(
-            tmp_path, f'snakefile: "{clone}/Snakefile"\n    config: {CONFIG}\n    {prefix}'
+            tmp_path, f"snakefile: {quoted(clone)}\n    config: {CONFIG}\n    {prefix}"
         )
         assert "has a `prefix:` or `replace_prefix:` that changes results/" in output
         assert "by the key `results` of the module's `config:`" in output
 
 
 def test_a_module_without_configuration_is_refused(clone, tmp_path):  # noqa: F811
-    output = refused(tmp_path, f'snakefile: "{clone}/Snakefile"')
+    output = refused(tmp_path, f"snakefile: {quoted(clone)}")
     assert "Add `config: config` to it." in output
-    output = refused(tmp_path, f'snakefile: "{clone}/Snakefile"\n    config: config')
+    output = refused(tmp_path, f"snakefile: {quoted(clone)}\n    config: config")
     assert "data: missing" in output
 
 
