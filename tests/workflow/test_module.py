@@ -35,9 +35,9 @@ rule make_data:
 """
 
 
-def quoted(clone: Path) -> str:
+def quoted(folder: Path) -> str:
     """The path of a clone's Snakefile, as Python writes it."""
-    return repr(str(clone / "Snakefile"))
+    return repr(str(folder / "Snakefile"))
 
 
 # Draws squares, and writes their annotations.
