@@ -62,7 +62,11 @@ def provenance_of(run):
     files = map(os.path.relpath, workflow.overwrite_configfiles or workflow.configfiles)
     return {
         "command": " ".join(["snakemake", f"{RUNS[run]}/report.html", "--configfile", *files]),
-        "changed": [line for name, line in own.items() if (name, line) not in unchanged],
+        "changed": [
+            line
+            for name, line in own.items()
+            if name == "template" or (name, line) not in unchanged
+        ],
         "settings": list(own.values()),
         "steps": steps_of(RUNS[run], REPORTED),
     }
