@@ -59,7 +59,7 @@ def test_a_build_killed_at_any_moment_is_completed_by_the_next(built, request):
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         built.snakemake("--unlock")
-        built.snakemake(FORCED[0])
+        built.snakemake(MODEL, FORCED[0])
         assert content(built) == expected, f"killed after {moment} s (seed {seed})"
 
 

@@ -182,6 +182,11 @@ def _mistakes_of_trial(settings: Mapping[str, Any], base: Mapping[str, Any]) -> 
     mistakes = []
     if settings["weights"]:
         mistakes.append("search: found finished `weights`, expected a detector to train")
+    if (settings["pretrained"] or {}).get("source") == "previous":
+        mistakes.append(
+            "search: found pretrained: previous, which differs between trials; set pretrained to "
+            "null, or name the file of a snapshot"
+        )
     if settings["tiling"] and settings["input_size"] != base["input_size"]:
         mistakes.append(
             "search: trials share the tiles of the base run, and these follow from its input_size; "

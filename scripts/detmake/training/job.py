@@ -9,7 +9,7 @@ from typing import Any
 from detmake.data.download import verify_digest
 from detmake.model import device
 from detmake.store import Entry, Store, describe
-from detmake.training import finished
+from detmake.training import finished, previous
 from detmake.training.fingerprint import fingerprint
 from detmake.training.recipe import Recipe
 
@@ -45,9 +45,17 @@ def produce(
     if downloaded := source.get("downloaded"):
         verify_digest(Path(downloaded))  # a user may have put the file there by hand
     pretrained = downloaded or source.get("pretrained")
-    files = [Path(file) for file in (source["train"], source["val"], pretrained) if file]
     recipe, store = Recipe.from_params(params), Store(**params["store"])
-    identity, course = fingerprint(recipe, files), fingerprint(recipe.course(), files)
+    subsets = [Path(source[name]) for name in ("train", "val")]
+
+    def identity_from(start: str | Path | None) -> str:
+        """Return the identity of the training from a file of weights, or from scratch."""
+        return fingerprint(recipe, [*subsets, *([Path(start)] if start else [])])
+
+    if params["pretrained"] == "previous":
+        pretrained = previous.start(store, target, identity_from)
+    identity = identity_from(pretrained)
+    course = fingerprint(recipe.course(), [*subsets, *([Path(pretrained)] if pretrained else [])])
     goes_on = recipe.learning_parameters.stop_after is not None
     with finished.outputs(made, store, identity, checkpoints, course, goes_on) as (folder, stored):
         if stored is None:
@@ -60,7 +68,7 @@ def produce(
             torch.set_num_threads(threads)
             result = train(
                 recipe,
-                *files[:2],
+                *subsets,
                 checkpoints,
                 num_workers=on["num_workers"],
                 pretrained=pretrained and Path(pretrained),
