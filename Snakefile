@@ -15,11 +15,17 @@ if not isinstance(workflow.current_basedir, os.PathLike):
         "runs from a local clone only. Clone the repository and name the Snakefile in the clone."
     )
 
-if found := re.search(r"[{}]|<[a-z]\w*>", str(workflow.current_basedir)):
+# Snakemake replaces such a part of a path: `<results>` is one of its path variables.
+PATH_VARIABLE = r"<[a-z][a-z0-9_]*>"
+
+if found := re.search(rf"[{{}}]|{PATH_VARIABLE}", str(workflow.current_basedir)):
     # It reads the paths of environments and templates as patterns.
+    kind = (
+        "angle brackets for path variables" if found[0].startswith("<") else "braces for wildcards"
+    )
     raise WorkflowError(
-        f"detmake is in {workflow.current_basedir}. Snakemake would take {found[0]} for a part of a "
-        "wildcard or of a path variable. Move the clone to a folder without it."
+        f"detmake is in {workflow.current_basedir}. Snakemake would take the {kind}. Move the clone to "
+        f"a folder without {kind.partition(' for ')[0]}."
     )
 
 # The experiment of the working directory, or else the workflow's own. A file given by --configfile is

@@ -24,8 +24,8 @@ def demo_files(wildcards):
         files = demo_file_names.files_of(source)
     except InputError as error:
         sys.exit(f"demo.source: {error}")  # as in check_paths
-    for wildcard in filter(None, map(wildcards_in, files)):
-        sys.exit(f"demo.source: {wildcard}")
+    for pattern in filter(None, map(pattern_in, files)):
+        sys.exit(f"demo.source: {pattern}")
     return {"files": local(files)}
 
 

@@ -71,10 +71,11 @@ def taken_output(named, run):
     return None
 
 
-def wildcards_in(path):
-    """Return what is wrong if Snakemake would take a part of a path for a wildcard; None if nothing."""
-    if found := re.search(r"\{\s*\w+\s*[,}]", str(path)):
-        return f"found {path}, in which Snakemake would take {found[0]} for a wildcard; rename the folder or file"
+def pattern_in(path):
+    """Return what is wrong if Snakemake would replace a part of a path; None if nothing."""
+    if found := re.search(rf"\{{\s*\w+\s*[,}}]|{PATH_VARIABLE}", str(path)):
+        kind = "path variable" if found[0].startswith("<") else "wildcard"
+        return f"found {path}, in which Snakemake would take {found[0]} for a {kind}; rename the folder or file"
     return None
 
 
@@ -87,8 +88,8 @@ def mistakes_of(run):
     mistakes = {}
     for path in named:
         mistake = taken_output(path, run)
-        if not mistake and (wildcard := wildcards_in(path.path)):
-            mistake = f"{path.key}: {wildcard}"
+        if not mistake and (pattern := pattern_in(path.path)):
+            mistake = f"{path.key}: {pattern}"
         if not mistake and not is_made(path.path):
             mistake = path.mistake(MADE_DATASETS)
         if mistake:

@@ -61,6 +61,10 @@ WRONG_PATHS = {
         {"weights": "{run}/weights.pth"},
         "weights: found {run}/weights.pth, in which Snakemake would take {run} for a wildcard",
     ),
+    "a path variable": (
+        {"weights": "<results>/weights.pth"},
+        "weights: found <results>/weights.pth, in which Snakemake would take <results> for a path ",
+    ),
     "a folder": ({"data": "dota"}, "data: dota does not exist (did you mean data?)"),
     "a data.yaml": ({"data": "data.yaml"}, "data: data.yaml does not exist"),
     "an annotation file": (
