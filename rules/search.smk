@@ -61,9 +61,7 @@ rule try_trial:
         **uncompared("name", "id", "store"),
         **settings("model", "pipeline", "optimizer", "input_size", "learning_parameters"),
         **code_of("try_trial", "training"),
-        pretrained=lambda wildcards: digest_of(
-            "pretrained", pretrained_source(settings_of(wildcards))
-        ),
+        pretrained=pretrained_line,
         channel_order=lambda wildcards: (settings_of(wildcards)["pretrained"] or {}).get(
             "channel_order"
         ),

@@ -79,13 +79,14 @@ def runs(
     """
     *lower, last = search["rungs"]
     schedules = [{"num_iters": last, "stop_after": epochs} for epochs in (*lower, None)]
+    trials = draw(search, validator)
     return {
         run_name(rung, trial): [
             *(_nested(key, value) for key, value in drawn.items()),
             {"learning_parameters": schedule},
         ]
         for rung, schedule in enumerate(schedules, 1)
-        for trial, drawn in draw(search, validator).items()
+        for trial, drawn in trials.items()
     }
 
 

@@ -46,16 +46,15 @@ def produce(
         verify_digest(Path(downloaded))  # a user may have put the file there by hand
     pretrained = downloaded or source.get("pretrained")
     recipe, store = Recipe.from_params(params), Store(**params["store"])
-    subsets = [Path(source[name]) for name in ("train", "val")]
 
-    def identity_from(start: str | Path | None) -> str:
-        """Return the identity of the training from a file of weights, or from scratch."""
-        return fingerprint(recipe, [*subsets, *([Path(start)] if start else [])])
+    def files(start: str | Path | None) -> list[Path]:
+        """Return the files that a training from some weights, or from scratch, depends on."""
+        return [Path(file) for file in (source["train"], source["val"], start) if file]
 
     if params["pretrained"] == "previous":
-        pretrained = previous.start(store, target, identity_from)
-    identity = identity_from(pretrained)
-    course = fingerprint(recipe.course(), [*subsets, *([Path(pretrained)] if pretrained else [])])
+        pretrained = previous.start(store, target, lambda start: fingerprint(recipe, files(start)))
+    used = files(pretrained)
+    identity, course = fingerprint(recipe, used), fingerprint(recipe.course(), used)
     goes_on = recipe.learning_parameters.stop_after is not None
     with finished.outputs(made, store, identity, checkpoints, course, goes_on) as (folder, stored):
         if stored is None:
@@ -68,7 +67,7 @@ def produce(
             torch.set_num_threads(threads)
             result = train(
                 recipe,
-                *subsets,
+                *used[:2],
                 checkpoints,
                 num_workers=on["num_workers"],
                 pretrained=pretrained and Path(pretrained),
