@@ -6,6 +6,7 @@ python benchmarks/exported_model.py results/pot
 """
 
 import argparse
+import json
 import os
 import statistics
 import sys
@@ -64,7 +65,9 @@ def main() -> None:
     _, channels, height, width = network.input(0).shape
     rng = np.random.default_rng(0)
     pixels = rng.standard_normal((1, channels, height, width), np.float32)
-    image = rng.integers(0, 256, (height, width, channels), np.uint8)
+    # A network may begin with a rearrangement of pixels, and get fewer of them, in more channels.
+    description = json.loads((arguments.folder / "config.json").read_text(encoding="utf-8"))
+    image = rng.integers(0, 256, (*description["input_size"][::-1], 3), np.uint8)
     if arguments.image:
         image = read_image(arguments.image)
     sides = {"whole": lambda: detect(whole, image), "network": lambda: network(pixels)}
