@@ -103,7 +103,8 @@ def make_snapshot(name: str, input_size=INPUT_SIZE, initial: bool = False) -> Sn
     template = template_files.load(name)
     template_files.fit_anchors(template["model"])
     config = model_config(template["model"], len(LABELS))
-    torch.manual_seed(0)
+    # With seed 0, this network finds too many objects to be like a trained one.
+    torch.manual_seed(1 if name == "yolox_nano_relu" else 0)
     detector = build_detector(config)
     detector.init_weights()
     if not initial:
@@ -118,7 +119,8 @@ def make_snapshot(name: str, input_size=INPUT_SIZE, initial: bool = False) -> Sn
     )
 
 
-@pytest.fixture(params=template_files.HEADS)
+# YOLOX-nano differs from another template only in width and convolutions.
+@pytest.fixture(params=[name for name in template_files.NAMES if name != "yolox_nano"])
 def template_name(request):
     return request.param
 
