@@ -55,7 +55,10 @@ def test_the_scale_of_anchors_is_fitted_and_logged(files, tmp_path, monkeypatch,
 # The first batch
 
 
-def test_the_picture_of_the_first_batch_shows_what_training_takes(files, tmp_path, monkeypatch):
+@pytest.mark.parametrize("balance", ["none", "repeat"])
+def test_the_picture_of_the_first_batch_shows_what_training_takes(
+    files, tmp_path, monkeypatch, balance
+):
     taken = []
 
     def take(self, _, batch):
@@ -63,10 +66,11 @@ def test_the_picture_of_the_first_batch_shows_what_training_takes(files, tmp_pat
         raise KeyboardInterrupt
 
     monkeypatch.setattr(TrainLoop, "run_iter", take)
-    recipe = tiny_training.recipe(seed=7)
+    recipe = tiny_training.recipe(seed=7, balance=balance)
     with pytest.raises(KeyboardInterrupt):
         train(recipe, *files, tmp_path)
-    shown = augmented_dataset.first_batch(files[0], recipe.pipeline, recipe.input_size, 4, 7)
+    arguments = files[0], recipe.pipeline, recipe.input_size, 4, 7, balance
+    shown = augmented_dataset.first_batch(*arguments)
     assert len(shown) == 4
     (batch,) = taken
     for (name, image, annotated), inputs, sample in zip(shown, *batch.values(), strict=True):

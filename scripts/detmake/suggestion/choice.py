@@ -41,6 +41,8 @@ MOST_EPOCHS = 300
 #: Models that post-training quantization makes in most builds: one within the budget, and another
 #: since images are too few to be sure of it.
 QUANTIZED_MODELS = 2
+#: The most frequent class is on so many times the images of the rarest one: `balance` pays then.
+IMBALANCED = 10
 #: Images in a batch, and the share of memory that one may take.
 BATCH_SIZE, MEMORY_SHARE = 8, 0.8
 

@@ -87,7 +87,7 @@ def fit(
         randomness={"seed": parameters.seed},
         train_dataloader={
             **loaded,
-            "sampler": {"type": augmented_dataset.EpochSampler, "shuffle": True},
+            "sampler": {"type": augmented_dataset.EpochSampler, "balance": parameters.balance},
             "dataset": {
                 **augmented_dataset.files(train_file, train_coco),
                 "pipeline": augmented_dataset.train_pipeline(recipe.pipeline, input_size),
