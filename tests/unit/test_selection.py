@@ -89,8 +89,8 @@ def test_each_image_is_in_one_subset(coco):
     counts = Counter(found.values())
     assert 5 <= counts["val"] <= 19
     assert 5 <= counts["test"] <= 19
-    assert remark(coco.prepare("val"), "by `split`").startswith(
-        f"{counts['val']} of 60 images taken by `split` (share 20%)"
+    assert remark(coco.prepare("val"), "by the split").startswith(
+        f"{counts['val']} of 60 images taken by the split (share 20%)"
     )
     coco.data |= {"seed": 1}
     assert subsets(coco) != found
@@ -180,7 +180,7 @@ def test_a_group_stays_together(coco):
     assert len(set(found.values())) == 3
     image = coco.prepare("val")["images"][0]
     assert image["group"] == image["file_name"].removeprefix("video").split("_")[0]
-    assert "of 60 images in 15 groups taken" in remark(coco.prepare("val"), "by `split`")
+    assert "of 60 images in 15 groups taken" in remark(coco.prepare("val"), "by the split")
 
 
 def test_images_without_a_group_are_remarked_on(coco):

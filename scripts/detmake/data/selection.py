@@ -137,7 +137,7 @@ def in_share(findings: Findings, file_names: Mapping[int, str], share: Share) ->
             f"{findings.subject}: `split` took none of {images} (share {size}). Every subset needs "
             "images: choose another `seed`, or a larger share."
         )
-    findings.note(f"{len(taken)} of {images} taken by `split` (share {size})", logging.INFO)
+    findings.note(f"{len(taken)} of {images} taken by the split (share {size})", logging.INFO)
     return taken
 
 

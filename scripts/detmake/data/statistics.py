@@ -231,7 +231,7 @@ def markdown(statistics: Mapping[str, Any]) -> str:
         f"## Sizes of boxes\n\nThe shorter side, in pixels of the {width}×{height} input. "
         f"The finest feature map of most templates has a stride of {SMALL} pixels.",
         _table(_box_rows(statistics["classes"])),
-        "## Look at these",
+        "## Look at these\n\ndocs/data.md of detmake says what you can do about each.",
         "\n".join(f"- {line.translate(_IN_TEXT)}" for line in remarks(statistics)),
     ]
     return "\n\n".join(parts) + "\n"
@@ -310,8 +310,8 @@ def _box_rows(classes: Mapping[str, Any]) -> list[dict[str, Any]]:
 def remarks(statistics: Mapping[str, Any]) -> list[str]:
     """Say what was found, and what was looked for and not found."""
 
-    def together(images: Sequence[str]) -> str:
-        return f"({' = '.join([*images[:3], '…'] if len(images) > 3 else images)})"
+    def together(images: Sequence[str], sign: str = "=") -> str:
+        return f"({f' {sign} '.join([*images[:3], '…'] if len(images) > 3 else images)})"
 
     def label(item: Mapping[str, Any], box: Sequence[float]) -> str:
         return f"{item['image']} {item['class']} [{', '.join(f'{x:.5g}' for x in box)}]"
@@ -326,10 +326,10 @@ def remarks(statistics: Mapping[str, Any]) -> list[str]:
             if not _spans_subsets(images)
         ],
         "groups of near-duplicates that span several subsets (leaks)": [
-            together(images) for images in statistics["near_duplicate_leaks"]
+            together(images, "≈") for images in statistics["near_duplicate_leaks"]
         ],
         "groups of near-duplicates within one subset": [
-            together(images)
+            together(images, "≈")
             for images in statistics["near_duplicates"]
             if not _spans_subsets(images)
         ],
