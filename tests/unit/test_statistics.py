@@ -233,6 +233,7 @@ def test_the_page_shows_tables_and_what_to_look_at(described):
         "(train/0.png = val/0.png)",
         "- 1 groups of identical images within one subset: "
         "(train/1.png = train/2.png = train/3.png)",
+        "- 1 classes of which more than 5 % of the boxes are below 8 px: cat (100.0 %)",
         "- checking val: 3 boxes without area, dropped: x",
     ):
         assert line in lines, page
