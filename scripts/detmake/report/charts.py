@@ -20,6 +20,7 @@ from detmake.runtime.drawing import label_places
 _INK = "#010203"
 #: What `accuracy_against_latency` shows, in words.
 BEST = "Further up and further left is better. The line joins the models that no other one beats."
+INTERVALS = "A thin upright line is the 95 % interval of an F-measure."
 _LABEL = 9  # size of the names beside points
 #: Curves that a legend names; a chart of more classes names none.
 _LEGEND = 10
@@ -153,7 +154,7 @@ def accuracy_against_latency(models: pd.DataFrame) -> str:
 
     Args:
         models: `model`, its name; `latency_ms`; `f-measure` in [0, 1]; `run`, if they are of
-            several runs; `low` and `high`, if the interval of the F-measure is known.
+            several runs; `f-measure_low` and `f-measure_high`, if its interval is known.
     """
     runs = list(models.get("run", pd.Series("", models.index)).unique())
     models = models.sort_values("latency_ms")
@@ -164,8 +165,9 @@ def accuracy_against_latency(models: pd.DataFrame) -> str:
         axes.plot(joined.latency_ms, joined["f-measure"], color=_INK, alpha=0.4, label="best ones")
         for run in runs:
             own = models[models.run == run] if len(runs) > 1 else models
-            if "low" in own:
-                axes.vlines(own.latency_ms, own.low, own.high, colours[run], alpha=0.35)
+            if "f-measure_low" in own:
+                ends = own["f-measure_low"], own["f-measure_high"]
+                axes.vlines(own.latency_ms, *ends, colours[run], alpha=0.35)
             axes.plot(own.latency_ms, own["f-measure"], "o", color=colours[run], label=run)
         axes.set(xlabel="latency of one image [ms]", ylabel="F-measure")
         axes.margins(x=0.15, y=0.2)
