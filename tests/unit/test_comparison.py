@@ -123,8 +123,8 @@ def test_each_figure_has_its_interval_and_the_best_model_is_the_reference(models
     assert (table["mAP50_low"] <= table["mAP50_high"]).all()
     assert (table["mAP_low"] <= table["mAP_high"]).all()
     assert table["against_best"][0] == "reference"
-    assert table["against_best"][1].endswith("to 0.0): no difference beyond noise")
-    assert table["against_best"][2].endswith(": a difference beyond noise")
+    assert table["against_best"][1].endswith("to 0.0): within noise")
+    assert table["against_best"][2].endswith(": beyond noise")
 
 
 def test_models_on_other_images_have_a_reference_of_their_own(models, speed):

@@ -13,6 +13,7 @@ from detmake.data import statistics
 from detmake.detections import Detections
 from detmake.evaluation import agreement, error_types, label_errors
 from detmake.evaluation.confusion import confusion_matrix
+from detmake.evaluation.missed import smallest_quarter
 from detmake.evaluation.overlaps import overlaps
 from detmake.report import advice, charts, gallery, plan_drawing, tables
 from detmake.report.run import Model, Run
@@ -66,7 +67,7 @@ def render(run: Run, assets: Path, provenance: Mapping[str, Any]) -> Page:
         run=run,
         verdict=advice.verdict(run.models),
         training=None if scalars is None else charts.training(scalars),
-        statistics=described,
+        tables=statistics.tables(described) if described else [],
         remarks=statistics.remarks(described) if described else [],
         batch=gallery.data_uri(run.batch.read_bytes()) if run.batch.exists() else None,
         provenance=provenance,
@@ -105,6 +106,7 @@ def _of_models(run: Run) -> tuple[dict[str, Any], pd.DataFrame]:
     table = first.evaluation.per_class(first.threshold).join(
         first.evaluation.average_precision_by_size()
     )
+    table = table.join(smallest_quarter(confident, names))
     table["ap"] = [first.evaluation.average_precision(None, k) for k in range(len(names))]
     shown = suspects.head(gallery.CUTOUTS).astype(object)
     cut = gallery.cutouts(suspects, root)
@@ -118,6 +120,7 @@ def _of_models(run: Run) -> tuple[dict[str, Any], pd.DataFrame]:
         "costs": tables.COSTS,
         "latency": None if measured.empty else charts.accuracy_against_latency(measured),
         "best": f"{charts.BEST} {charts.INTERVALS}",
+        "named_curves": len(names) <= charts.LEGEND,
         "confidence": charts.confidence(first.evaluation, first.threshold),
         "precision_recall": charts.precision_recall(first.evaluation),
         "matrix": matrix.tolist() if len(names) <= _MATRIX else None,
