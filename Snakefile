@@ -58,7 +58,7 @@ rule all:
             ],
         ),
     message:
-        f"Completing {RESULTS}: snapshot, IR, int8 IR and their performance"
+        f"Completing {RESULTS}: snapshot, IR, int8 model and their performance"
 
 
 include: "rules/provenance.smk"

@@ -45,7 +45,7 @@ READERS = {
     "quantize_nncf": ["evaluate_ir:nncf", "benchmark", "measure_speed"],
     "evaluate_snapshot": ["compare", "report_run"],
     "evaluate_ir": ["deploy", "compare", "report_run"],
-    "evaluate_ir:nncf": ["deploy", "report_run"],
+    "evaluate_ir:nncf": ["deploy", "compare", "report_run"],
     "measure_speed": ["report_run"],
     "draw_batch": ["report_run"],
     "report_run": [],

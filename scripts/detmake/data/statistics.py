@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -219,24 +219,54 @@ def _nearly_same(boxes: pd.DataFrame) -> list[dict[str, Any]]:
     return pairs
 
 
+class Table(NamedTuple):
+    """A table of statistics.
+
+    Attributes:
+        title: its title.
+        words: what its figures mean; may be empty.
+        rows: its cells by the headings of the columns; the first one names the row.
+    """
+
+    title: str
+    words: str
+    rows: list[dict[str, Any]]
+
+
+def tables(statistics: Mapping[str, Any]) -> list[Table]:
+    """Return what `describe` returns as tables for readers."""
+    width, height = statistics["input_size"]
+    classes = statistics["classes"]
+    return [
+        Table("Subsets", "", _subset_rows(statistics["subsets"])),
+        Table(
+            "Image sizes",
+            f"Resized to {width}×{height}, the network's input.",
+            _size_rows(statistics),
+        ),
+        Table(
+            "Classes",
+            "Boxes, and in parentheses the images that they are in. Recall: the 95 % interval "
+            f"(Wilson) if a model finds {RECALL * 100:g} % of the boxes.",
+            _class_rows(classes),
+        ),
+        Table(
+            "Sizes of boxes",
+            f"The shorter side, in pixels of the {width}×{height} input. The finest feature map of "
+            f"most templates has a stride of {SMALL} pixels.",
+            _box_rows(classes),
+        ),
+    ]
+
+
 def markdown(statistics: Mapping[str, Any]) -> str:
     """Write what `describe` returns as Markdown: tables, and what to look at."""
-    width, height = statistics["input_size"]
-    parts = [
-        "# Dataset",
-        _table(_subset_rows(statistics["subsets"])),
-        f"## Image sizes\n\nResized to {width}×{height}, the network's input.",
-        _table(_size_rows(statistics)),
-        "## Classes\n\nBoxes, and in parentheses the images that they are in. "
-        f"Recall: the 95 % interval (Wilson) if a model finds {RECALL * 100:g} % of the boxes.",
-        _table(_class_rows(statistics["classes"])),
-        f"## Sizes of boxes\n\nThe shorter side, in pixels of the {width}×{height} input. "
-        f"The finest feature map of most templates has a stride of {SMALL} pixels.",
-        _table(_box_rows(statistics["classes"])),
-        "## Look at these\n\ndocs/data.md of detmake says what you can do about each.",
-        "\n".join(f"- {line.translate(_IN_TEXT)}" for line in remarks(statistics)),
-    ]
-    return "\n\n".join(parts) + "\n"
+    parts = ["# Dataset"]
+    for title, words, rows in tables(statistics):
+        parts += [f"## {title}", *([words] if words else []), _table(rows)]
+    lines = [f"- {line.translate(_IN_TEXT)}" for line in remarks(statistics)]
+    advice = "docs/data.md of detmake says what you can do about each."
+    return "\n\n".join([*parts, "## Look at these", advice, "\n".join(lines)]) + "\n"
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:

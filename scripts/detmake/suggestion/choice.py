@@ -98,7 +98,7 @@ class Overhead:
 
     Attributes:
         start: starts of Snakemake and of Python, with its imports.
-        evaluation: of snapshot, IR and int8 IR, and the last validation of training.
+        evaluation: of snapshot, IR and int8 model, and the last validation of training.
         export: of the IR.
         quantization: post-training quantization.
         quantized_model: one of the models that quantization makes and measures.
