@@ -15,7 +15,7 @@ from detmake.errors import InputError
 from detmake.runtime import tiled
 from detmake.tiling import Tiling
 
-#: Bytes of an image that runs alone: OpenVINO copies it, and its float32 form is four times as large.
+#: Bytes of an image that runs alone. OpenVINO copies it, and its float32 form is four times larger.
 _LARGE = 150_000_000
 
 
