@@ -393,6 +393,15 @@ def test_a_data_yaml_of_ultralytics_names_its_parts(folder):
     ]
 
 
+def test_paths_of_another_machine_in_a_data_yaml(folder):
+    write(folder, "images/val/")
+    Path("data.yaml").write_text("{train: /their/images/train, val: images/val, names: [a]}")
+    mistakes = [path.mistake(()) for path in sources.named_paths("data.yaml", set().__contains__)]
+    assert mistakes[0].startswith("data: data.yaml: train: /their/images/train does not exist, ")
+    assert "count from the folder of the data.yaml" in mistakes[0]
+    assert mistakes[1:] == [None]
+
+
 def test_the_folder_that_is_missing_in_an_export_of_roboflow(folder):
     """Its paths start outside of the folder, and it names a test subset even if there is none."""
     write(folder, "mine/train/images/", "mine/valid/images/")

@@ -189,6 +189,14 @@ def test_near_duplicates_get_groups_and_stay_together(tmp_path):
     assert dataset.read({**data, "group": "(.)"}).groups == {}
 
 
+def test_a_split_of_few_images_leaves_no_subset_empty_or_says_so(tmp_path):
+    write_coco(tmp_path / "set", [[1, 2]] * 3)
+    data = {"source": str(tmp_path / "set"), "split": "auto"}
+    assert [len(coco["images"]) for coco in dataset.read(data).subsets.values()] == [1, 1, 1]
+    with pytest.raises(InputError, match=r"3 images leaves none with boxes to val\. Add images"):
+        dataset.read({**data, "group": "png"})
+
+
 def test_a_seed_of_the_user_stays(rare_class):
     assert dataset.read({**rare_class, "seed": 7}).data["seed"] == 7
 

@@ -173,7 +173,16 @@ def _paths_of(source: Source, prefix: str, is_made: _Made) -> list[NamedPath]:
         expected = "a folder of images or a .txt list"
         if prefix.endswith("test"):
             expected += " (without one, remove this line: val serves as test)"
-        return [NamedPath(prefix, part, expected, part.suffix != ".txt") for part in source.parts]
+        hint = " (its path may count from the folder of the data.yaml)"
+        return [
+            NamedPath(
+                prefix,
+                part,
+                expected if part.is_relative_to(source.root) else expected + hint,
+                part.suffix != ".txt",
+            )
+            for part in source.parts
+        ]
     expected = "a COCO or CVAT annotation file, or a folder of Pascal VOC's XML files"
     is_folder = source.format == "voc"
     paths = [NamedPath(f"{prefix}.ann-files", source.annotations, expected, is_folder)]
