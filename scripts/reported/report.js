@@ -23,6 +23,7 @@ for (const button of document.querySelectorAll(".open")) {
   button.addEventListener("click", () => {
     const pictures = button.parentElement.querySelector("div").cloneNode(true);
     for (const image of pictures.querySelectorAll("[id]")) image.removeAttribute("id");
+    dialog.querySelector("p").textContent = button.parentElement.querySelector("figcaption").textContent;
     dialog.querySelector("div").replaceChildren(...pictures.children);
     dialog.showModal();
   });

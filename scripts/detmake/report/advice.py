@@ -83,7 +83,7 @@ def difference(model: Model, first: Model) -> str:
     points = 100 * (model.performance["f-measure"] - first.performance["f-measure"])
     low, high = interval(100 * (model.samples["f-measure"] - first.samples["f-measure"]))
     noise = "within noise" if low <= 0 <= high else "beyond noise"
-    return f"{points:+.1f} points ({low:.1f} to {high:.1f}): {noise}".replace("-", "−")
+    return f"{points:+z.1f} points ({low:z.1f} to {high:z.1f}): {noise}".replace("-", "−")
 
 
 def passed(quantization: Mapping[str, object]) -> str:

@@ -5,6 +5,7 @@ import re
 import warnings
 from collections.abc import Callable, Sequence
 from html import escape
+from itertools import cycle
 
 import matplotlib
 import numpy as np
@@ -166,33 +167,40 @@ def accuracy_against_latency(models: pd.DataFrame) -> str:
         models: `model`, its name; `latency_ms`; `f-measure` in [0, 1]; `run`, if they are of
             several runs; `f-measure_low` and `f-measure_high`, if its interval is known.
     """
-    runs = list(models.get("run", pd.Series("", models.index)).unique())
     models = models.sort_values("latency_ms")
+    if "run" not in models:
+        models = models.assign(run="")
+    runs, kinds = models.run.unique(), models.model.unique()
+    names = models.model if len(runs) == 1 else models.run + " " + models.model
     joined = best(models)
     colours = dict(zip(runs, map("C{}".format, range(len(runs))), strict=True))
+    markers = dict(zip(kinds, cycle("os^Dv"), strict=False))
 
     def draw(axes: Axes) -> None:
         axes.plot(joined.latency_ms, joined["f-measure"], color=_INK, alpha=0.4, label="best ones")
-        for run in runs:
-            own = models[models.run == run] if len(runs) > 1 else models
-            if "f-measure_low" in own:
-                ends = own["f-measure_low"], own["f-measure_high"]
-                axes.vlines(own.latency_ms, *ends, colours[run], alpha=0.35)
-            axes.plot(
-                own.latency_ms, own["f-measure"], "o", color=colours[run], label=run, clip_on=False
-            )
+        for model in models.to_dict("records"):
+            colour, at = colours[model["run"]], model["latency_ms"]
+            if "f-measure_low" in model:
+                axes.vlines(at, model["f-measure_low"], model["f-measure_high"], colour, alpha=0.6)
+            marker = markers[model["model"]] if len(runs) > 1 else "o"
+            axes.plot(at, model["f-measure"], marker, color=colour, clip_on=False)
         axes.set(xlabel="latency of one image [ms]", ylabel="F-measure")
         axes.margins(x=0.15, y=0.2)
         axes.set_xlim(left=0)
         axes.set_ylim(bottom=max(axes.get_ylim()[0], 0))
         if not models["f-measure"].any():
             axes.set_ylim(0, 1)
-        if len(runs) > 1:
-            figure = axes.get_figure()
-            figure.legend(fontsize="small", loc="outside right upper")
-        _label(axes, models[["latency_ms", "f-measure"]].to_numpy(), list(models.model))
+        named = models
+        if len(runs) > 1:  # too many to name each: a colour for each run, a marker for each model
+            for run in runs:
+                axes.plot([], [], "-", color=colours[run], linewidth=4, label=run)
+            for kind in kinds:
+                axes.plot([], [], markers[kind], color=_INK, label=kind)
+            axes.get_figure().legend(fontsize="small", loc="outside right upper")
+            named = joined
+        places = named[["latency_ms", "f-measure"]].to_numpy()
+        _label(axes, places, list(names[named.index]))
 
-    names = models.model if len(runs) == 1 else models.run + " " + models.model
     text = ", ".join(
         f"{name} {f:.3f} in {ms:.1f} ms"
         for name, f, ms in zip(names, models["f-measure"], models.latency_ms, strict=True)
