@@ -115,7 +115,9 @@ def test_an_endless_stream_holds_few_images(folder, hint):
     assert images.alive() == 0
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one CPU processes one image at a time")
+@pytest.mark.skipif(
+    len(os.sched_getaffinity(0)) < 2, reason="one CPU processes one image at a time"
+)
 def test_throughput_processes_more_images_at_a_time_than_latency(folder):
     taken = {}
     for hint in ("LATENCY", "THROUGHPUT"):

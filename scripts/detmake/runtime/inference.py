@@ -15,7 +15,7 @@ from detmake.errors import InputError
 from detmake.runtime import tiled
 from detmake.tiling import Tiling
 
-#: Bytes of an image that runs alone: OpenVINO copies it, and makes four times as many of it (float32).
+#: Bytes of an image that runs alone: OpenVINO copies it, and then makes it four times as large.
 _LARGE = 150_000_000
 
 
