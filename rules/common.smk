@@ -39,15 +39,16 @@ def checked(function, *arguments):
         raise WorkflowError(str(error)) from None
 
 
+if workflow.modifier.is_main_snakefile() and not workflow.configfiles:
+    # First, since Snakemake prints a traceback for some mistakes, and can run code in the file.
+    checked(configuration.check_file, Path(experiment))
+
+    configfile: experiment
+
+
 if workflow.modifier.is_main_snakefile():
     # Not Snakemake's `config`: that is merged with the command line regardless of a mapping's type.
     FILE_CONFIG, COMMAND_LINE = {}, workflow.config_settings.config
-    if not workflow.configfiles:
-        # First, since Snakemake prints a traceback for some mistakes, and can run code in the file.
-        checked(configuration.check_file, Path(experiment))
-
-        configfile: experiment
-
     for path in workflow.overwrite_configfiles or workflow.configfiles:
         checked(configuration.check_file, Path(path))
         update_config(FILE_CONFIG, load_configfile(path))

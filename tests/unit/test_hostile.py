@@ -345,6 +345,10 @@ def test_configuration(resolve, tmp_path, text, said):
     check(read, said)
 
 
+def test_a_summary_of_mistakes_prints():
+    assert configuration.summary(["data: a\x1b[2J"]).endswith("  data: a\\x1b[2J")
+
+
 def test_a_merged_mapping_may_replace_a_key():
     text = "a: &a {k: 1}\nx: {b: &b {<<: *a, k: 2}}\nd: {<<: *b}\n"
     assert yaml_text.parse(text) == yaml.safe_load(text)

@@ -124,8 +124,9 @@ def place_of(run: str) -> str:
 
 
 def summary(errors: Sequence[str]) -> str:
-    """Return one text about the mistakes in a configuration, each of which begins with its key."""
-    lines = list(dict.fromkeys(errors))  # a value may break two rules with one message
+    """Return one text that prints about mistakes in a configuration; each begins with its key."""
+    printable = map(str, map(InputError, errors))
+    lines = list(dict.fromkeys(printable))  # a value may break two rules with one message
     count = "1 error" if len(lines) == 1 else f"{len(lines)} errors"
     if len(lines) > _MAX_LINES:
         lines[_MAX_LINES:] = [f"... and {len(lines) - _MAX_LINES} more"]

@@ -15,7 +15,7 @@ from detmake.errors import InputError
 from detmake.runtime import tiled
 from detmake.tiling import Tiling
 
-#: Bytes of an image that runs alone. OpenVINO copies it, and its float32 form is four times larger.
+#: Bytes of an image that runs alone: OpenVINO copies it, and then makes it four times as large.
 _LARGE = 150_000_000
 
 
