@@ -34,10 +34,6 @@ experiment = "config/config.yaml"
 if not os.path.exists(experiment):
     experiment = workflow.source_path(experiment)
 
-if workflow.modifier.is_main_snakefile() and not workflow.configfiles:
-
-    configfile: experiment
-
 
 include: "rules/common.smk"
 include: "rules/inputs.smk"
@@ -58,7 +54,7 @@ rule all:
             ],
         ),
     message:
-        f"Completing {RESULTS}: snapshot, IR, int8 IR and their performance"
+        f"Completing {RESULTS}: snapshot, IR, int8 model and their performance"
 
 
 include: "rules/provenance.smk"

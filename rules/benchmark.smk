@@ -3,8 +3,7 @@
 
 rule benchmark:
     input:
-        f"{RESULTS}/weights.pth",
-        [model_folder(f"{RESULTS}/{model}", "xml", "bin").values() for model in EXPORTED],
+        [model_files(f"{RESULTS}/{path}") for _, path in MODELS.values()],
         subset=f"{RESULTS}/dataset/{SETTINGS['']['evaluation']['subset']}.json",
     output:
         csv=f"{RESULTS}/benchmark.csv",
@@ -21,7 +20,7 @@ rule benchmark:
     params:
         **code_of("benchmark", "reporting"),
         inference_device=SETTINGS[""]["inference"]["device"],
-        models=[f"{RESULTS}/{model}" for model in ("weights.pth", *EXPORTED)],
+        models={name: f"{RESULTS}/{path}" for name, (_, path) in MODELS.items()},
     message:
         f"Measuring the speed of the models of {RESULTS}"
     script:

@@ -21,6 +21,7 @@ from detmake.build import configuration, dependencies, schema, trials
 from detmake.data import file_digests, image_digests, sources
 from detmake.runtime import demo_files as demo_file_names
 from detmake.errors import InputError
+from detmake.model_names import MODELS, OPTIONAL
 from detmake.named_paths import NamedPath
 
 # Files that are not results are marked `local`: they stay on this machine where results go to object
@@ -41,6 +42,12 @@ def checked(function, *arguments):
 if workflow.modifier.is_main_snakefile():
     # Not Snakemake's `config`: that is merged with the command line regardless of a mapping's type.
     FILE_CONFIG, COMMAND_LINE = {}, workflow.config_settings.config
+    if not workflow.configfiles:
+        # First, since Snakemake prints a traceback for some mistakes, and can run code in the file.
+        checked(configuration.check_file, Path(experiment))
+
+        configfile: experiment
+
     for path in workflow.overwrite_configfiles or workflow.configfiles:
         checked(configuration.check_file, Path(path))
         update_config(FILE_CONFIG, load_configfile(path))
@@ -186,6 +193,36 @@ def model_folder(folder, *names):
 def evaluated_subset(wildcards):
     """Return the prepared subset on which the models of a run are measured."""
     return f"{wildcards.run}/dataset/{settings_of(wildcards)['evaluation']['subset']}.json"
+
+
+def shown(run):
+    """Return the models that tables about a run show: folder of the figures, and model, by name.
+
+    Quantization-aware training takes long: its model is shown if there is one, and not asked for.
+    """
+    has_optional = Path(run, MODELS[OPTIONAL][1], MODEL_FILES["xml"]).exists()
+    return {
+        name: (f"{run}/{folder}".rstrip("/"), f"{run}/{path}")
+        for name, (folder, path) in MODELS.items()
+        if has_optional or name != OPTIONAL
+    }
+
+
+def shown_models(run):
+    """Return the files of these models."""
+    paths = [path for _, path in shown(run).values()]
+    return [file for path in paths for file in model_files(path)]
+
+
+def shown_figures(run):
+    """Return the figures and the predictions of these models."""
+    folders = [folder for folder, _ in shown(run).values()]
+    return expand("{folder}/{name}.json", folder=folders, name=["performance", "predictions"])
+
+
+def model_files(path):
+    """Return a snapshot, or the IR in a model folder."""
+    return [path] if path.endswith(".pth") else model_folder(path, "xml", "bin").values()
 
 
 def training_images(folder, run_settings):

@@ -3,42 +3,25 @@
 
 def compared_models():
     """Return the models of all runs: their files, and how the table names them."""
-    models = []
-    for name, run in RUNS.items():
-        settings = SETTINGS[name]
-        common = {
-            "run": name or RESULTS,
-            "template": settings["name"],
-            "subset": f"{run}/dataset/{settings['evaluation']['subset']}.json",
+    return [
+        {
+            "run": run or RESULTS,
+            "template": SETTINGS[run]["name"],
+            "subset": f"{folder}/dataset/{SETTINGS[run]['evaluation']['subset']}.json",
+            "model": model,
+            "path": path,
+            "performance": f"{figures}/performance.json",
         }
-        models += [
-            {
-                **common,
-                "model": model,
-                "path": f"{run}/{path}",
-                "performance": f"{run}/{folder}performance.json",
-            }
-            for model, path, folder in (
-                ("snapshot", "weights.pth", ""),
-                ("IR", "openvino", "openvino/"),
-                ("int8 IR", "pot", "pot/"),
-            )
-        ]
-    return models
+        for run, folder in RUNS.items()
+        for model, (figures, path) in shown(folder).items()
+    ]
 
 
 rule compare:
     input:
-        [model["performance"] for model in compared_models()],
-        expand(
-            "{run}/{file}",
-            run=RUNS.values(),
-            file=[
-                "weights.pth",
-                *model_folder("openvino", "xml", "bin").values(),
-                *model_folder("pot", "xml", "bin").values(),
-            ],
-        ),
+        [file for run in RUNS.values() for file in shown_models(run)],
+        [file for run in RUNS.values() for file in shown_figures(run)],
+        [model["subset"] for model in compared_models()],
         subset=compared_models()[0]["subset"],
     output:
         csv=f"{RESULTS}/comparison.csv",

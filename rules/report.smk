@@ -9,28 +9,6 @@ REPORTED += [
 ]
 
 
-def reported(run):
-    """Return the folders of the exported models that a run's report shows.
-
-    Quantization-aware training takes long: its model is shown if there is one, and not asked for.
-    """
-    folders = [f"{run}/{model}" for model in EXPORTED]
-    has_nncf = Path(run, "nncf", MODEL_FILES["xml"]).exists()
-    return [folder for folder in folders if has_nncf or folder != f"{run}/nncf"]
-
-
-def reported_models(wildcards):
-    """Return the files of the models that a run's report shows."""
-    files = [model_folder(folder, "xml", "bin").values() for folder in reported(wildcards.run)]
-    return [f"{wildcards.run}/weights.pth", *(file for folder in files for file in folder)]
-
-
-def reported_figures(wildcards):
-    """Return the figures and predictions that a run's report shows."""
-    folders = [wildcards.run, *reported(wildcards.run)]
-    return expand("{folder}/{name}.json", folder=folders, name=["performance", "predictions"])
-
-
 def training_record(wildcards):
     """Return the record of a run's training, and its first batch; given weights have none."""
     files = [] if settings_of(wildcards)["weights"] else ["logs/scalars.csv", "dataset/batch.jpg"]
@@ -74,7 +52,7 @@ def provenance_of(run):
 
 rule measure_speed:
     input:
-        reported_models,
+        lambda wildcards: shown_models(wildcards.run),
         subset=evaluated_subset,
     output:
         "{run}/speed.csv",
@@ -100,8 +78,8 @@ rule measure_speed:
 
 rule report_run:
     input:
-        reported_models,
-        reported_figures,
+        lambda wildcards: shown_models(wildcards.run),
+        lambda wildcards: shown_figures(wildcards.run),
         training_record,
         "{run}/speed.csv",
         "{run}/dataset/statistics.json",

@@ -7,16 +7,35 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
+from test_metrics import RED, detections
+from test_metrics import subset as prepared
 
+from detmake.evaluation import bootstrap, predictions
 from detmake.report import charts, comparison
+
+BOX = (0, 0, 20, 20)
+FOUND = detections((RED, BOX, 0.9))
+#: What each model finds of the red object in each of 8 images, whose F-measure is in its figures.
+SNAPSHOT = {image: FOUND for image in range(8)}
+IR = {image: FOUND for image in range(7)}
+OTHER = {0: FOUND}
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch):
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 200)
 
 
 @pytest.fixture
 def models(tmp_path):
     """A snapshot and a model folder of one run, and a snapshot of another."""
+    subset = tmp_path / "test.json"
+    subset.write_text(json.dumps(prepared({image: [(RED, BOX)] for image in range(8)})))
 
-    def performance(name, f_measure, subset="cells/test.json"):
-        path = tmp_path / f"{name}.json"
+    def performance(name, f_measure, found):
+        path = tmp_path / name / "performance.json"
+        path.parent.mkdir()
+        predictions.write(path.with_name("predictions.json"), found)
         content = {
             "f-measure": f_measure,
             "precision": 0.9,
@@ -26,7 +45,9 @@ def models(tmp_path):
             "mAP50": 0.93125,
             "mAP": 0.68474,
             "images_per_second": 7.0,
-            "annotations": subset,
+            "annotations": "cells/test.json",
+            "confidence_threshold": 0.5,
+            "sha256": {"subset": {"test.json": "0123"}},
         }
         path.write_text(json.dumps(content))
         return str(path)
@@ -49,13 +70,13 @@ def models(tmp_path):
             "model": name,
             "path": str(path),
             "performance": performance,
-            "subset": "not read here",
+            "subset": str(subset),
         }
 
     return [
-        model("results", "ATSS", "snapshot", weights, performance("a", 0.94449)),
-        model("results", "ATSS", "IR", folder, performance("b", 0.94551)),
-        model("other", "SSD", "snapshot", other, performance("c", 0.5)),
+        model("results", "ATSS", "snapshot", weights, performance("a", 0.94551, SNAPSHOT)),
+        model("results", "ATSS", "IR", folder, performance("b", 0.94449, IR)),
+        model("other", "SSD", "snapshot", other, performance("c", 0.5, OTHER)),
     ]
 
 
@@ -79,7 +100,7 @@ def test_a_row_for_each_model_in_the_order_given(models, speed):
             "run": ["results", "results", "other"],
             "template": ["ATSS", "ATSS", "SSD"],
             "model": ["snapshot", "IR", "snapshot"],
-            "f-measure": [0.94449, 0.94551, 0.5],
+            "f-measure": [0.94551, 0.94449, 0.5],
             "mAP50": [0.93125] * 3,
             "mAP": [0.68474] * 3,
             "subset": ["cells/test.json"] * 3,
@@ -88,7 +109,29 @@ def test_a_row_for_each_model_in_the_order_given(models, speed):
             "images_per_second": [17.07, 129.42, 33.04],
         }
     )
-    pd.testing.assert_frame_equal(comparison.table(models, speed), expected)
+    table = comparison.table(models, speed)
+    pd.testing.assert_frame_equal(table[expected.columns], expected)
+
+
+def test_each_figure_has_its_interval_and_the_best_model_is_the_reference(models, speed):
+    """Of 8 images, the IR misses one object and the other snapshot all but one."""
+    table = comparison.table(models, speed)
+    ends = table[["f-measure_low", "f-measure_high"]].to_numpy()
+    assert ends[0] == pytest.approx([1, 1])
+    assert ends[1][0] < 14 / 15 < ends[1][1] == 1
+    assert 0 <= ends[2][0] < 2 / 9 < ends[2][1] < 0.9
+    assert (table["mAP50_low"] <= table["mAP50_high"]).all()
+    assert (table["mAP_low"] <= table["mAP_high"]).all()
+    assert table["against_best"][0] == "reference"
+    assert table["against_best"][1].endswith("to 0.0): within noise")
+    assert table["against_best"][2].endswith(": beyond noise")
+
+
+def test_models_on_other_images_have_a_reference_of_their_own(models, speed):
+    file = Path(models[2]["performance"])
+    other = {"sha256": {"subset": {"val.json": "4567"}}}
+    file.write_text(json.dumps(json.loads(file.read_text()) | other))
+    assert list(comparison.table(models, speed)["against_best"] == "reference") == [1, 0, 1]
 
 
 def write(table, folder, conditions="Some CPU"):
@@ -115,13 +158,22 @@ def test_markdown_is_readable(models, speed, tmp_path):
         "F-measure",
         "mAP50",
         "mAP50:95",
+        "F-measure against the best",
         "size [MB]",
         "latency [ms]",
         "throughput [images/s]",
     ]
-    assert [cells(line) for line in lines[2:5]] == [
-        ["results", "ATSS", "snapshot", "0.944", "0.931", "0.685", "11.2", "59.3", "17.1"],
-        ["results", "ATSS", "IR", "0.946", "0.931", "0.685", "2.4", "14.6", "129.4"],
+    rows = [cells(line) for line in lines[2:5]]
+    assert rows[0][3:7] == [
+        "0.946 (1.000–1.000)",
+        "0.931 (1.000–1.000)",
+        "0.685 (1.000–1.000)",
+        "reference",
+    ]
+    figures = [[*row[:3], *(cell.split()[0] for cell in row[3:6]), *row[7:]] for row in rows]
+    assert figures == [
+        ["results", "ATSS", "snapshot", "0.946", "0.931", "0.685", "11.2", "59.3", "17.1"],
+        ["results", "ATSS", "IR", "0.944", "0.931", "0.685", "2.4", "14.6", "129.4"],
         ["other", "SSD", "snapshot", "0.500", "0.931", "0.685", "1.0", "30.3", "33.0"],
     ]
     assert lines[5] == ""
@@ -145,10 +197,10 @@ def test_markdown_names_the_subset_of_each_row_where_there_are_several(models, s
     table["run"], table["subset"] = ["007", "1e5", "12"], ["01", "01", "1e3"]
     _, lines = write(table, tmp_path)
     rows = [cells(line) for line in (lines[0], *lines[2:5])]
-    assert [[row[0], *row[3:5], row[-1]] for row in rows] == [
+    assert [[row[0], row[3], row[4].split()[0], row[-1]] for row in rows] == [
         ["run", "subset", "F-measure", "throughput [images/s]"],
-        ["007", "01", "0.944", "17.1"],
-        ["1e5", "01", "0.946", "129.4"],
+        ["007", "01", "0.946", "17.1"],
+        ["1e5", "01", "0.944", "129.4"],
         ["12", "1e3", "0.500", "33.0"],
     ]
     assert "01" not in lines[6]
@@ -163,16 +215,16 @@ def test_nothing_is_written_of_a_table_that_cannot_be(models, speed, tmp_path):
 
 
 def test_the_chart_joins_the_models_that_no_other_one_beats(models, speed, tmp_path):
-    """The IR of 14.6 ms is the best one, in both; without it, the snapshots are, each in one."""
+    """The IR is the fastest one, and the first snapshot the most accurate one."""
     table = comparison.table(models, speed)
     _, lines = write(table, tmp_path)
     assert "![F-measure against latency](comparison.svg)" in lines
     root = ElementTree.parse(tmp_path / "comparison.svg").getroot()
     described = root.attrib["aria-label"]
-    assert described.index("results IR 0.946 in 14.6 ms") < described.index("other snapshot 0.500")
+    assert described.index("results IR 0.944 in 14.6 ms") < described.index("other snapshot 0.500")
     texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
     assert {"snapshot", "IR", "results", "other", "F-measure"} <= set(texts)
-    assert list(charts.best(table).model) == ["IR"]
+    assert list(charts.best(table).model) == ["IR", "snapshot"]
     assert list(charts.best(table[table.model == "snapshot"]).run) == ["other", "results"]
 
 
@@ -186,17 +238,17 @@ def test_a_benchmark(tmp_path):
             "app_latency_ms": [np.nan, 14.0],
             "app_images_per_second": [np.nan, 130.0],
         },
-        index=pd.Index(["results/weights.pth", "results/openvino"], name="model"),
+        index=pd.Index(["snapshot", "IR"], name="model"),
     )
     csv, markdown = tmp_path / "benchmark.csv", tmp_path / "benchmark.md"
     text = comparison.write_benchmark(table, csv, markdown, "Some CPU")
     read = pd.read_csv(csv, index_col="model")
     pd.testing.assert_frame_equal(read.drop(columns="share"), table)
-    assert read.share["results/openvino"] == pytest.approx(129.42 / 130, rel=1e-5)
+    assert read.share["IR"] == pytest.approx(129.42 / 130, rel=1e-5)
     lines = text.splitlines()
     assert cells(lines[0])[0] == "model"
-    assert cells(lines[2]) == ["results/weights.pth", "59.3", "61.0", "17.1", "–", "–", "–"]
-    assert cells(lines[3]) == ["results/openvino", "14.6", "15.0", "129.4", "14.0", "130.0", "1.00"]
+    assert cells(lines[2]) == ["snapshot", "59.3", "61.0", "17.1", "–", "–", "–"]
+    assert cells(lines[3]) == ["IR", "14.6", "15.0", "129.4", "14.0", "130.0", "1.00"]
     assert markdown.read_text(encoding="utf-8") == (
         f"{text}\n\nMedians, models in turns, on Some CPU.\n"
     )

@@ -328,6 +328,7 @@ CONFIGURATIONS = [
     ("backbone: {depth: 2024-02-29}", "backbone.depth: found"),
     (b"minutes: \xe9", "cannot be read"),
     ("x: !!python/object/apply:os.system [id]", "cannot be read"),
+    ("__use_yte__: true\nminutes: ?exit(1)", "found __use_yte__, by which Snakemake runs Python"),
 ]
 
 

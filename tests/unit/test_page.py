@@ -12,6 +12,7 @@ from report_case import ASSETS, HOSTILE, PROVENANCE, write_run
 from test_metrics import RED, detections, subset
 
 from detmake.evaluation import bootstrap
+from detmake.evaluation.missed import smallest_quarter
 from detmake.evaluation.overlaps import overlaps
 from detmake.report import advice, gallery, page, run
 from detmake.runtime import figures
@@ -196,17 +197,32 @@ def test_a_budget_in_words():
     assert advice.passed({"within_budget": False}) == "not passed"
 
 
+def test_what_is_missed_of_the_smallest_quarter():
+    """Of 8 red squares of 10 to 80 pixels, those of 10 and 20 are the smallest quarter."""
+    sides = range(10, 90, 10)
+    coco = subset({side: [(RED, (0, 0, side, side))] for side in sides})
+    found = {side: detections((RED, (0, 0, side, side), 0.9)) for side in sides if side > 10}
+    table = smallest_quarter(overlaps(coco, found), ["red", "white"])
+    assert table.loc["red"].tolist() == [27.5, 2, 1, 6, 0]
+    assert table.loc["white"].fillna(0).tolist() == [0, 0, 0, 0, 0]
+    assert len(smallest_quarter([], ["red"])) == 1
+
+
 def test_advice_on_classes():
     columns = ["ground_truths", "precision", "recall", "small", "medium", "large"]
+    columns += ["side", "smallest", "smallest_missed", "larger", "larger_missed"]
     rows = {
-        "rare": [9, 0.1, 0.9, 0.1, 0.9, 0.9],
-        "small": [50, 0.9, 0.9, 0.2, 0.6, 0.5],
-        "missed": [50, 0.9, 0.5, None, 0.6, 0.5],
-        "good": [50, 0.9, 0.9, None, 0.6, None],
+        "rare": [9, 0.1, 0.9, 0.1, 0.9, 0.9, 12.3, 2, 2, 7, 0],
+        "tiny": [50, 0.9, 0.9, 0.2, 0.6, 0.5, 12.3, 12, 9, 38, 3],
+        "small": [50, 0.9, 0.9, 0.2, 0.6, 0.5, 12.3, 12, 2, 38, 3],
+        "missed": [50, 0.9, 0.5, None, 0.6, 0.5, 12.3, 12, 6, 38, 19],
+        "good": [50, 0.9, 0.9, None, 0.6, None, 12.3, 0, 0, 50, 5],
     }
     remarks = advice.classes(pd.DataFrame.from_dict(rows, "index", columns=columns))
     assert remarks == [
         "1 classes have fewer than 10 boxes, too few to judge: rare",
+        "tiny: of the boxes below 12 pixels (square root of the area), 9 of 12 are missed, of the "
+        "others 8 %: try a larger input_size, or tiling.",
         "small: weakest at small objects (AP 0.20, against 0.60 at medium ones): "
         "try a larger input_size.",
         "missed: misses more than it invents; a lower threshold finds more.",

@@ -284,6 +284,18 @@ def test_published_weights_are_mentioned_where_there_are_some(read):
     assert "no published weights of this template" in experiment.text(without, {})
 
 
+@pytest.mark.parametrize(("small", "balance"), [(4, "repeat"), (5, "none")])
+def test_rare_classes_are_balanced(read, small, balance):
+    coco = read.subsets["train"]
+    ids = [image["id"] for image in coco["images"][:40]]
+    entries = [{**coco["annotations"][0], "image_id": image, "category_id": 1} for image in ids]
+    entries += [entry | {"category_id": 2} for entry in entries[:small] * 9]
+    train = coco | {"annotations": entries}
+    text = experiment.text(suggestion(replace(read, subsets=read.subsets | {"train": train})), {})
+    assert yaml.safe_load(text)["learning_parameters"].get("balance", "none") == balance
+    assert (f"common is on 40 images, rare on {small}" in text) == (balance == "repeat")
+
+
 def test_small_boxes_get_tiles_as_a_comment(read):
     coco = read.subsets["train"]
     small = [entry | {"bbox": [4, 4, 2, 2]} for entry in coco["annotations"]]

@@ -45,7 +45,7 @@ READERS = {
     "quantize_nncf": ["evaluate_ir:nncf", "benchmark", "measure_speed"],
     "evaluate_snapshot": ["compare", "report_run"],
     "evaluate_ir": ["deploy", "compare", "report_run"],
-    "evaluate_ir:nncf": ["deploy", "report_run"],
+    "evaluate_ir:nncf": ["deploy", "compare", "report_run"],
     "measure_speed": ["report_run"],
     "draw_batch": ["report_run"],
     "report_run": [],
@@ -157,7 +157,7 @@ KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
             {"learning_parameters": {key: value}},
             NOTHING
             if key == "num_workers"
-            else LEARNING | ({"draw_batch"} if key in ("batch_size", "seed") else set()),
+            else LEARNING | ({"draw_batch"} if key in ("batch_size", "seed", "balance") else set()),
         )
         for key, value in {
             "epochs": 25,
@@ -172,6 +172,7 @@ KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
             "use_adaptive_interval": False,
             "num_workers": 2,
             "seed": 1,
+            "balance": "repeat",
             "stop_after": 9,
         }.items()
     },

@@ -224,19 +224,14 @@ def test_the_benchmark_measures_every_model(quantized, tmp_path):
     project.measure_briefly()
     project.snakemake("benchmark")
     speed = pd.read_csv(project.folder / "results/benchmark.csv", index_col="model")
-    assert list(speed.index) == [
-        "results/weights.pth",
-        "results/openvino",
-        "results/pot",
-        "results/nncf",
-    ]
+    assert list(speed.index) == ["snapshot", "IR", "int8 (POT)", "int8 (NNCF)"]
     assert (speed["latency_ms"] <= speed["latency_p95_ms"]).all()
     assert (speed["images_per_second"] > 0).all()
     assert speed["share"].isna().tolist() == [True, False, False, False]
     # The throughput of benchmark_app is in images per second, too.
-    assert speed["share"].drop("results/weights.pth").between(0.02, 20).all()
+    assert speed["share"].drop("snapshot").between(0.02, 20).all()
     text = (project.folder / "results/benchmark.md").read_text()
-    assert "| results/nncf " in text
+    assert "| int8 (NNCF) " in text
     assert "nan" not in text
     assert "results/dataset/val.json" in text
 

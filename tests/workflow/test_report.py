@@ -25,7 +25,7 @@ def test_the_report_of_a_build(reported):
     assert "Missing here" not in html
     for model, folder in (("snapshot", ""), ("IR", "openvino/"), (r"int8 \(POT\)", "pot/")):
         figures = reported.json(f"results/{folder}performance.json")
-        row = re.search(rf'<tr><th scope="row">{model}</th><td>([\d.]+)<br>', html)
+        row = re.search(rf'<tr><th scope="row" class="whole">{model}</th><td>([\d.]+)<br>', html)
         assert row[1] == f"{figures['f-measure']:.3f}"
     assert "int8 (NNCF)" not in html
     assert '<img class="batch"' in html
@@ -65,5 +65,5 @@ def test_a_report_of_what_there_is(template_project, reported, tmp_path):
     output = project.snakemake("report")
     assert "Missing: figures of the int8 (POT): results/pot/performance.json speaks of" in output
     html = (project.folder / "results/report-now.html").read_text(encoding="utf-8")
-    assert '<th scope="row">IR</th>' in html
-    assert '<th scope="row">int8 (POT)</th>' not in html
+    assert '<th scope="row" class="whole">IR</th>' in html
+    assert '<th scope="row" class="whole">int8 (POT)</th>' not in html

@@ -57,16 +57,16 @@ def test_the_comparison_has_every_model_of_every_run(compared):
     table = pd.read_csv(compared.folder / "results/comparison.csv")
     assert table.groupby("run").template.first().to_dict() == TEMPLATES
     assert table.groupby("run").model.agg(list).tolist() == len(BUILT) * [
-        ["snapshot", "IR", "int8 IR"]
+        ["snapshot", "IR", "int8 (POT)"]
     ]
     for row in table.itertuples():
-        folder = {"snapshot": "", "IR": "openvino/", "int8 IR": "pot/"}[row.model]
+        folder = {"snapshot": "", "IR": "openvino/", "int8 (POT)": "pot/"}[row.model]
         run = "results" if row.run == "results" else f"results/{row.run}"
         assert row[4] == pytest.approx(
             compared.json(f"{run}/{folder}performance.json")["f-measure"], abs=1e-5
         )
     sizes = table.pivot(index="run", columns="model", values="size_mb")
-    assert (sizes["int8 IR"] < 0.75 * sizes.IR).all()
+    assert (sizes["int8 (POT)"] < 0.75 * sizes.IR).all()
     assert (0.75 * sizes.snapshot > sizes.IR).all()
     assert (table.latency_ms > 0).all()
     assert (table.images_per_second > 0).all()
@@ -80,7 +80,7 @@ def test_every_template_learns(compared):
     measures = table.pivot(index="run", columns="model", values="f-measure")
     assert (measures.snapshot > 0.5).all()
     assert (measures.IR - measures.snapshot).abs().max() < 0.1  # one box is 0.05
-    assert (measures["int8 IR"] - measures.snapshot).abs().max() < 0.15
+    assert (measures["int8 (POT)"] - measures.snapshot).abs().max() < 0.15
 
 
 @pytest.mark.slow

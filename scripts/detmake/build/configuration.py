@@ -18,6 +18,8 @@ from detmake.errors import InputError
 
 _MAX_LINES = 10
 _NOTE = " (command line)"
+#: Key that makes a YAML file a template of YTE, whose expressions Snakemake evaluates.
+_CODE = "__use_yte__"
 _NOT_OF_A_RUN = {"search", "plan", "minutes", "verify", "store", "device", "resources"}
 
 
@@ -243,13 +245,18 @@ def _merge_data(below: Any, data: Any) -> Any:
 
 
 def check_file(path: Path) -> None:
-    """Refuse a configuration file with a repeated key, of which other readers take the last.
+    """Refuse what Snakemake would take in silence: a repeated key, and Python code.
 
     Raises:
-        InputError: a key is repeated, or the file is not YAML.
+        InputError: a key is repeated, the file has the key `__use_yte__`, or it is not YAML.
     """
-    if path.suffix in {".yaml", ".yml"}:
-        _read(path)
+    if path.suffix not in {".yaml", ".yml"}:
+        return
+    if _CODE in _mapping(_read(path)):
+        raise InputError(
+            f"{path}: found {_CODE}, by which Snakemake runs Python code in the file. Expected "
+            "values only: write what the code returns, and remove the key."
+        )
 
 
 def _read(path: Path) -> Any:

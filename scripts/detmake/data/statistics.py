@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,8 @@ from detmake.markdown_text import escaped
 #: In pixels: a box whose shorter side is below it is small. It is the stride of the finest feature
 #: map of most templates, so such a box is narrower than a cell of that map.
 SMALL = 8
+#: Share of a class's boxes that may be smaller than wanted.
+SMALLEST = 0.05
 #: IoU above which two boxes of one class are nearly the same: probably one object, annotated twice.
 SAME = 0.9
 #: Ratio of the longer to the shorter side above which a shape is extreme. A square covers a box of
@@ -217,24 +219,54 @@ def _nearly_same(boxes: pd.DataFrame) -> list[dict[str, Any]]:
     return pairs
 
 
+class Table(NamedTuple):
+    """A table of statistics.
+
+    Attributes:
+        title: its title.
+        words: what its figures mean; may be empty.
+        rows: its cells by the headings of the columns; the first one names the row.
+    """
+
+    title: str
+    words: str
+    rows: list[dict[str, Any]]
+
+
+def tables(statistics: Mapping[str, Any]) -> list[Table]:
+    """Return what `describe` returns as tables for readers."""
+    width, height = statistics["input_size"]
+    classes = statistics["classes"]
+    return [
+        Table("Subsets", "", _subset_rows(statistics["subsets"])),
+        Table(
+            "Image sizes",
+            f"Resized to {width}×{height}, the network's input.",
+            _size_rows(statistics),
+        ),
+        Table(
+            "Classes",
+            "Boxes, and in parentheses the images that they are in. Recall: the 95 % interval "
+            f"(Wilson) if a model finds {RECALL * 100:g} % of the boxes.",
+            _class_rows(classes),
+        ),
+        Table(
+            "Sizes of boxes",
+            f"The shorter side, in pixels of the {width}×{height} input. The finest feature map of "
+            f"most templates has a stride of {SMALL} pixels.",
+            _box_rows(classes),
+        ),
+    ]
+
+
 def markdown(statistics: Mapping[str, Any]) -> str:
     """Write what `describe` returns as Markdown: tables, and what to look at."""
-    width, height = statistics["input_size"]
-    parts = [
-        "# Dataset",
-        _table(_subset_rows(statistics["subsets"])),
-        f"## Image sizes\n\nResized to {width}×{height}, the network's input.",
-        _table(_size_rows(statistics)),
-        "## Classes\n\nBoxes, and in parentheses the images that they are in. "
-        f"Recall: the 95 % interval (Wilson) if a model finds {RECALL * 100:g} % of the boxes.",
-        _table(_class_rows(statistics["classes"])),
-        f"## Sizes of boxes\n\nThe shorter side, in pixels of the {width}×{height} input. "
-        f"The finest feature map of most templates has a stride of {SMALL} pixels.",
-        _table(_box_rows(statistics["classes"])),
-        "## Look at these",
-        "\n".join(f"- {line.translate(_IN_TEXT)}" for line in remarks(statistics)),
-    ]
-    return "\n\n".join(parts) + "\n"
+    parts = ["# Dataset"]
+    for title, words, rows in tables(statistics):
+        parts += [f"## {title}", *([words] if words else []), _table(rows)]
+    lines = [f"- {line.translate(_IN_TEXT)}" for line in remarks(statistics)]
+    advice = "docs/data.md of detmake says what you can do about each."
+    return "\n\n".join([*parts, "## Look at these", advice, "\n".join(lines)]) + "\n"
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -292,30 +324,35 @@ def _box_rows(classes: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for name, values in classes.items():
         sides = values["shorter_side"] or {}
-        boxes, small = (
-            sum(c[key] for c in values["subsets"].values()) for key in ("boxes", "small")
-        )
+        small, share = _small_boxes(values)
         rows.append(
             {
                 "class": name,
                 "5 % are below": sides.get("0.05", ""),
                 "median": sides.get("0.5", ""),
                 "5 % are above": sides.get("0.95", ""),
-                f"below {SMALL} px": f"{small} ({100 * small / max(boxes, 1):.1f} %)",
+                f"below {SMALL} px": f"{small} ({100 * share:.1f} %)",
             }
         )
     return rows
 
 
+def _small_boxes(values: Mapping[str, Any]) -> tuple[int, float]:
+    """Return how many boxes of a class are small, in all subsets, and their share of its boxes."""
+    boxes, small = (sum(c[key] for c in values["subsets"].values()) for key in ("boxes", "small"))
+    return small, small / max(boxes, 1)
+
+
 def remarks(statistics: Mapping[str, Any]) -> list[str]:
     """Say what was found, and what was looked for and not found."""
 
-    def together(images: Sequence[str]) -> str:
-        return f"({' = '.join([*images[:3], '…'] if len(images) > 3 else images)})"
+    def together(images: Sequence[str], sign: str = "=") -> str:
+        return f"({f' {sign} '.join([*images[:3], '…'] if len(images) > 3 else images)})"
 
     def label(item: Mapping[str, Any], box: Sequence[float]) -> str:
         return f"{item['image']} {item['class']} [{', '.join(f'{x:.5g}' for x in box)}]"
 
+    shares = {name: _small_boxes(values)[1] for name, values in statistics["classes"].items()}
     found = {
         "groups of identical images that span several subsets (leaks)": [
             together(images) for images in statistics["leaks"]
@@ -326,15 +363,18 @@ def remarks(statistics: Mapping[str, Any]) -> list[str]:
             if not _spans_subsets(images)
         ],
         "groups of near-duplicates that span several subsets (leaks)": [
-            together(images) for images in statistics["near_duplicate_leaks"]
+            together(images, "≈") for images in statistics["near_duplicate_leaks"]
         ],
         "groups of near-duplicates within one subset": [
-            together(images)
+            together(images, "≈")
             for images in statistics["near_duplicates"]
             if not _spans_subsets(images)
         ],
         f"pairs of boxes of one class with an IoU above {SAME}": [
             label(pair, pair["boxes"][0]) for pair in statistics["nearly_same_boxes"]
+        ],
+        f"classes of which more than {100 * SMALLEST:g} % of the boxes are below {SMALL} px": [
+            f"{name} ({100 * share:.1f} %)" for name, share in shares.items() if share > SMALLEST
         ],
         f"boxes whose longer side is more than {EXTREME} times the shorter one, after resizing": [
             label(box, box["box"]) for box in statistics["extreme_boxes"]

@@ -13,7 +13,7 @@ from detmake.report.run import Model
 ERRORS = {
     "classification": (
         "The place is right, the class is wrong.",
-        "Look at the confusion matrix: which classes are mistaken, and are they annotated alike? "
+        "Look at the confusions: which classes are mistaken, and are they annotated alike? "
         "More images of the rarer one help.",
     ),
     "localization": (
@@ -43,6 +43,8 @@ ERRORS = {
 FEW = 10
 #: AP below this share of the best size's is a weakness.
 _WEAK = 0.7
+#: Share of the smallest boxes, and multiple of the others' share, from which being missed is one.
+_MISSED, _MORE = 0.2, 2
 
 
 def verdict(models: Sequence[Model]) -> str:
@@ -50,7 +52,11 @@ def verdict(models: Sequence[Model]) -> str:
     if not models:
         return "No model of this run is measured yet."
     first = models[0]
-    sentences = [f"The {first.name} has an F-measure of {first.performance['f-measure']:.3f}."]
+    low, high = first.intervals["f-measure"]
+    sentences = [
+        f"The {first.name} has an F-measure of {first.performance['f-measure']:.3f} "
+        f"(95 % interval: {low:.3f} to {high:.3f})."
+    ]
     plain = next((model for model in models if model.name == "IR"), None)
     quantized = [model for model in models if model.quantization]
     for model in quantized:
@@ -76,7 +82,7 @@ def difference(model: Model, first: Model) -> str:
         return "reference"
     points = 100 * (model.performance["f-measure"] - first.performance["f-measure"])
     low, high = interval(100 * (model.samples["f-measure"] - first.samples["f-measure"]))
-    noise = "no difference beyond noise" if low <= 0 <= high else "a difference beyond noise"
+    noise = "within noise" if low <= 0 <= high else "beyond noise"
     return f"{points:+.1f} points ({low:.1f} to {high:.1f}): {noise}".replace("-", "−")
 
 
@@ -93,14 +99,22 @@ def classes(table: pd.DataFrame) -> list[str]:
     """Say which classes are weak, and at which sizes; nothing of classes with few boxes.
 
     Args:
-        table: indexed by class: `ground_truths`, `precision`, `recall`, and AP by `SIZES`.
+        table: indexed by class: `ground_truths`, `precision`, `recall`, AP by `SIZES`, and the
+            columns of `detmake.evaluation.missed.smallest_quarter`.
     """
     few = table.index[table.ground_truths < FEW]
     what = f"classes have fewer than {FEW} boxes, too few to judge"
     remarks = [listed(what, list(few))] if len(few) else []
     for name, row in table[table.ground_truths >= FEW].iterrows():
         sizes = row[list(SIZES)].astype(float)
-        if sizes.notna().sum() > 1 and sizes.min() < _WEAK * sizes.max():
+        others = row.larger_missed / max(row.larger, 1)
+        if row.smallest_missed >= max(_MISSED, _MORE * others) * max(row.smallest, 1):
+            remarks.append(
+                f"{name}: of the boxes below {row.side:.0f} pixels (square root of the area), "
+                f"{row.smallest_missed:.0f} of {row.smallest:.0f} are missed, of the others "
+                f"{100 * others:.0f} %: try a larger input_size, or tiling."
+            )
+        elif sizes.notna().sum() > 1 and sizes.min() < _WEAK * sizes.max():
             worst = sizes.idxmin()
             remedy = {
                 "small": "try a larger input_size",

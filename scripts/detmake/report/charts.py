@@ -20,9 +20,10 @@ from detmake.runtime.drawing import label_places
 _INK = "#010203"
 #: What `accuracy_against_latency` shows, in words.
 BEST = "Further up and further left is better. The line joins the models that no other one beats."
+INTERVALS = "A thin upright line is the 95 % interval of an F-measure."
 _LABEL = 9  # size of the names beside points
 #: Curves that a legend names; a chart of more classes names none.
-_LEGEND = 10
+LEGEND = 10
 _STYLE = {
     "svg.fonttype": "none",  # text stays text
     "text.parse_math": False,  # a class may be called $x
@@ -40,35 +41,45 @@ _STYLE = {
 
 
 def confidence(evaluation: Evaluation, threshold: float) -> str:
-    """Draw F-measure, precision and recall against confidence, and F-measure of each class."""
+    """Draw F-measure, precision and recall against confidence, of all classes and of each."""
     labels = [None, *range(len(evaluation.classes))]
     counts = {
         label: [evaluation.counts(one, label) for one in CONFIDENCE_THRESHOLDS] for label in labels
     }
 
-    def draw(left: Axes, right: Axes) -> None:
-        for name in ("f_measure", "precision", "recall"):
-            # Without detections, there is no precision.
-            curve = [getattr(one, name) if one.detections else np.nan for one in counts[None]]
-            left.plot(CONFIDENCE_THRESHOLDS, curve, label=name.replace("f_", "F-"))
-        left.set_title("All classes")
-        right.set_title("F-measure of each class")
-        for label, name in enumerate(evaluation.classes):
-            curve = [one.f_measure for one in counts[label]]
-            right.plot(CONFIDENCE_THRESHOLDS, curve, **_named(name, evaluation.classes))
-        for axes in (left, right):
+    figures = {"f_measure": "F-measure", "precision": "precision", "recall": "recall"}
+
+    def curve(figure: str, label: int | None) -> list[float]:
+        # Without detections, there is no precision.
+        return [getattr(one, figure) if one.detections else np.nan for one in counts[label]]
+
+    def draw(together: Axes, *apart: Axes) -> None:
+        together.set_title("All classes")
+        for figure, name in figures.items():
+            together.plot(CONFIDENCE_THRESHOLDS, curve(figure, None), label=name)
+        for (figure, name), axes in zip(figures.items(), apart, strict=True):
+            axes.set_title(f"{name[0].upper()}{name[1:]} of each class")
+            for label, one in enumerate(evaluation.classes):
+                named = _named(one, evaluation.classes)
+                axes.plot(CONFIDENCE_THRESHOLDS, curve(figure, label), **named)
+        if len(evaluation.classes) <= LEGEND:
+            apart[1].legend(
+                fontsize="small", loc="lower right"
+            )  # where curves of precision seldom are
+        for axes in (together, *apart):
             axes.axvline(threshold, color=_INK, linestyle=":", label="chosen threshold")
             axes.set(xlabel="confidence threshold", xlim=(0, 1), ylim=(0, 1.02))
-            axes.legend(fontsize="small")
+        together.legend(fontsize="small")
 
     best = evaluation.counts(threshold)
     return _svg(
         "confidence",
-        f"Two charts against the confidence threshold. At the chosen threshold {threshold:g}, "
+        f"Four charts against the confidence threshold. At the chosen threshold {threshold:g}, "
         f"F-measure is {best.f_measure:.3f}, precision {best.precision:.3f}, "
         f"recall {best.recall:.3f}.",
         draw,
         columns=2,
+        rows=2,
     )
 
 
@@ -153,7 +164,7 @@ def accuracy_against_latency(models: pd.DataFrame) -> str:
 
     Args:
         models: `model`, its name; `latency_ms`; `f-measure` in [0, 1]; `run`, if they are of
-            several runs; `low` and `high`, if the interval of the F-measure is known.
+            several runs; `f-measure_low` and `f-measure_high`, if its interval is known.
     """
     runs = list(models.get("run", pd.Series("", models.index)).unique())
     models = models.sort_values("latency_ms")
@@ -164,13 +175,18 @@ def accuracy_against_latency(models: pd.DataFrame) -> str:
         axes.plot(joined.latency_ms, joined["f-measure"], color=_INK, alpha=0.4, label="best ones")
         for run in runs:
             own = models[models.run == run] if len(runs) > 1 else models
-            if "low" in own:
-                axes.vlines(own.latency_ms, own.low, own.high, colours[run], alpha=0.35)
-            axes.plot(own.latency_ms, own["f-measure"], "o", color=colours[run], label=run)
+            if "f-measure_low" in own:
+                ends = own["f-measure_low"], own["f-measure_high"]
+                axes.vlines(own.latency_ms, *ends, colours[run], alpha=0.35)
+            axes.plot(
+                own.latency_ms, own["f-measure"], "o", color=colours[run], label=run, clip_on=False
+            )
         axes.set(xlabel="latency of one image [ms]", ylabel="F-measure")
         axes.margins(x=0.15, y=0.2)
         axes.set_xlim(left=0)
         axes.set_ylim(bottom=max(axes.get_ylim()[0], 0))
+        if not models["f-measure"].any():
+            axes.set_ylim(0, 1)
         if len(runs) > 1:
             figure = axes.get_figure()
             figure.legend(fontsize="small", loc="outside right upper")
@@ -197,38 +213,48 @@ def standalone(svg: str) -> str:
 
 
 def _label(axes: Axes, points: np.ndarray, names: Sequence[str]) -> None:
-    """Write a name beside each point, (N, 2); leave out those without room."""
+    """Write a name beside each point, (N, 2), inside the axes; leave out those without room."""
     axes.get_figure().draw_without_rendering()  # settles where the points are
-    spots = axes.transData.transform(points)
+    area = axes.get_window_extent()
+    spots = axes.transData.transform(points) - area.min
     scale = axes.get_figure().dpi / 72  # pixels of a point, the unit of fonts
     sizes = [(scale * (0.6 * _LABEL * len(name) + 4), scale * 1.4 * _LABEL) for name in names]
-    boxes = np.hstack([spots - 5 * scale, spots + 5 * scale])
-    for name, size, place in zip(
-        names, sizes, label_places(boxes, sizes, axes.get_figure().bbox.size), strict=True
-    ):
+    for reach in (5, 17, 29):  # farther from the points if there is no room for all
+        boxes = np.hstack([spots - reach * scale, spots + reach * scale])
+        places = label_places(boxes, sizes, area.size)
+        if None not in places:
+            break
+    for name, size, place in zip(names, sizes, places, strict=True):
         if place is not None:
-            middle = np.add(place, np.divide(size, 2))
+            middle = np.add(place, np.divide(size, 2)) + area.min
             at = axes.transData.inverted().transform(middle)
             axes.text(*at, name, ha="center", va="center", fontsize=_LABEL)
 
 
 def _named(name: str, classes: Sequence[str]) -> dict:
     """Return how to draw the curve of a class. Matplotlib hides names that begin with `_`."""
-    if len(classes) > _LEGEND:
+    if len(classes) > LEGEND:
         return {"color": "#808890", "alpha": 0.5, "linewidth": 0.8}
     return {"label": f"\u200b{name[:30]}", "linewidth": 1.2}
 
 
 def _svg(
-    name: str, text: str, draw: Callable[..., None], columns: int = 1, height: float = 3.6
+    name: str,
+    text: str,
+    draw: Callable[..., None],
+    columns: int = 1,
+    rows: int = 1,
+    height: float = 3.6,
 ) -> str:
     """Return a chart with a name of its own on the page and a text for those who do not see it."""
     with (
         matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}),
         warnings.catch_warnings(action="ignore", category=UserWarning),  # fonts, of the browser
     ):
-        figure = Figure(figsize=(4.2 * columns if columns > 1 else 7, height), layout="constrained")
-        draw(*np.atleast_1d(figure.subplots(1, columns)))
+        size = (4.2 * columns if columns > 1 else 7, height * rows)
+        figure = Figure(figsize=size, layout="constrained")
+        figure.get_layout_engine().set(hspace=0.08)
+        draw(*figure.subplots(rows, columns, squeeze=False).flat)
         content = io.StringIO()
         no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(content, format="svg", transparent=True, metadata=no_metadata)

@@ -9,8 +9,12 @@ import pandas as pd
 
 from detmake import csv_text
 from detmake.artifacts import write_text
-from detmake.report import charts, tables
+from detmake.data import subsets
+from detmake.report import advice, charts, run, tables
+from detmake.report.run import Model
 
+_ENDS = ("low", "high")
+_AGAINST_BEST = "F-measure against the best"
 #: Figures of the benchmark.
 _BENCHMARK = (
     *("latency_ms", "latency_p95_ms", "images_per_second"),
@@ -23,34 +27,54 @@ def table(models: Sequence[Mapping[str, Any]], speed: pd.DataFrame) -> pd.DataFr
 
     Args:
         models: each with `run`, `template` and `model` (text), `path` (`weights.pth` or a model
-            folder) and `performance` (path of its `performance.json`).
+            folder), `performance` (path of its `performance.json`, beside its `predictions.json`)
+            and `subset` (path of the prepared subset that it was measured on).
         speed: what `detmake.runtime.speed.measure` returns, by `path`.
 
     Returns:
         `run`, `template`, `model`; if one of them looks at tiles, `tiles`, their size
-        ("416×320", in pixels; empty: whole images); `f-measure`, `mAP50`, `mAP` in [0, 1] and
-        `subset`, the annotation file that they were measured on; `size_mb` in 10⁶ bytes;
-        `latency_ms` and `images_per_second`.
+        ("416×320", in pixels; empty: whole images); `f-measure`, `mAP50`, `mAP` in [0, 1], each
+        with the ends of its 95 % interval (`f-measure_low`, `f-measure_high`), and `subset`, the
+        annotation file that they were measured on; `size_mb` in 10⁶ bytes; `latency_ms` and
+        `images_per_second`; `against_best`, in words, how far the F-measure is from the best one
+        on the same subset, and whether that is more than noise.
     """
-    names, rows = ["run", "template", "model"], []
-    for model in models:
-        performance = json.loads(Path(model["performance"]).read_text(encoding="utf-8"))
-        measured = {
-            "subset": performance["annotations"],
-            "tiles": "×".join(map(str, performance.get("tiling", {}).get("size", ()))),
-            "size_mb": size_mb(Path(model["path"])),
+    measured = [
+        run.read_model(
+            model["model"],
+            Path(model["path"]),
+            Path(model["performance"]),
+            subsets.read(Path(model["subset"])),
+            speed.loc[model["path"]],
+        )
+        for model in models
+    ]
+    digests = [json.dumps(model.performance["sha256"]["subset"]) for model in measured]
+    best: dict[str, Model] = {}
+    for digest, model in zip(digests, measured, strict=True):
+        first = best.setdefault(digest, model)
+        if model.performance["f-measure"] > first.performance["f-measure"]:
+            best[digest] = model
+    rows = [
+        {
+            **{key: named[key] for key in ("run", "template", "model")},
+            "tiles": "×".join(map(str, model.performance.get("tiling", {}).get("size", ()))),
+            "subset": model.performance["annotations"],
+            **model.figures,
+            **{
+                f"{key}_{end}": value
+                for key, ends in model.intervals.items()
+                for end, value in zip(_ENDS, ends, strict=True)
+            },
+            "against_best": advice.difference(model, best[digest]),
         }
-        own = {name: model[name] for name in names}  # last: a metric may have one of these names
-        rows.append({**performance, **measured, **speed.loc[model["path"]], **own})
+        for named, model, digest in zip(models, measured, digests, strict=True)
+    ]
     compared = pd.DataFrame(rows)
     tiles = ["tiles"] if compared["tiles"].any() else []
-    return compared[[*names, *tiles, *tables.ACCURACY, "subset", *tables.COSTS]]
-
-
-def size_mb(path: Path) -> float:
-    """Return the size of a snapshot, or of the IR in a model folder, in 10⁶ bytes."""
-    files = [path / "openvino.xml", path / "openvino.bin"] if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files) / 1e6
+    accuracy = [f"{key}{end}" for key in tables.ACCURACY for end in ("", "_low", "_high")]
+    columns = ["run", "template", "model", *tiles, *accuracy, "subset", *tables.COSTS]
+    return compared[[*columns, "against_best"]]
 
 
 def write(table: pd.DataFrame, files: Mapping[str, Path], conditions: str) -> None:
@@ -63,18 +87,23 @@ def write(table: pd.DataFrame, files: Mapping[str, Path], conditions: str) -> No
         conditions: images, CPU and threads of the speed measurement, for the note.
     """
     names = [name for name in ("run", "template", "model", "tiles") if name in table]
-    subsets = table["subset"].unique()
-    note = f"Latency (one image at a time) and throughput (several at a time) on {conditions}."
-    if len(subsets) == 1:
-        note = f"{', '.join(tables.headings(tables.ACCURACY))} on `{subsets[0]}`. {note}"
+    annotations = table["subset"].unique()
+    note = (
+        "In parentheses: 95 % intervals over images (bootstrap). Two models differ beyond noise "
+        "only if the interval of their difference, on the same images, leaves out zero. "
+        f"Latency (one image at a time) and throughput (several at a time) on {conditions}."
+    )
+    if len(annotations) == 1:
+        note = f"{', '.join(tables.headings(tables.ACCURACY))} on `{annotations[0]}`. {note}"
     else:  # metrics measured on different images do not compare
         names.append("subset")
-    text = tables.markdown(table, [*names, *tables.ACCURACY, *tables.COSTS])
+    columns = [*names, *tables.ACCURACY, _AGAINST_BEST, *tables.COSTS]
+    text = tables.markdown(table.rename(columns={"against_best": _AGAINST_BEST}), columns)
     chart = charts.standalone(charts.accuracy_against_latency(table))
     picture = f"![F-measure against latency]({files['svg'].name})\n\n{charts.BEST}"
     write_text(files["csv"], csv_text.of_table(table, index=False, float_format="%.6g"))
     write_text(files["svg"], chart)
-    write_text(files["md"], f"{text}\n\n{note}\n\n{picture}\n")
+    write_text(files["md"], f"{text}\n\n{note}\n\n{picture} {charts.INTERVALS}\n")
 
 
 def write_benchmark(table: pd.DataFrame, csv: Path, markdown: Path, conditions: str) -> str:

@@ -102,8 +102,8 @@ def cutouts(suspects: pd.DataFrame, root: Path) -> list[str | None]:
         part = cv2.resize(part, (CUTOUT_SIDE, CUTOUT_SIDE), interpolation=how)
         x, y = row.x - left, row.y - top
         corners = np.multiply([x, y, x + row.width, y + row.height], factor)
-        drawing.outline(part, corners, (255, 255, 255), 3)
-        drawing.outline(part, corners, (40, 40, 220), 1)
+        drawing.outline(part, corners, (255, 255, 255), 5)
+        drawing.outline(part, corners, (40, 40, 220), 3)
         cut.append(data_uri(drawing.jpeg(part, 80)))
     return cut
 

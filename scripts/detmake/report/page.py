@@ -12,8 +12,8 @@ import pandas as pd
 from detmake.data import statistics
 from detmake.detections import Detections
 from detmake.evaluation import agreement, error_types, label_errors
-from detmake.evaluation.bootstrap import interval
 from detmake.evaluation.confusion import confusion_matrix
+from detmake.evaluation.missed import smallest_quarter
 from detmake.evaluation.overlaps import overlaps
 from detmake.report import advice, charts, gallery, plan_drawing, tables
 from detmake.report.run import Model, Run
@@ -67,7 +67,7 @@ def render(run: Run, assets: Path, provenance: Mapping[str, Any]) -> Page:
         run=run,
         verdict=advice.verdict(run.models),
         training=None if scalars is None else charts.training(scalars),
-        statistics=described,
+        tables=statistics.tables(described) if described else [],
         remarks=statistics.remarks(described) if described else [],
         batch=gallery.data_uri(run.batch.read_bytes()) if run.batch.exists() else None,
         provenance=provenance,
@@ -106,6 +106,7 @@ def _of_models(run: Run) -> tuple[dict[str, Any], pd.DataFrame]:
     table = first.evaluation.per_class(first.threshold).join(
         first.evaluation.average_precision_by_size()
     )
+    table = table.join(smallest_quarter(confident, names))
     table["ap"] = [first.evaluation.average_precision(None, k) for k in range(len(names))]
     shown = suspects.head(gallery.CUTOUTS).astype(object)
     cut = gallery.cutouts(suspects, root)
@@ -118,7 +119,8 @@ def _of_models(run: Run) -> tuple[dict[str, Any], pd.DataFrame]:
         "accuracy": tables.ACCURACY,
         "costs": tables.COSTS,
         "latency": None if measured.empty else charts.accuracy_against_latency(measured),
-        "best": charts.BEST,
+        "best": f"{charts.BEST} {charts.INTERVALS}",
+        "named_curves": len(names) <= charts.LEGEND,
         "confidence": charts.confidence(first.evaluation, first.threshold),
         "precision_recall": charts.precision_recall(first.evaluation),
         "matrix": matrix.tolist() if len(names) <= _MATRIX else None,
@@ -141,7 +143,6 @@ def _of_models(run: Run) -> tuple[dict[str, Any], pd.DataFrame]:
 def _row(model: Model, first: Model) -> dict[str, Any]:
     """Return what the table of the verdict says of a model, as text."""
     figures = {key: tables.written(key, value) for key, value in model.figures.items()}
-    ends = {key: interval(model.samples[key]) for key in tables.ACCURACY}
     lost = ""
     if model.quantization:
         drop, budget = (model.quantization[key] for key in _BUDGET)
@@ -149,7 +150,7 @@ def _row(model: Model, first: Model) -> dict[str, Any]:
     return {
         "name": model.name,
         "figures": figures,
-        "intervals": {key: f"{low:.3f}–{high:.3f}" for key, (low, high) in ends.items()},
+        "intervals": {key: tables.written_interval(*ends) for key, ends in model.intervals.items()},
         "difference": advice.difference(model, first),
         "passed": advice.passed(model.quantization),
         "lost": lost,
@@ -158,8 +159,13 @@ def _row(model: Model, first: Model) -> dict[str, Any]:
 
 def _point(model: Model) -> dict[str, Any]:
     """Return a model as `charts.accuracy_against_latency` takes it."""
-    low, high = interval(model.samples["f-measure"])
-    return {"model": model.name, **model.figures, "low": low, "high": high}
+    low, high = model.intervals["f-measure"]
+    return {
+        "model": model.name,
+        **model.figures,
+        "f-measure_low": low,
+        "f-measure_high": high,
+    }
 
 
 def _confusions(matrix: Any, names: list[str]) -> list[tuple[str, str, int]]:

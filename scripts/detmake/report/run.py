@@ -12,19 +12,11 @@ import pandas as pd
 from detmake.data import subsets
 from detmake.evaluation import bootstrap, performance, predictions
 from detmake.evaluation.metrics import Evaluation
+from detmake.model_names import MODELS, OPTIONAL
 from detmake.report import tables
-from detmake.report.comparison import size_mb
 from detmake.runtime.figures import misfit
 
 log = logging.getLogger("detmake")
-
-#: The models of a run: name, folder of its figures, and file or folder of the model.
-MODELS = (
-    ("snapshot", "", "weights.pth"),
-    ("IR", "openvino", "openvino"),
-    ("int8 (POT)", "pot", "pot"),
-    ("int8 (NNCF)", "nncf", "nncf"),
-)
 
 
 @dataclass(frozen=True)
@@ -32,7 +24,7 @@ class Model:
     """A measured model.
 
     Attributes:
-        name: one of `MODELS`.
+        name: one of `detmake.model_names.MODELS`.
         path: its file or folder.
         performance: content of its `performance.json`.
         evaluation: its predictions, matched.
@@ -56,8 +48,13 @@ class Model:
     def figures(self) -> dict[str, float | None]:
         """Its accuracy and costs (`detmake.report.tables`); None: not measured."""
         accuracy = {key: self.performance[key] for key in tables.ACCURACY}
-        costs = {"size_mb": size_mb(self.path), **self.speed}
+        costs = {"size_mb": _size_mb(self.path), **self.speed}
         return accuracy | {key: costs.get(key) for key in tables.COSTS}
+
+    @property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """The 95 % interval of each figure of its accuracy."""
+        return {key: bootstrap.interval(self.samples[key]) for key in tables.ACCURACY}
 
     @property
     def quantization(self) -> Mapping[str, Any]:
@@ -71,7 +68,7 @@ class Run:
 
     Attributes:
         folder: the folder of its results.
-        models: its measured models on one subset, in the order of `MODELS`.
+        models: its measured models on one subset, in the order of `detmake.model_names.MODELS`.
         coco: that subset; empty without models.
         missing: what is not there or does not fit, in words; not a model by NNCF, which not every
             run has.
@@ -97,16 +94,32 @@ class Run:
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
+def read_model(
+    name: str, path: Path, figures: Path, coco: Mapping[str, Any], speed: Mapping[str, float]
+) -> Model:
+    """Read a model's figures and predictions, and measure it on images drawn with replacement.
+
+    Args:
+        name, path, speed: as in `Model`.
+        figures: its `performance.json`, beside its `predictions.json`.
+        coco: the prepared subset that both speak of.
+    """
+    content = json.loads(figures.read_text(encoding="utf-8"))
+    evaluation = Evaluation(coco, predictions.read(figures.with_name("predictions.json")))
+    samples = bootstrap.resample(evaluation, content["confidence_threshold"])
+    return Model(name, path, content, evaluation, samples, speed)
+
+
 def read(folder: Path) -> Run:
     """Read the models of a run whose figures, predictions and annotations fit together."""
     run = Run(folder)
     speed = run.table("speed.csv")
     rows = {} if speed is None else speed.set_index("model").to_dict("index")
     subset = None
-    for name, place, path in MODELS:
+    for name, (place, path) in MODELS.items():
         file = folder / place / "performance.json"
         if not file.exists():
-            if name != "int8 (NNCF)":
+            if name != OPTIONAL:
                 run.missing.append(f"figures of the {name}: snakemake {file}")
             continue
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -121,11 +134,8 @@ def read(folder: Path) -> Run:
         if subset is None:
             subset = content["sha256"]["subset"]
             run.coco.update(subsets.read(folder / "dataset" / next(iter(subset))))
-        evaluation = Evaluation(run.coco, predictions.read(file.with_name("predictions.json")))
-        samples = bootstrap.resample(evaluation, content["confidence_threshold"])
         measured = rows.get(str(folder / path), {})
-        model = Model(name, folder / path, content, evaluation, samples, measured)
-        run.models.append(model)
+        run.models.append(read_model(name, folder / path, file, run.coco, measured))
         log.info(performance.in_words(name, content, measured.get("latency_ms")))
     wanted = {"latency": "speed.csv", "statistics of the data": "dataset/statistics.json"}
     if (folder / "logs/scalars.csv").exists():  # given weights were not trained here
@@ -134,3 +144,9 @@ def read(folder: Path) -> Run:
         if not (folder / file).exists():
             run.missing.append(f"{what}: snakemake {folder / file}")
     return run
+
+
+def _size_mb(path: Path) -> float:
+    """Return the size of a snapshot, or of the IR in a model folder, in 10⁶ bytes."""
+    files = [path / "openvino.xml", path / "openvino.bin"] if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files) / 1e6

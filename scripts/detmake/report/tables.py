@@ -1,6 +1,7 @@
 """How tables write figures: report, comparison and benchmark name and round them alike."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -20,7 +21,8 @@ FIGURES = {
     "app_images_per_second": ("benchmark_app: throughput [images/s]", ".1f"),
     "share": ("throughput / benchmark_app's", ".2f"),
 }
-#: Figures of each model in the report and the comparison.
+#: Figures of each model in the report and the comparison. The ends of the interval of `mAP50`, if
+#: it is known, are `mAP50_low` and `mAP50_high`, and likewise for the others.
 ACCURACY = ("f-measure", "mAP50", "mAP")
 COSTS = ("size_mb", "latency_ms", "images_per_second")
 _MISSING = "–"
@@ -31,17 +33,31 @@ def written(key: str, value: float | None) -> str:
     return _MISSING if pd.isna(value) else format(value, FIGURES[key][1])
 
 
+def written_interval(low: float, high: float) -> str:
+    """Return an interval of a figure of accuracy as text."""
+    return f"{low:.3f}–{high:.3f}"
+
+
 def headings(keys: Iterable[str]) -> list[str]:
     """Return the headings of columns; one that is no figure is its own heading."""
     return [FIGURES[key][0] if key in FIGURES else key for key in keys]
 
 
 def markdown(table: pd.DataFrame, columns: Sequence[str]) -> str:
-    """Return some columns as Markdown: text to the left, figures to the right, rounded."""
-    rows = [
-        [written(key, row[key]) if key in FIGURES else escaped(str(row[key])) for key in columns]
-        for row in table.to_dict("records")
-    ]
+    """Return some columns as Markdown: text to the left, figures to the right, rounded.
+
+    The interval of a figure, if it is known, follows in parentheses.
+    """
+
+    def cell(key: str, row: Mapping[str, Any]) -> str:
+        if key not in FIGURES:
+            return escaped(str(row[key]))
+        if f"{key}_low" not in row:
+            return written(key, row[key])
+        interval = written_interval(row[f"{key}_low"], row[f"{key}_high"])
+        return f"{written(key, row[key])} ({interval})"
+
+    rows = [[cell(key, row) for key in columns] for row in table.to_dict("records")]
     return pd.DataFrame(rows, columns=headings(columns)).to_markdown(
         index=False,
         disable_numparse=True,  # a run may be called 007 or 1e5

@@ -1,5 +1,6 @@
 """The dataset that a suggestion is about: prepared once, and split by the best seed."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,6 +56,14 @@ class Dataset:
         boxes = pd.DataFrame(subsets.box_sizes(coco, (1, 1)), columns=["width", "height"])
         boxes["class"] = names[[entry["category_id"] - 1 for entry in coco["annotations"]]]
         return boxes
+
+    def images_of_classes(self) -> pd.Series:
+        """Return on how many train images each class is, by its name; 0 counts."""
+        coco = self.subsets["train"]
+        pairs = {(entry["category_id"], entry["image_id"]) for entry in coco["annotations"]}
+        images = Counter(category for category, _ in pairs)
+        names = subsets.class_names(coco)
+        return pd.Series({name: images[number] for number, name in enumerate(names, 1)})
 
     def image_size(self) -> tuple[int, int]:
         """Return the median width and height of the train images, in pixels."""
