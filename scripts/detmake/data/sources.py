@@ -278,10 +278,11 @@ def _in_one_folder(folder: Path, is_made: _Made) -> Source | None:
             return _one_file(folder / name, is_made)
     if is_made(folder / ANNOTATION_FILE):
         return Source("coco", folder / ANNOTATION_FILE, folder)
-    if _has_file(folder, ".xml") or _has_annotated_folder(folder):
+    is_yolo = (folder / "labels").is_dir()  # with many files that need no look
+    if _has_file(folder, ".xml") or (not is_yolo and _has_annotated_folder(folder)):
         return Source("voc", folder, folder)
     there = list(folder.glob("annotations/*.json"))
-    if not there and (folder / "images").is_dir() and not (folder / "labels").is_dir():
+    if not there and (folder / "images").is_dir() and not is_yolo:
         there = list(folder.glob("*.json"))
     return _one_file(there[0], is_made) if len(there) == 1 else None
 

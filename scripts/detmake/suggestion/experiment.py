@@ -184,7 +184,7 @@ def _data(suggestion: Suggestion) -> list[str]:
             "one gives them the most even shares of images and classes. If images come from "
             "videos, scenes or patients, add `group`, so that those of one stay together."
         )
-    share = f"{dataset.near_duplicates:.0%} of these images look nearly like another one"
+    share = f"{100 * dataset.near_duplicates:.0f} % of these images look nearly like another one"
     if dataset.groups:
         lines.append(f"{share}. The file of groups keeps them in one subset.")
     elif dataset.near_duplicates > MOST_NEAR_DUPLICATES:
