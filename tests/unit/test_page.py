@@ -65,6 +65,10 @@ def test_it_has_all_sections_and_nothing_is_missing(written, tmp_path):
     assert sections == SECTIONS
     assert "Missing here" not in written.html
     assert len(written.suspects) > 0
+    for figure in ("F-measure", "Precision", "Recall"):
+        assert f"{figure} of each class" in written.html
+    for table in ("Subsets", "Image sizes", "Classes", "Sizes of boxes"):
+        assert f"<summary>{table}</summary>" in written.html
 
 
 def test_it_stands_alone(written):
