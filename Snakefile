@@ -34,10 +34,6 @@ experiment = "config/config.yaml"
 if not os.path.exists(experiment):
     experiment = workflow.source_path(experiment)
 
-if workflow.modifier.is_main_snakefile() and not workflow.configfiles:
-
-    configfile: experiment
-
 
 include: "rules/common.smk"
 include: "rules/inputs.smk"

@@ -23,6 +23,7 @@ rule draw_batch:
         **code_of("draw_batch", "training"),
         size=lambda wildcards: settings_of(wildcards)["learning_parameters"]["batch_size"],
         seed=lambda wildcards: settings_of(wildcards)["learning_parameters"]["seed"],
+        balance=lambda wildcards: settings_of(wildcards)["learning_parameters"]["balance"],
     message:
         "Drawing the first batch of the training of {wildcards.run}"
     script:

@@ -39,6 +39,13 @@ def checked(function, *arguments):
         raise WorkflowError(str(error)) from None
 
 
+if workflow.modifier.is_main_snakefile() and not workflow.configfiles:
+    # First, since Snakemake prints a traceback for some mistakes, and can run code in the file.
+    checked(configuration.check_file, Path(experiment))
+
+    configfile: experiment
+
+
 if workflow.modifier.is_main_snakefile():
     # Not Snakemake's `config`: that is merged with the command line regardless of a mapping's type.
     FILE_CONFIG, COMMAND_LINE = {}, workflow.config_settings.config

@@ -25,7 +25,7 @@ def demo_files(wildcards):
     except InputError as error:
         sys.exit(f"demo.source: {error}")  # as in check_paths
     for pattern in filter(None, map(pattern_in, files)):
-        sys.exit(f"demo.source: {pattern}")
+        sys.exit(str(InputError(f"demo.source: {pattern}")))
     return {"files": local(files)}
 
 

@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -84,6 +85,24 @@ def test_file_names_of_windows_are_accepted(prepare, tmp_path):
     before = listed_digest(Source("coco", tmp_path / "coco.json", tmp_path))
     save(tmp_path / "deep/1.jpg", (5, 5))
     assert listed_digest(Source("coco", tmp_path / "coco.json", tmp_path)) != before
+
+
+@pytest.mark.parametrize("slash", ["/", "\\"])
+def test_file_names_may_begin_with_the_name_of_the_image_folder(prepare, tmp_path, slash):
+    """As Label Studio exports them: the file is beside the folder."""
+    name = f"{tmp_path.name}{slash}1.jpg"
+    save(tmp_path / "1.jpg")
+    source = Source("coco", tmp_path / "coco.json", tmp_path)
+    coco = prepare(images=[image(1, file_name=name)], make=False)
+    assert coco["images"][0]["file_name"] == "1.jpg"
+    before = listed_digest(source, tmp_path / "cache")
+    # The same file beside the folder lists other images.
+    assert listed_digest(replace(source, root=tmp_path.parent), tmp_path / "cache") != before
+    save(tmp_path / "1.jpg", (5, 5))
+    assert listed_digest(source, tmp_path / "cache") != before
+    save(tmp_path / tmp_path.name / "1.jpg")
+    coco = prepare(images=[image(1, file_name=name)], make=False)
+    assert coco["images"][0]["file_name"] == f"{tmp_path.name}/1.jpg"
 
 
 def test_a_valid_subset_is_unchanged(prepare, tmp_path):

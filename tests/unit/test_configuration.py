@@ -33,6 +33,7 @@ def test_defaults_fill_keys_that_no_layer_sets(resolve):
         "use_adaptive_interval": True,
         "num_workers": "auto",
         "seed": 0,
+        "balance": "none",
         "stop_after": None,
     }
     assert settings["postprocessing"] == {

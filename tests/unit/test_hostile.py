@@ -328,6 +328,7 @@ CONFIGURATIONS = [
     ("backbone: {depth: 2024-02-29}", "backbone.depth: found"),
     (b"minutes: \xe9", "cannot be read"),
     ("x: !!python/object/apply:os.system [id]", "cannot be read"),
+    ("__use_yte__: true\nminutes: ?exit(1)", "found __use_yte__, by which Snakemake runs Python"),
 ]
 
 
@@ -342,6 +343,10 @@ def test_configuration(resolve, tmp_path, text, said):
         return resolve(yaml_text.parse(file.read_bytes()))
 
     check(read, said)
+
+
+def test_a_summary_of_mistakes_prints():
+    assert configuration.summary(["data: a\x1b[2J"]).endswith("  data: a\\x1b[2J")
 
 
 def test_a_merged_mapping_may_replace_a_key():

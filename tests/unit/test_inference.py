@@ -78,6 +78,24 @@ def test_a_stream_yields_in_order_what_single_calls_return(folder, hint, threads
 
 
 @HINTS
+def test_a_large_image_of_a_stream_runs_alone(folder, hint, monkeypatch):
+    """It is gone when the next image is read."""
+    monkeypatch.setattr(inference, "_LARGE", 3 * 40 * 20)
+
+    def images():
+        for number, width in enumerate([40, 40, 41, 41, 40, 41]):
+            image = plain(number, width)
+            reference = weakref.ref(image)
+            yield image
+            del image
+            gc.collect()
+            assert width == 40 or reference() is None
+
+    stream = OpenvinoDetector(folder, 2, hint).stream(images())
+    assert first_scores(stream) == list(range(6))
+
+
+@HINTS
 def test_a_stream_may_be_empty_or_short(folder, hint):
     detector = OpenvinoDetector(folder, performance_hint=hint)
     assert list(detector.stream([])) == []
@@ -97,7 +115,9 @@ def test_an_endless_stream_holds_few_images(folder, hint):
     assert images.alive() == 0
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one CPU processes one image at a time")
+@pytest.mark.skipif(
+    len(os.sched_getaffinity(0)) < 2, reason="one CPU processes one image at a time"
+)
 def test_throughput_processes_more_images_at_a_time_than_latency(folder):
     taken = {}
     for hint in ("LATENCY", "THROUGHPUT"):

@@ -89,8 +89,8 @@ def test_each_image_is_in_one_subset(coco):
     counts = Counter(found.values())
     assert 5 <= counts["val"] <= 19
     assert 5 <= counts["test"] <= 19
-    assert remark(coco.prepare("val"), "by `split`").startswith(
-        f"{counts['val']} of 60 images taken by `split` (share 20%)"
+    assert remark(coco.prepare("val"), "by the split").startswith(
+        f"{counts['val']} of 60 images taken by the split (share 20%)"
     )
     coco.data |= {"seed": 1}
     assert subsets(coco) != found
@@ -147,6 +147,25 @@ def test_a_file_of_groups_that_is_wrong_is_refused(coco, content, said):
     coco.refused("groups.csv", said)
 
 
+def test_lines_of_groups_that_name_no_image_are_named(coco):
+    coco.data |= {"groups": str(coco.folder / "groups.csv")}
+    coco.write({"groups.csv": "image,group\nimages\\video1_0.png,x\nimages/video1_1.png,x\n"})
+    said = "none of which is in the dataset: images/video1_0.png, images/video1_1.png"
+    coco.refused(said, "as in video0_0.png")
+    coco.write({"groups.csv": "image,group\nvideo1_0.png,x\nvideo1_9.png,x\n\n"})
+    said = remark(coco.prepare("val"), "not in the dataset")
+    assert said.startswith("1 images in") and said.endswith(": video1_9.png")
+
+
+def test_names_of_groups_may_be_of_windows(coco):
+    names = [f"day{k // 15}/{k}.png" for k in range(30)]
+    coco.annotate(*names)
+    coco.data |= {"groups": str(coco.folder / "groups.csv")}
+    lines = "".join(f"{name},x\n" for name in names[:20]).replace("/", "\\")
+    coco.write({"groups.csv": f"image,group\n{lines}"})
+    assert len({subset for name, subset in subsets(coco).items() if name in names[:20]}) == 1
+
+
 def test_a_pattern_and_a_file_of_groups_exclude_each_other(coco):
     coco.data |= {"groups": "groups.csv", "group": "x"}
     with pytest.raises(InputError, match="`group` and `groups`"):
@@ -161,7 +180,7 @@ def test_a_group_stays_together(coco):
     assert len(set(found.values())) == 3
     image = coco.prepare("val")["images"][0]
     assert image["group"] == image["file_name"].removeprefix("video").split("_")[0]
-    assert "of 60 images in 15 groups taken" in remark(coco.prepare("val"), "by `split`")
+    assert "of 60 images in 15 groups taken" in remark(coco.prepare("val"), "by the split")
 
 
 def test_images_without_a_group_are_remarked_on(coco):

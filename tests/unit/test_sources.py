@@ -143,6 +143,15 @@ def test_a_folder_that_a_rule_makes_has_all_subsets(tmp_path, existing):
             {"train": ("coco", "annotations/instances_default.json", "images")},
         ),
         (["_annotations.coco.json", "a.jpg"], {"train": ("coco", "_annotations.coco.json", ".")}),
+        (["result.json", "images/a.jpg"], {"train": ("coco", "result.json", "images")}),
+        (
+            ["train/all.json", "train/images/a.jpg", "val/all.json", "val/images/a.jpg"],
+            {
+                "train": ("coco", "train/all.json", "train/images"),
+                "val": ("coco", "val/all.json", "val/images"),
+            },
+        ),
+        (["x/", "day 1/a.xml", "day 1/a.jpg"], {"train": ("voc", ".", ".")}),
     ],
 )
 def test_locate_finds_out_the_format_of_a_folder(tmp_path, existing, expected):
@@ -169,6 +178,21 @@ def test_without_annotations_the_message_says_what_it_looked_for(tmp_path):
     for said in ("data.yaml", "Annotations/", "_annotations.coco.json", "annotations.xml"):
         assert said in str(error.value)
     assert "The folder holds a.jpg, labels.csv." in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "existing",
+    [
+        ["images/a.jpg", "labels/a.txt", "notes.json", "classes.txt"],  # YOLO, of Label Studio
+        ["images/a.jpg", "xml/a.xml"],
+        ["VOC2012/Annotations/a.xml", "VOC2012/JPEGImages/a.jpg"],
+        ["images/a.jpg", "a.json", "b.json"],
+    ],
+)
+def test_what_is_no_annotation_of_the_images_beside_it_is_not_taken_for_one(tmp_path, existing):
+    write(tmp_path, *existing)
+    with pytest.raises(InputError, match=r"(?s)found no annotations.*names: \[cat, dog\]"):
+        sources.locate(tmp_path)
 
 
 def test_one_file_is_split(tmp_path):
@@ -367,6 +391,15 @@ def test_a_data_yaml_of_ultralytics_names_its_parts(folder):
         ("data: data.yaml: val", "images/val"),
         ("data: data.yaml: val", "b.txt"),
     ]
+
+
+def test_paths_of_another_machine_in_a_data_yaml(folder):
+    write(folder, "images/val/")
+    Path("data.yaml").write_text("{train: /their/images/train, val: images/val, names: [a]}")
+    mistakes = [path.mistake(()) for path in sources.named_paths("data.yaml", set().__contains__)]
+    assert mistakes[0].startswith("data: data.yaml: train: /their/images/train does not exist, ")
+    assert "count from the folder of the data.yaml" in mistakes[0]
+    assert mistakes[1:] == [None]
 
 
 def test_the_folder_that_is_missing_in_an_export_of_roboflow(folder):

@@ -189,6 +189,14 @@ def test_near_duplicates_get_groups_and_stay_together(tmp_path):
     assert dataset.read({**data, "group": "(.)"}).groups == {}
 
 
+def test_a_split_of_few_images_leaves_no_subset_empty_or_says_so(tmp_path):
+    write_coco(tmp_path / "set", [[1, 2]] * 3)
+    data = {"source": str(tmp_path / "set"), "split": "auto"}
+    assert [len(coco["images"]) for coco in dataset.read(data).subsets.values()] == [1, 1, 1]
+    with pytest.raises(InputError, match=r"3 images leaves none with boxes to val\. Add images"):
+        dataset.read({**data, "group": "png"})
+
+
 def test_a_seed_of_the_user_stays(rare_class):
     assert dataset.read({**rare_class, "seed": 7}).data["seed"] == 7
 
@@ -282,6 +290,18 @@ def test_published_weights_are_mentioned_where_there_are_some(read):
     some = replace(without, chosen=replace(without.chosen, has_weights=True))
     assert "Delete this line to start from published weights" in experiment.text(some, {})
     assert "no published weights of this template" in experiment.text(without, {})
+
+
+@pytest.mark.parametrize(("small", "balance"), [(4, "repeat"), (5, "none")])
+def test_rare_classes_are_balanced(read, small, balance):
+    coco = read.subsets["train"]
+    ids = [image["id"] for image in coco["images"][:40]]
+    entries = [{**coco["annotations"][0], "image_id": image, "category_id": 1} for image in ids]
+    entries += [entry | {"category_id": 2} for entry in entries[:small] * 9]
+    train = coco | {"annotations": entries}
+    text = experiment.text(suggestion(replace(read, subsets=read.subsets | {"train": train})), {})
+    assert yaml.safe_load(text)["learning_parameters"].get("balance", "none") == balance
+    assert (f"common is on 40 images, rare on {small}" in text) == (balance == "repeat")
 
 
 def test_small_boxes_get_tiles_as_a_comment(read):

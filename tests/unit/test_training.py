@@ -55,7 +55,10 @@ def test_the_scale_of_anchors_is_fitted_and_logged(files, tmp_path, monkeypatch,
 # The first batch
 
 
-def test_the_picture_of_the_first_batch_shows_what_training_takes(files, tmp_path, monkeypatch):
+@pytest.mark.parametrize("balance", ["none", "repeat"])
+def test_the_picture_of_the_first_batch_shows_what_training_takes(
+    files, tmp_path, monkeypatch, balance
+):
     taken = []
 
     def take(self, _, batch):
@@ -63,10 +66,11 @@ def test_the_picture_of_the_first_batch_shows_what_training_takes(files, tmp_pat
         raise KeyboardInterrupt
 
     monkeypatch.setattr(TrainLoop, "run_iter", take)
-    recipe = tiny_training.recipe(seed=7)
+    recipe = tiny_training.recipe(seed=7, balance=balance)
     with pytest.raises(KeyboardInterrupt):
         train(recipe, *files, tmp_path)
-    shown = augmented_dataset.first_batch(files[0], recipe.pipeline, recipe.input_size, 4, 7)
+    arguments = files[0], recipe.pipeline, recipe.input_size, 4, 7, balance
+    shown = augmented_dataset.first_batch(*arguments)
     assert len(shown) == 4
     (batch,) = taken
     for (name, image, annotated), inputs, sample in zip(shown, *batch.values(), strict=True):
@@ -186,7 +190,7 @@ def tensors(value, name=""):
 
 def end(checkpoints):
     """The epoch at which a training ended, and the tensors that it ended with."""
-    checkpoint = torch.load(resume.newest(checkpoints), weights_only=False)
+    checkpoint = resume.load(resume.newest(checkpoints))
     return checkpoint["meta"]["epoch"], tensors(checkpoint)
 
 
@@ -298,6 +302,30 @@ def test_a_checkpoint_with_a_flipped_byte_is_damaged(uninterrupted, tmp_path):
     content[len(content) // 2] ^= 1
     (tmp_path / last.name).write_bytes(content)
     assert resume.newest(tmp_path).name == before.name
+
+
+class RunsCode:
+    """Creates the file `ran` when it is unpickled."""
+
+    def __reduce__(self):
+        return Path.touch, (Path("ran"),)
+
+
+def test_a_checkpoint_of_a_stranger_runs_no_code(files, uninterrupted, tmp_path, monkeypatch):
+    """Neither a pickle nor MMEngine's `config`, which is Python, in the place of ours."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "checkpoints"
+    shutil.copytree(uninterrupted, folder)
+    last = resume.newest(folder)
+    own = resume.load(last)
+    own["meta"]["config"] = "import pathlib\npathlib.Path('ran').touch()\na = 1\n"
+    torch.save(own, last)
+    assert run(LONG, *files, folder) == 0
+    for stranger in ({**own, "optimizer": RunsCode()}, [1], {"state_dict": {}}):
+        torch.save(stranger, last)
+        with pytest.raises(InputError, match=f"{last.name}: found a file .* Remove {folder}"):
+            train(LONG, *files, folder)
+    assert not Path("ran").exists()
 
 
 # Random numbers

@@ -188,9 +188,9 @@ def test_images_or_labels_of_one_name(yolo):
 
 
 def test_a_label_without_an_image_is_left_out(yolo, caplog):
-    yolo.write({"labels/train/b.txt": ONE_DOG})
+    yolo.write({"labels/train/b.txt": ONE_DOG, "labels/train/a.TXT": ONE_DOG})
     with caplog.at_level(logging.WARNING, logger="detmake"):
-        assert "b.txt" in remark(yolo.prepare(), "without an image, left out")
+        assert remark(yolo.prepare(), "without an image, left out").endswith(": a.TXT, b.txt")
     assert "without an image" in caplog.text
 
 
@@ -229,6 +229,8 @@ def test_lists_with_windows_drives_or_missing_images(yolo):
     yolo.refused("list.txt: found the path C:/set/images/train/a.png, of Windows")
     yolo.write({"list.txt": "./images/train/a.png\nimages/train/q.png\n"})
     yolo.refused("image files missing", "images/train/q.png")
+    yolo.write({"list.txt": "/home/other/images/train/a.png\n"})
+    yolo.refused("1 listed images that are not there: /home/other/images/train/a.png")
 
 
 def test_a_list_whose_folders_are_missing_is_refused(yolo):

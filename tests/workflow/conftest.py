@@ -54,6 +54,7 @@ class Project:
         # Where Snakemake runs the jobs: options of it, and variables of its environment.
         self.executor = ["--cores", CORES]
         self.environment: dict[str, str] = {}
+        self.fork_scripts = True
 
     def submit_to(self, cluster: slurm_cluster.Cluster) -> None:
         """Let Snakemake submit through the profile, to a cluster without accounting."""
@@ -64,11 +65,17 @@ class Project:
         ]
 
     def measure_briefly(self) -> None:
-        """Measure speed in one round: that is what takes the time of a tiny benchmark."""
-        for module in ("runtime/speed", "evaluation/benchmark_app"):
+        """Measure speed once and for a moment: that is what takes the time of a tiny benchmark."""
+        brief = {
+            "runtime/speed": {"ROUNDS": "1", "TURN_SECONDS": "0.05"},
+            "evaluation/benchmark_app": {"_ROUNDS": "1", "_SECONDS": "1"},
+        }
+        for module, constants in brief.items():
             path = self.folder / f"scripts/detmake/{module}.py"
-            text, changed = re.subn(r"ROUNDS = \d", "ROUNDS = 1", path.read_text())
-            assert changed == 1
+            text = path.read_text()
+            for name, value in constants.items():
+                text, changed = re.subn(rf"^{name} = .*$", f"{name} = {value}", text, flags=re.M)
+                assert changed == 1
             path.write_text(text)
 
     def configure(self, **changes) -> None:
@@ -96,7 +103,7 @@ class Project:
     def snakemake(self, *arguments: str, fails: bool = False) -> str:
         """Run Snakemake and return what it prints; whether it fails must be as said."""
         code, output = snakemake_process.run(
-            self.options(arguments), self.folder, self.variables(), timeout=1800
+            self.options(arguments), self.folder, self.variables(), 1800, self.fork_scripts
         )
         assert (code != 0) == fails, output
         return output

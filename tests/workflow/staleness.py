@@ -157,7 +157,7 @@ KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
             {"learning_parameters": {key: value}},
             NOTHING
             if key == "num_workers"
-            else LEARNING | ({"draw_batch"} if key in ("batch_size", "seed") else set()),
+            else LEARNING | ({"draw_batch"} if key in ("batch_size", "seed", "balance") else set()),
         )
         for key, value in {
             "epochs": 25,
@@ -172,6 +172,7 @@ KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
             "use_adaptive_interval": False,
             "num_workers": 2,
             "seed": 1,
+            "balance": "repeat",
             "stop_after": 9,
         }.items()
     },

@@ -169,6 +169,7 @@ def test_a_seed_makes_a_training_repeatable(project):
     learning = CONFIG["learning_parameters"] | {"num_iters": 2}
     runs = {"again": {}, "other": {"learning_parameters": {"seed": 1}}}
     project.configure(learning_parameters=learning, runs=runs)
+    project.fork_scripts = False
     files = [f"results/{run}weights.pth" for run in ("", "again/", "other/")]
     project.snakemake(*files)
     first, again, other = (

@@ -1,6 +1,7 @@
 """Faults of the machine: after each, the next build ends with the same bytes.
 
-`pytest --all --fuzz 50 tests/workflow/test_faults.py` kills a build at 50 moments.
+`pytest --all --fuzz 5 tests/workflow/test_faults.py` tries each rule, and kills it at 5 moments.
+Without it, export and evaluation stand for all: rules write their files by the same functions.
 """
 
 import hashlib
@@ -19,10 +20,48 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-MODEL = "results/openvino/openvino.xml"
-#: What runs again until a kill: export, and evaluation of the IR.
-FORCED = ("results/openvino/performance.json", "--forcerun", "export")
-LONGEST = 12  # seconds that these take, about
+RUNS = {
+    "adopted": {"weights": "own.pth"},
+    "tiled": {"tiling": {"size": 64, "overlap": 0.25}},
+}
+#: What to build, and what of it the rule writes, in the folder of the results.
+RULES = {
+    "export": ("openvino/performance.json", "openvino/*"),
+    "prepare_dataset": ("dataset/test.json", "dataset/t*.json"),
+    "cut_tiles": ("tiled/dataset/tiles.json", "tiled/dataset/tiles*"),
+    "train": ("weights.pth", "[wlc]*[dha_]*"),
+    "adopt_weights": ("adopted/weights.pth", "adopted/[wlc]*"),
+    "evaluate_snapshot": ("performance.json", "p*.json"),
+    "quantize_pot": ("pot/openvino.xml", "pot/[!p]*"),
+    "quantize_nncf": ("nncf/openvino.xml", "nncf/*"),
+    "evaluate_ir": ("pot/performance.json", "pot/p*.json"),
+    "deploy": ("deploy/openvino.zip", "deploy/*"),
+    "demo": ("demo", "demo"),
+    "statistics": ("dataset/statistics.json", "dataset/statistics.*"),
+    "draw_batch": ("dataset/batch.jpg", "dataset/batch.jpg"),
+    "measure_speed": ("speed.csv", "speed.csv"),
+    "report_run": ("report.html", "report.html"),
+    "compare": ("comparison.csv", "comparison.*"),
+    "benchmark": ("benchmark.csv", "benchmark.*"),
+}
+LONGEST = 12  # seconds that export and evaluation take, about
+#: Of these, only the names are compared: they hold times.
+MEASURED = {"speed", "report", "comparison", "benchmark", "provenance"}
+TIMES = {"images_per_second", "measured_with"}
+
+
+def pytest_generate_tests(metafunc):
+    if "rule" in metafunc.fixturenames:
+        metafunc.parametrize("rule", RULES if metafunc.config.option.fuzz else ["export"])
+
+
+@pytest.fixture(scope="module")
+def shared(built_project, tmp_path_factory, request):
+    """One built project for all tests: each leaves it as it was."""
+    project = built_project.copy(tmp_path_factory.mktemp("faults") / "project")
+    project.configure(runs=RUNS if request.config.option.fuzz else {})
+    shutil.copy(project.folder / "results/weights.pth", project.folder / "own.pth")
+    return project
 
 
 def content(project) -> dict[str, str | dict]:
@@ -32,35 +71,48 @@ def content(project) -> dict[str, str | dict]:
         name = str(path.relative_to(project.folder))
         if not path.is_file() or path.parent.name in ("logs", "benchmarks"):
             continue
-        if path.name in ("provenance.json", "photos"):
-            continue
-        if path.name == "performance.json":
+        if path.stem in MEASURED:
+            found[name] = "measured"
+        elif path.name == "performance.json":
             figures = json.loads(path.read_text())
-            del figures["images_per_second"], figures["measured_with"]
-            found[name] = figures
+            found[name] = {key: figures[key] for key in figures if key not in TIMES}
         else:
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 
 
-def test_a_build_killed_at_any_moment_is_completed_by_the_next(built, request):
+def longest(project, rule: str) -> float:
+    """Build what a rule makes, and measure how long that takes, in seconds."""
+    if rule == "export":
+        return LONGEST
+    target = f"results/{RULES[rule][0]}"
+    project.snakemake(target)
+    started = time.monotonic()
+    project.snakemake(target, "--forcerun", rule)
+    return time.monotonic() - started
+
+
+def test_a_build_killed_at_any_moment_is_completed_by_the_next(shared, rule, request):
     """Another build in the same folder is refused meanwhile."""
-    expected = content(built)
+    target = f"results/{RULES[rule][0]}"
+    forced = (target, "--forcerun", rule)
+    latest = longest(shared, rule)
+    expected = content(shared)
     for seed in range(request.config.option.fuzz or 1):
-        process = built.start(*FORCED)
+        process = shared.start(*forced)
         started = time.monotonic()
         if seed == 0:
-            locks = built.folder / ".snakemake/locks"
+            locks = shared.folder / ".snakemake/locks"
             while process.poll() is None and not any(locks.glob("*")):
                 time.sleep(0.1)
-            assert "--unlock" in built.snakemake(*FORCED, fails=True)
-        moment = random.Random(seed).uniform(1, LONGEST)
+            assert "--unlock" in shared.snakemake(*forced, fails=True)
+        moment = random.Random(f"{rule} {seed}").uniform(1, latest)
         time.sleep(max(0, started + moment - time.monotonic()))
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        built.snakemake("--unlock")
-        built.snakemake(MODEL, FORCED[0])
-        assert content(built) == expected, f"killed after {moment} s (seed {seed})"
+        shared.snakemake("--unlock")
+        shared.snakemake(target)
+        assert content(shared) == expected, f"{rule} killed after {moment} s (seed {seed})"
 
 
 @contextmanager
@@ -75,26 +127,33 @@ def mounted(folder: Path, *options: str) -> Iterator[None]:
         subprocess.run(["umount", folder], check=True)
 
 
-def test_a_full_disk_and_one_that_is_read_only(built):
-    expected = content(built)
-    results, kept = built.folder / "results", built.folder / "kept"
+def test_a_full_disk_and_one_that_is_read_only(shared, rule):
+    """Half of what the rule writes finds room."""
+    target = f"results/{RULES[rule][0]}"
+    forced = (target, "--forcerun", rule)
+    longest(shared, rule)
+    shared.snakemake(target)
+    expected = content(shared)
+    results, kept = shared.folder / "results", shared.folder / "kept"
     shutil.copytree(results, kept)
-    with mounted(results, "-t", "tmpfs", "-o", "size=40m", "tmpfs"):
-        left_out = shutil.ignore_patterns("openvino", "pot")
-        shutil.copytree(kept, results, dirs_exist_ok=True, ignore=left_out)
-        room = shutil.disk_usage(results).free - 2_000_000  # the model has five megabytes
-        (results / "photos").write_bytes(bytes(room))
-        output = built.snakemake(MODEL, fails=True)
+    with mounted(results, "-t", "tmpfs", "-o", "size=80m", "tmpfs"):
+        shutil.copytree(kept, results, dirs_exist_ok=True)
+        before = shutil.disk_usage(results).free
+        for path in results.glob(RULES[rule][1]):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        made = shutil.disk_usage(results).free - before
+        assert made
+        (results / "photos").write_bytes(bytes(before + made // 2))
+        output = shared.snakemake(target, fails=True)
         assert "Free some space, and build again" in output
-        assert not list(results.glob("openvino/*"))
+        assert not any(path.is_file() for path in results.glob(RULES[rule][1]))
         (results / "photos").unlink()
-        built.snakemake(MODEL)
-        found = content(built)
-    assert "results/openvino/openvino.bin" in found
-    assert {name: expected[name] for name in found} == found
+        shared.snakemake(target)
+        assert content(shared) == expected
+    shutil.rmtree(kept)
 
     with mounted(results, "--bind", results):
         subprocess.run(["mount", "-o", "remount,ro,bind", results], check=True)
-        assert "Write-protected output files" in built.snakemake(*FORCED, fails=True)
-    built.snakemake(FORCED[0])
-    assert content(built) == expected
+        assert "Write-protected output files" in shared.snakemake(*forced, fails=True)
+    shared.snakemake(target)
+    assert content(shared) == expected

@@ -38,6 +38,25 @@ def test_a_repeated_key(project):
     assert "found the key input_size in lines" in fails(project)
 
 
+YTE = "__use_yte__: true\nminutes: ?__import__('pathlib').Path('ran').touch()\n"
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("minutes: 2024-02-29", 'minutes: found "2024-02-29" (date), expected a finite number'),
+        ("minutes: 2024-13-45", "config/config.yaml: cannot be read as YAML: found a value that"),
+        (YTE, "config/config.yaml: found __use_yte__"),
+    ],
+)
+def test_the_default_configuration_file(project, text, message):
+    """It is checked before Snakemake reads it."""
+    (project.folder / "config/config.yaml").write_text(text)
+    project.options = lambda arguments: [*project.executor, *arguments]  # without --configfile
+    assert message in fails(project)
+    assert not (project.folder / "ran").exists()
+
+
 def test_a_clone_in_a_folder_with_braces(template_project, tmp_path):
     output = template_project.copy(tmp_path / "a{run}").snakemake("--dry-run", fails=True)
     assert "Move the clone to a folder without braces." in output

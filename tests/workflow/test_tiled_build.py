@@ -25,6 +25,7 @@ def tiled(built_project, tmp_path_factory):
     """A project with such a run, compared with the base run. Not to be changed."""
     project = built_project.copy(tmp_path_factory.mktemp("tiles") / "project")
     configure(project, TILING)
+    project.measure_briefly()
     project.snakemake("results/comparison.md")
     return project
 

@@ -18,6 +18,8 @@ from detmake.errors import InputError
 
 _MAX_LINES = 10
 _NOTE = " (command line)"
+#: Key that makes a YAML file a template of YTE, whose expressions Snakemake evaluates.
+_CODE = "__use_yte__"
 _NOT_OF_A_RUN = {"search", "plan", "minutes", "verify", "store", "device", "resources"}
 
 
@@ -122,8 +124,9 @@ def place_of(run: str) -> str:
 
 
 def summary(errors: Sequence[str]) -> str:
-    """Return one text about the mistakes in a configuration, each of which begins with its key."""
-    lines = list(dict.fromkeys(errors))  # a value may break two rules with one message
+    """Return one text that prints about mistakes in a configuration; each begins with its key."""
+    printable = map(str, map(InputError, errors))
+    lines = list(dict.fromkeys(printable))  # a value may break two rules with one message
     count = "1 error" if len(lines) == 1 else f"{len(lines)} errors"
     if len(lines) > _MAX_LINES:
         lines[_MAX_LINES:] = [f"... and {len(lines) - _MAX_LINES} more"]
@@ -243,13 +246,18 @@ def _merge_data(below: Any, data: Any) -> Any:
 
 
 def check_file(path: Path) -> None:
-    """Refuse a configuration file with a repeated key, of which other readers take the last.
+    """Refuse what Snakemake would take in silence: a repeated key, and Python code.
 
     Raises:
-        InputError: a key is repeated, or the file is not YAML.
+        InputError: a key is repeated, the file has the key `__use_yte__`, or it is not YAML.
     """
-    if path.suffix in {".yaml", ".yml"}:
-        _read(path)
+    if path.suffix not in {".yaml", ".yml"}:
+        return
+    if _CODE in _mapping(_read(path)):
+        raise InputError(
+            f"{path}: found {_CODE}, by which Snakemake runs Python code in the file. Expected "
+            "values only: write what the code returns, and remove the key."
+        )
 
 
 def _read(path: Path) -> Any:

@@ -461,7 +461,7 @@ def _find_turned(
         "images whose width and height differ from those declared",
         contradicting,
         "Their boxes would be misplaced: export annotations and images together. If the boxes fit "
-        "these images, remove width and height from the entries.",
+        "these images, remove width and height from the annotations.",
     )
     findings.remark(
         "images without declared width and height, read from the files", undeclared, logging.INFO
@@ -491,7 +491,8 @@ def _clean_annotations(
     crowds, clipped, flat, outside, small = [], [], [], [], []
     for entry in entries:
         image = images[entry["image_id"]]
-        label = f"{image.file_name} {entry['bbox']}{_origin(entry)}"
+        shown = ", ".join(f"{value:.6g}" for value in entry["bbox"])
+        label = f"{image.file_name} [{shown}]{_origin(entry)}"
         box = [float(value) for value in entry["bbox"]]
         if min(box[2:]) <= 0:
             flat.append(label)
@@ -537,7 +538,11 @@ def _clean_annotations(
         "annotation ids used more than once, renumbered",
         repeated(entry["id"] for entry in entries if isinstance(entry.get("id"), int | str)),
     )
-    findings.remark("crowd annotations, ignored in training and evaluation", crowds, logging.INFO)
+    findings.remark(
+        "crowd annotations (or marked ignore or difficult), ignored in training and evaluation",
+        crowds,
+        logging.INFO,
+    )
     return annotations
 
 

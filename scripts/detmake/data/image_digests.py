@@ -94,7 +94,10 @@ def _listed_files(source: Source, cache: Path | None) -> dict[str, list[str]]:
     try:
         if source.format not in readers.ONE_FILE:
             return readers.image_files(source)
-        subject = f"images listed in {source.annotations.absolute()} ({source.format})"
+        subject = (
+            f"images in a folder {source.root.name}, listed in {source.annotations.absolute()} "
+            f"({source.format})"
+        )
         state = state_line(source.annotations)
         return remembered(cache, subject, state, lambda _: (readers.image_files(source), None))
     except InputError:

@@ -45,6 +45,8 @@ def group_of(file_name: str, pattern: str | None) -> str | None:
 def read_groups(file: Path) -> dict[str, str]:
     """Read the groups of images, by file name relative to the image root.
 
+    Blank lines do not count, and backslashes are the slashes of Windows.
+
     Args:
         file: CSV with the columns `image` and `group`.
 
@@ -64,12 +66,14 @@ def read_groups(file: Path) -> dict[str, str]:
         )
     groups: dict[str, str] = {}
     for number, row in enumerate(rows[1:], 2):
-        if len(row) != 2 or not all(row) or row[0] in groups:
+        name = row[0].replace("\\", "/") if row else ""
+        if row and (len(row) != 2 or not all(row) or name in groups):
             raise InputError(
                 f"{file}, row {number}: found {row}, expected the file name of an image that no "
                 "other row names, and its group."
             )
-        groups[row[0]] = row[1]
+        if row:
+            groups[name] = row[1]
     return groups
 
 
@@ -95,10 +99,20 @@ def in_share(findings: Findings, file_names: Mapping[int, str], share: Share) ->
 
     Raises:
         InputError: the pattern of groups finds nothing in any name, the file of groups cannot be
-            read, or the share has no images.
+            read or names other images only, or the share has no images.
     """
     groups = dict(zip(file_names, groups_of(list(file_names.values()), share), strict=True))
     without = [file_names[image_id] for image_id, group in groups.items() if group is None]
+    if share.groups:
+        lines = read_groups(share.groups)
+        unknown = sorted(lines.keys() - set(file_names.values()))
+        if len(unknown) == len(lines):
+            findings.refuse(
+                f"images in {share.groups}, none of which is in the dataset",
+                unknown,
+                f"Names count from the folder of the images, as in {without[0]}.",
+            )
+        findings.remark(f"images in {share.groups} that are not in the dataset", unknown)
     if share.group and len(without) == len(file_names):
         findings.refuse(
             f"images, in none of whose names `group` ({share.group}) finds anything",
@@ -123,7 +137,7 @@ def in_share(findings: Findings, file_names: Mapping[int, str], share: Share) ->
             f"{findings.subject}: `split` took none of {images} (share {size}). Every subset needs "
             "images: choose another `seed`, or a larger share."
         )
-    findings.note(f"{len(taken)} of {images} taken by `split` (share {size})", logging.INFO)
+    findings.note(f"{len(taken)} of {images} taken by the split (share {size})", logging.INFO)
     return taken
 
 

@@ -26,14 +26,17 @@ _LAYOUT = (
 )
 #: What `locate` looks for in a folder.
 _LOOKED_FOR = f"""\
-- {", ".join(_DATA_YAMLS)}: of Ultralytics (YOLO), or with train, val and test
+- {", ".join(_DATA_YAMLS)}: of Ultralytics (YOLO), such as
+  {{train: images, names: [cat, dog]}}, or with train, val and test
 - Annotations/ and JPEGImages/, or annotations/ and images/, with XML files (Pascal VOC)
 - in train/, valid/ (or val/) and test/, or in the folder itself, one of
   - {ANNOTATION_FILE} (COCO)
   - {_CVAT_FILE} (CVAT for images 1.1)
-  - XML files beside the images (Pascal VOC)
-  - one JSON file in annotations/ (COCO)
-Other files: name them as `data: {{train: {{ann-files: …, data-roots: …}}, val: …}}`."""
+  - XML files beside the images, also in folders below (Pascal VOC)
+  - one JSON file, beside images/ or in annotations/ (COCO)
+Anything else: name one file of all images, `data: {{source: all.json, split: auto}}`, or what each
+subset has, `data: {{train: {{ann-files: …, data-roots: …}}, val: …}}`; ann-files may be a folder of
+XML files."""
 
 _AUTO_SHARE = 0.15  # of each subset that is missing, of the images
 _OPTIONS = ("split", "group", "groups", "seed", "classes", "on_leak")
@@ -170,7 +173,16 @@ def _paths_of(source: Source, prefix: str, is_made: _Made) -> list[NamedPath]:
         expected = "a folder of images or a .txt list"
         if prefix.endswith("test"):
             expected += " (without one, remove this line: val serves as test)"
-        return [NamedPath(prefix, part, expected, part.suffix != ".txt") for part in source.parts]
+        hint = " (its path may count from the folder of the data.yaml)"
+        return [
+            NamedPath(
+                prefix,
+                part,
+                expected if part.is_relative_to(source.root) else expected + hint,
+                part.suffix != ".txt",
+            )
+            for part in source.parts
+        ]
     expected = "a COCO or CVAT annotation file, or a folder of Pascal VOC's XML files"
     is_folder = source.format == "voc"
     paths = [NamedPath(f"{prefix}.ann-files", source.annotations, expected, is_folder)]
@@ -266,10 +278,12 @@ def _in_one_folder(folder: Path, is_made: _Made) -> Source | None:
             return _one_file(folder / name, is_made)
     if is_made(folder / ANNOTATION_FILE):
         return Source("coco", folder / ANNOTATION_FILE, folder)
-    if _has_file(folder, ".xml"):
+    if _has_file(folder, ".xml") or _has_annotated_folder(folder):
         return Source("voc", folder, folder)
-    in_folder = list((folder / "annotations").glob("*.json"))
-    return _one_file(in_folder[0], is_made) if len(in_folder) == 1 else None
+    there = list(folder.glob("annotations/*.json"))
+    if not there and (folder / "images").is_dir() and not (folder / "labels").is_dir():
+        there = list(folder.glob("*.json"))
+    return _one_file(there[0], is_made) if len(there) == 1 else None
 
 
 def _one_file(file: Path, is_made: _Made) -> Source:
@@ -310,6 +324,14 @@ def _has_file(folder: Path, suffixes: str | tuple[str, ...]) -> bool:
         return False
     with os.scandir(folder) as entries:
         return any(entry.name.lower().endswith(suffixes) for entry in entries)
+
+
+def _has_annotated_folder(folder: Path) -> bool:
+    """Tell whether a folder in this one has XML files beside images."""
+    if not folder.is_dir():
+        return False
+    below = (path for path in folder.iterdir() if path.is_dir())
+    return any(_has_file(path, ".xml") and _has_file(path, IMAGE_SUFFIXES) for path in below)
 
 
 def _subsets(data: Any, base: Path, source: str) -> dict[str, Source]:
@@ -387,8 +409,9 @@ def _split(
         )
     if "val" in missing and "val" not in shares:
         raise InputError(
-            f"{name}: it has no val subset. Add one, or take it from the train subset: "
-            "`data: {source: …, split: auto}`."
+            f"{name}: it has no val subset. Add one, or take it from the train subset: write "
+            "`data: {source: …, split: auto}`, or on the command line "
+            "`--config 'data={source: …, split: auto}'`."
         )
     if sum(shares.values()) >= 1:
         raise InputError(f"`split` is {shares}: nothing is left for train. Choose smaller shares.")

@@ -15,6 +15,8 @@ from detmake.markdown_text import escaped
 #: In pixels: a box whose shorter side is below it is small. It is the stride of the finest feature
 #: map of most templates, so such a box is narrower than a cell of that map.
 SMALL = 8
+#: Share of a class's boxes that may be smaller than wanted.
+SMALLEST = 0.05
 #: IoU above which two boxes of one class are nearly the same: probably one object, annotated twice.
 SAME = 0.9
 #: Ratio of the longer to the shorter side above which a shape is extreme. A square covers a box of
@@ -263,7 +265,8 @@ def markdown(statistics: Mapping[str, Any]) -> str:
     for title, words, rows in tables(statistics):
         parts += [f"## {title}", *([words] if words else []), _table(rows)]
     lines = [f"- {line.translate(_IN_TEXT)}" for line in remarks(statistics)]
-    return "\n\n".join([*parts, "## Look at these", "\n".join(lines)]) + "\n"
+    advice = "docs/data.md of detmake says what you can do about each."
+    return "\n\n".join([*parts, "## Look at these", advice, "\n".join(lines)]) + "\n"
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -321,30 +324,35 @@ def _box_rows(classes: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for name, values in classes.items():
         sides = values["shorter_side"] or {}
-        boxes, small = (
-            sum(c[key] for c in values["subsets"].values()) for key in ("boxes", "small")
-        )
+        small, share = _small_boxes(values)
         rows.append(
             {
                 "class": name,
                 "5 % are below": sides.get("0.05", ""),
                 "median": sides.get("0.5", ""),
                 "5 % are above": sides.get("0.95", ""),
-                f"below {SMALL} px": f"{small} ({100 * small / max(boxes, 1):.1f} %)",
+                f"below {SMALL} px": f"{small} ({100 * share:.1f} %)",
             }
         )
     return rows
 
 
+def _small_boxes(values: Mapping[str, Any]) -> tuple[int, float]:
+    """Return how many boxes of a class are small, in all subsets, and their share of its boxes."""
+    boxes, small = (sum(c[key] for c in values["subsets"].values()) for key in ("boxes", "small"))
+    return small, small / max(boxes, 1)
+
+
 def remarks(statistics: Mapping[str, Any]) -> list[str]:
     """Say what was found, and what was looked for and not found."""
 
-    def together(images: Sequence[str]) -> str:
-        return f"({' = '.join([*images[:3], '…'] if len(images) > 3 else images)})"
+    def together(images: Sequence[str], sign: str = "=") -> str:
+        return f"({f' {sign} '.join([*images[:3], '…'] if len(images) > 3 else images)})"
 
     def label(item: Mapping[str, Any], box: Sequence[float]) -> str:
         return f"{item['image']} {item['class']} [{', '.join(f'{x:.5g}' for x in box)}]"
 
+    shares = {name: _small_boxes(values)[1] for name, values in statistics["classes"].items()}
     found = {
         "groups of identical images that span several subsets (leaks)": [
             together(images) for images in statistics["leaks"]
@@ -355,15 +363,18 @@ def remarks(statistics: Mapping[str, Any]) -> list[str]:
             if not _spans_subsets(images)
         ],
         "groups of near-duplicates that span several subsets (leaks)": [
-            together(images) for images in statistics["near_duplicate_leaks"]
+            together(images, "≈") for images in statistics["near_duplicate_leaks"]
         ],
         "groups of near-duplicates within one subset": [
-            together(images)
+            together(images, "≈")
             for images in statistics["near_duplicates"]
             if not _spans_subsets(images)
         ],
         f"pairs of boxes of one class with an IoU above {SAME}": [
             label(pair, pair["boxes"][0]) for pair in statistics["nearly_same_boxes"]
+        ],
+        f"classes of which more than {100 * SMALLEST:g} % of the boxes are below {SMALL} px": [
+            f"{name} ({100 * share:.1f} %)" for name, share in shares.items() if share > SMALLEST
         ],
         f"boxes whose longer side is more than {EXTREME} times the shorter one, after resizing": [
             label(box, box["box"]) for box in statistics["extreme_boxes"]

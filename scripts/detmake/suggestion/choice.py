@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from detmake.data.statistics import SMALL
+from detmake.data.statistics import SMALL, SMALLEST
 
 #: Pixels of the shorter side of small boxes, at best and at least: two cells and one cell of the
 #: finest feature map of most templates.
@@ -20,8 +20,6 @@ SHORTEST, LONGEST = 320, 1024
 STEP = 32
 #: A class with fewer boxes tells little about their sizes.
 ENOUGH_BOXES = 20
-#: Share of a class's boxes that may be smaller than wanted.
-SMALLEST = 0.05
 #: Iterations below which a faster template or a smaller input is better: about those of the
 #: comparison from scratch in docs/bccd.md, 56 epochs of 32.
 ENOUGH_ITERATIONS = 1800
@@ -41,6 +39,8 @@ MOST_EPOCHS = 300
 #: Models that post-training quantization makes in most builds: one within the budget, and another
 #: since images are too few to be sure of it.
 QUANTIZED_MODELS = 2
+#: The most frequent class is on so many times the images of the rarest one: `balance` pays then.
+IMBALANCED = 10
 #: Images in a batch, and the share of memory that one may take.
 BATCH_SIZE, MEMORY_SHARE = 8, 0.8
 

@@ -1,5 +1,6 @@
 """The dataset that a suggestion is about: prepared once, and split by the best seed."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pandas as pd
 
 from detmake.data import checking, sources, subsets
 from detmake.data.near_duplicates import clusters as near_duplicates_of
+from detmake.errors import InputError
 from detmake.suggestion.split import best_seed, subset_names
 
 #: Share of near-duplicates above which they are only reported: most are then alike for another
@@ -56,6 +58,14 @@ class Dataset:
         boxes["class"] = names[[entry["category_id"] - 1 for entry in coco["annotations"]]]
         return boxes
 
+    def images_of_classes(self) -> pd.Series:
+        """Return on how many train images each class is, by its name; 0 counts."""
+        coco = self.subsets["train"]
+        pairs = {(entry["category_id"], entry["image_id"]) for entry in coco["annotations"]}
+        images = Counter(category for category, _ in pairs)
+        names = subsets.class_names(coco)
+        return pd.Series({name: images[number] for number, name in enumerate(names, 1)})
+
     def image_size(self) -> tuple[int, int]:
         """Return the median width and height of the train images, in pixels."""
         sizes = [(image["width"], image["height"]) for image in self.subsets["train"]["images"]]
@@ -70,7 +80,7 @@ def read(data: str | Mapping[str, Any]) -> Dataset:
         data: as for `data.sources.locate`, with all that it needs (`sources.with_val`).
 
     Raises:
-        InputError: as for `data.checking.prepare`.
+        InputError: as for `data.checking.prepare`, or the split leaves a subset without boxes.
     """
     found = sources.locate(data)
     whole = checking.prepare(replace(found["train"], share=None), None, "train")
@@ -91,6 +101,12 @@ def read(data: str | Mapping[str, Any]) -> Dataset:
         if source.share:
             taken = [whole["images"][row] for row in np.flatnonzero(names == subset)]
             prepared[subset] = subsets.with_images(whole, taken)
+            if all(entry["iscrowd"] for entry in prepared[subset]["annotations"]):
+                raise InputError(
+                    f"{found['train'].annotations}: with the seed {data['seed']}, the split of "
+                    f"{len(names)} images leaves none with boxes to {subset}. Add images, or set "
+                    "larger shares in `split`, or another `group` or `seed`."
+                )
         elif subset == "val" or (subset == "test" and source != found["val"]):
             prepared[subset] = checking.prepare(source, classes, subset)
     return Dataset(data, prepared, groups, near_duplicates)

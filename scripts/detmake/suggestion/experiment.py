@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from detmake.suggestion import choice
@@ -240,8 +241,21 @@ def _learning(suggestion: Suggestion) -> str:
         "  # The learning rate falls until the last epoch, so training does not stop early.",
         "  learning_rate_schedule: cosine",
         "  enable_early_stopping: false",
+        *_balance(suggestion.dataset.images_of_classes()),
     ]
     return "\n".join(lines)
+
+
+def _balance(images: pd.Series) -> list[str]:
+    """Return the lines of the key `balance`: none unless a class is much rarer than another."""
+    rarest, commonest = images.idxmin(), images.idxmax()
+    if choice.IMBALANCED * images[rarest] > images[commonest]:
+        return []
+    why = (
+        f"Training takes images of rare classes more often: {commonest} is on "
+        f"{images[commonest]} images, {rarest} on {images[rarest]}."
+    )
+    return [*(f"  # {line}" for line in textwrap.wrap(why, _WIDTH - 2)), "  balance: repeat"]
 
 
 def _quantization(suggestion: Suggestion, copied: Mapping[str, Any]) -> str:

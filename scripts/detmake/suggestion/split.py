@@ -44,7 +44,8 @@ def best_seed(
     """Return the seed with the most even shares of images and of each class's boxes.
 
     It minimizes the sum of squares of (share - wanted) / wanted over subsets and classes, so that a
-    rare class counts as much as a frequent one.
+    rare class counts as much as a frequent one. A seed that leaves a subset without boxes is taken
+    only if all do.
 
     Args:
         found, coco, groups: as for `subset_names`.
@@ -55,10 +56,12 @@ def best_seed(
     counts["images"] = 1
     counts /= counts.sum()
 
-    def unevenness(seed: int) -> float:
+    def unevenness(seed: int) -> tuple[int, float]:
         names = subset_names(found, coco, groups, seed)
         given = counts.groupby(names).sum().reindex(wanted.index, fill_value=0)
-        return float(((given.sub(wanted, axis=0).div(wanted, axis=0)) ** 2).to_numpy().sum())
+        without_boxes = int((given.drop(columns="images").sum(axis=1) == 0).sum())
+        squares = ((given.sub(wanted, axis=0).div(wanted, axis=0)) ** 2).to_numpy()
+        return without_boxes, float(squares.sum())
 
     return min(range(SEEDS), key=unevenness)
 

@@ -18,29 +18,49 @@ from mmengine.registry import init_default_scope
 
 from detmake.data import subsets
 from detmake.detections import Detections
+from detmake.training.balance import repeat_factors, take
 from detmake.training.boxes import BOX_TYPE
 from detmake.training.random_numbers import drawn_for
 
 
 class EpochSampler(DefaultSampler):
-    """Yields (epoch, index): processes that load images learn the epoch in no other way."""
+    """The keys of an epoch: processes that load images learn the epoch in no other way.
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    Args:
+        dataset, settings: as for MMEngine's sampler.
+        balance: `repeat` takes images of rare classes more often (`training.balance`), and others
+            less often, so that an epoch keeps its length; `none` takes each image once.
+    """
+
+    def __init__(self, dataset: CocoDataset, balance: str = "none", **settings: Any) -> None:
+        super().__init__(dataset, **settings)
+        self._factors = None
+        if balance == "repeat":
+            classes = [dataset.get_cat_ids(index) for index in range(len(dataset))]
+            self._factors = repeat_factors(classes)
+
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
         """Yield the keys of `AugmentedDataset` in the epoch's order."""
-        return ((self.epoch, index) for index in super().__iter__())
+        taken = np.arange(len(self.dataset))
+        if self._factors is not None:
+            taken = take(self._factors, np.random.default_rng([self.seed, self.epoch]))
+        return ((self.epoch, place, int(taken[place])) for place in super().__iter__())
 
 
 class AugmentedDataset(CocoDataset):
-    """A dataset whose random numbers depend only on seed, epoch and image."""
+    """A dataset whose random numbers depend only on seed, epoch and place in the epoch.
+
+    The place of an image that each epoch takes once is its index.
+    """
 
     def __init__(self, seed: int, **settings: Any) -> None:
         super().__init__(**settings)
         self._seed = seed
 
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
-        """Return MMDetection's sample of (epoch, index)."""
-        epoch, index = key
-        with drawn_for("image", self._seed, epoch, index):
+    def __getitem__(self, key: tuple[int, int, int]) -> dict[str, Any]:
+        """Return MMDetection's sample of (epoch, place, index)."""
+        epoch, place, index = key
+        with drawn_for("image", self._seed, epoch, place):
             return super().__getitem__(index)
 
 
@@ -82,6 +102,7 @@ def first_batch(
     input_size: Sequence[int],
     size: int,
     seed: int,
+    balance: str,
 ) -> list[tuple[str, np.ndarray, Detections]]:
     """Return the images of the first batch as the network sees them, with their annotations.
 
@@ -90,6 +111,7 @@ def first_batch(
         pipeline, input_size: as for `train_pipeline`.
         size: images in a batch.
         seed: seed of the training.
+        balance: as for `EpochSampler`.
 
     Returns:
         File name; image (H, W, 3) uint8, BGR; boxes in its pixels, with a score of 1.
@@ -102,7 +124,7 @@ def first_batch(
             **files(train_file, subsets.read(train_file)),
         )
     batch = []
-    for key in islice(EpochSampler(dataset, shuffle=True, seed=seed), size):
+    for key in islice(EpochSampler(dataset, balance, seed=seed), size):
         sample = dataset[key]
         annotated = sample["data_samples"].gt_instances
         boxes, labels = annotated.bboxes.numpy(), annotated.labels.numpy()

@@ -20,6 +20,7 @@ class LearningParameters:
         early_stop_patience: validations without improvement before training stops.
         use_adaptive_interval: validate less often if an epoch has few iterations; else every epoch.
         seed: seed of all random numbers.
+        balance: `none`, or `repeat` to take images of rare classes more often.
         stop_after: end with the first validation after so many epochs, on the way to `num_iters`;
             None goes all the way.
     """
@@ -34,6 +35,7 @@ class LearningParameters:
     early_stop_patience: int
     use_adaptive_interval: bool
     seed: int
+    balance: str = "none"
     stop_after: int | None = None
 
 

@@ -4,20 +4,24 @@ import json
 import logging
 import math
 import os
+import pickle
 import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from mmengine.logging import HistoryBuffer
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
 from detmake.artifacts import write_text
+from detmake.errors import InputError
 from detmake.training.fingerprint import fingerprint
 from detmake.training.recipe import BaseRecipe
 
@@ -80,6 +84,29 @@ class KeepBest(Hook):
         self._best = checkpoint["best"]
 
 
+class PlainMessages(Hook):
+    """Saves MMEngine's logged scalars and messages as plain values: `load` reads nothing else."""
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Replace the buffers of a checkpoint by their values and counts, and NumPy's numbers."""
+        hub = checkpoint["message_hub"]
+        hub["runtime_info"] = {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in hub["runtime_info"].items()
+        }
+        hub["log_scalars"] = {
+            name: [part.tolist() for part in buffer.data]
+            for name, buffer in hub["log_scalars"].items()
+        }
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Make buffers of them again."""
+        hub = checkpoint["message_hub"]
+        hub["log_scalars"] = {
+            name: HistoryBuffer(*parts) for name, parts in hub["log_scalars"].items()
+        }
+
+
 def save(runner: Runner) -> None:
     """Save all that the rest of a training depends on, and remove all but the last two checkpoints.
 
@@ -128,9 +155,30 @@ def _is_whole(file: Path) -> bool:
     return whole
 
 
+def load(file: Path, device: Any = "cpu") -> dict[str, Any]:
+    """Load a checkpoint without running code from it: somebody may have put another in its place.
+
+    Args:
+        file: the checkpoint.
+        device: receives the tensors.
+
+    Raises:
+        InputError: the file holds something else than tensors and plain values.
+    """
+    try:
+        checkpoint = torch.load(file, device, weights_only=True)
+        checkpoint["meta"].pop("config", None)  # MMEngine would run it as Python; ours have none
+    except (pickle.UnpicklingError, AttributeError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{file}: found a file that this training did not write ({type(error).__name__}), "
+            f"expected a checkpoint to resume from. Remove {file.parent} to train from the start."
+        ) from error
+    return checkpoint
+
+
 def best_weights(checkpoints: Path) -> dict[str, Tensor]:
     """Load the `state_dict` of the epoch with the highest F-measure onto the CPU."""
-    return torch.load(newest(checkpoints), "cpu", weights_only=False)["best"]["state_dict"]
+    return load(newest(checkpoints))["best"]["state_dict"]
 
 
 def _scalars_file(checkpoints: Path) -> Path:

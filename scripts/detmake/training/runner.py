@@ -15,6 +15,7 @@ from mmengine.device import get_device
 from mmengine.dist import get_world_size, is_distributed, is_main_process
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
@@ -68,7 +69,8 @@ def fit(
         lambda _, __, maps: tuple([level.float() for level in levels] for levels in maps)
     )
     several = is_distributed()
-    hooks = [*schedule["custom_hooks"], *([distributed.AverageBuffers()] if several else [])]
+    hooks = [*schedule["custom_hooks"], resume.PlainMessages()]
+    hooks += [distributed.AverageBuffers()] if several else []
     share = parameters.batch_size // get_world_size()
     num_workers = loading.processes(num_workers, share, input_size)
     loaded = {
@@ -87,7 +89,7 @@ def fit(
         randomness={"seed": parameters.seed},
         train_dataloader={
             **loaded,
-            "sampler": {"type": augmented_dataset.EpochSampler, "shuffle": True},
+            "sampler": {"type": augmented_dataset.EpochSampler, "balance": parameters.balance},
             "dataset": {
                 **augmented_dataset.files(train_file, train_coco),
                 "pipeline": augmented_dataset.train_pipeline(recipe.pipeline, input_size),
@@ -171,7 +173,7 @@ def _validation_dataset(
 
 
 class _Runner(Runner):
-    """A Runner that uses the library's logger and its wrapper for several processes."""
+    """A Runner that uses the library's logger, checkpoints and wrapper for several processes."""
 
     def build_logger(self, **kwargs: Any) -> MMLogger:
         return MMLogger.get_current_instance()
@@ -180,6 +182,14 @@ class _Runner(Runner):
         if not self.distributed:
             return super().wrap_model(None, model)
         return distributed.wrap(model.to(get_device()))
+
+    def load_checkpoint(self, filename: str, map_location: Any) -> dict[str, Any]:
+        """Load a checkpoint; MMEngine's own method falls back to running code from it."""
+        checkpoint = resume.load(Path(filename), map_location)
+        self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        model.load_state_dict(checkpoint["state_dict"])
+        return checkpoint
 
     def _init_model_weights(self) -> None:
         """Skip this step: the detector has initial weights, and a Runner would log each one."""

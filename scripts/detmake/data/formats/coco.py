@@ -8,7 +8,7 @@ from typing import Any
 
 from detmake.data.annotated import Annotated, Source
 from detmake.data.findings import Findings
-from detmake.data.formats.folders import with_slashes
+from detmake.data.formats.folders import form_that_is_there, forms_of
 from detmake.errors import InputError
 
 
@@ -17,7 +17,7 @@ def read(source: Source, findings: Findings) -> Annotated:
     coco = read_coco(source.annotations)
     for entry in coco["images"]:
         if isinstance(name := entry.get("file_name"), str):
-            entry["file_name"] = with_slashes(source.root, name)
+            entry["file_name"] = form_that_is_there(source.root, name)
     return Annotated(coco, source.root)
 
 
@@ -27,7 +27,7 @@ def image_files(source: Source) -> dict[str, list[str]]:
     for entry in read_coco(source.annotations)["images"]:
         if isinstance(name := entry.get("file_name"), str):
             # Which of these there is may change while the annotation file stays the same.
-            for form in {name: None, name.replace("\\", "/"): None}:
+            for form in forms_of(source.root, name):
                 folder, base = os.path.split(form)
                 names[folder].append(base)
     return names

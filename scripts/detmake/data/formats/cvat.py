@@ -51,7 +51,10 @@ def read(source: Source, findings: Findings) -> Annotated:
             origin = f"image {element.get('name')!r}, shape {number} ({shape.tag})"
             try:
                 box = _box(shape)
-            except (KeyError, ValueError) as error:
+            except KeyError as error:
+                faulty.append(f"{origin}: it has no {error.args[0]}")
+                continue
+            except ValueError as error:
                 faulty.append(f"{origin}: {error}")
                 continue
             if box is None:

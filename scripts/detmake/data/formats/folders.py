@@ -55,8 +55,21 @@ def refuse_shared_stems(findings: Findings, kind: str, names: Sequence[str]) -> 
     )
 
 
-def with_slashes(root: Path, name: str) -> str:
-    """Return a file name as it is on Linux, if it was written on Windows."""
-    if "\\" not in name or os.path.exists(root / name):
+def forms_of(root: Path, name: str) -> list[str]:
+    """Return the names that an image may have below a root, where the annotations say this one.
+
+    Names may be of Windows, with backslashes, or begin with the root's own name, as in the exports
+    of Label Studio.
+    """
+    forms = [name, name.replace("\\", "/")]
+    forms += [form.removeprefix(f"{root.name}/") for form in forms if root.name.strip(".")]
+    return list(dict.fromkeys(forms))
+
+
+def form_that_is_there(root: Path, name: str) -> str:
+    """Return the first form of a name (`forms_of`) that exists, or else the one with slashes."""
+    forms = forms_of(root, name)
+    if len(forms) == 1:
         return name
-    return name.replace("\\", "/")
+    there = (form for form in forms if os.path.exists(root / form))
+    return next(there, name.replace("\\", "/"))

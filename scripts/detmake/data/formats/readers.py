@@ -8,8 +8,8 @@ A reader is a module with two functions:
   single images, by folder, relative to `source.root`. Some of them may not exist. It is called
   while the Snakefile is read, so it opens no image and no label file.
 
-For a format of `ONE_FILE`, `image_files` depends on the annotation file alone, since what it
-returns is kept until that file changes.
+For a format of `ONE_FILE`, `image_files` depends on the annotation file and the name of the root
+alone, since what it returns is kept until that file changes.
 """
 
 from detmake.data.annotated import Annotated, Source

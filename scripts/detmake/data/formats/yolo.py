@@ -118,6 +118,12 @@ def read(source: Source, findings: Findings) -> Annotated:
                 )
     _refuse(findings, problems, names)
     if images and len(unlabelled) == len(images):
+        paths = [os.path.join(root, image["file_name"]) for image in images]
+        findings.refuse(
+            "listed images that are not there",
+            [path for path in paths if not os.path.isfile(path)],
+            "Paths in a list count from its folder, or from that of the data.yaml: correct them.",
+        )
         folder, image_names = next(iter(listed.items()))
         expected = os.path.join(_label_folder(folder), _label_name(image_names[0]))
         findings.remark(f"images without a label file; looked for {expected} and so on", unlabelled)
@@ -271,7 +277,7 @@ def _labels(
             "Remove the one that is out of date.",
         )
     if not any(part.suffix == ".txt" for part in source.parts):  # a list may leave images out
-        extra = {name for name in there if name.endswith(".txt")} - set(needed.values())
+        extra = {name for name in there if name.lower().endswith(".txt")} - set(needed.values())
         findings.remark(
             f"label files in {label_folder} without an image, left out",
             sorted(extra - {"classes.txt"}),
