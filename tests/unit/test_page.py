@@ -228,6 +228,6 @@ def test_advice_on_classes():
         "tiny: of the boxes below 12 pixels (square root of the area), 9 of 12 are missed, of the "
         "others 8 %: try a larger input_size, or tiling.",
         "small: weakest at small objects (AP 0.20, against 0.60 at medium ones): "
-        "try a larger input_size.",
+        "try a larger input_size, or tiling.",
         "missed: misses more than it invents; a lower threshold finds more.",
     ]
