@@ -228,6 +228,15 @@ def test_the_chart_joins_the_models_that_no_other_one_beats(models, speed, tmp_p
     assert list(charts.best(table[table.model == "snapshot"]).run) == ["other", "results"]
 
 
+def test_each_name_stands_above_the_axis_if_no_model_finds_anything():
+    names = ["snapshot", "IR", "int8 (POT)", "int8 (NNCF)"]
+    models = pd.DataFrame({"model": names, "latency_ms": [40, 20, 13, 10], "f-measure": [0.0] * 4})
+    root = ElementTree.fromstring(charts.accuracy_against_latency(models))
+    heights = {text.text: float(text.attrib["y"]) for text in root.iter() if text.tag == "text"}
+    assert max(heights[name] for name in names) < heights["0.0"] - 5
+    assert len({heights[name] for name in ("int8 (POT)", "int8 (NNCF)")}) == 2  # else they overlap
+
+
 def test_a_benchmark(tmp_path):
     """The snapshot has no figures of benchmark_app."""
     table = pd.DataFrame(

@@ -65,6 +65,10 @@ def test_it_has_all_sections_and_nothing_is_missing(written, tmp_path):
     assert sections == SECTIONS
     assert "Missing here" not in written.html
     assert len(written.suspects) > 0
+    for figure in ("F-measure", "Precision", "Recall"):
+        assert f"{figure} of each class" in written.html
+    for table in ("Subsets", "Image sizes", "Classes", "Sizes of boxes"):
+        assert f"<summary>{table}</summary>" in written.html
 
 
 def test_it_stands_alone(written):
@@ -224,6 +228,6 @@ def test_advice_on_classes():
         "tiny: of the boxes below 12 pixels (square root of the area), 9 of 12 are missed, of the "
         "others 8 %: try a larger input_size, or tiling.",
         "small: weakest at small objects (AP 0.20, against 0.60 at medium ones): "
-        "try a larger input_size.",
+        "try a larger input_size, or tiling.",
         "missed: misses more than it invents; a lower threshold finds more.",
     ]

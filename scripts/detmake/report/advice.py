@@ -117,7 +117,7 @@ def classes(table: pd.DataFrame) -> list[str]:
         elif sizes.notna().sum() > 1 and sizes.min() < _WEAK * sizes.max():
             worst = sizes.idxmin()
             remedy = {
-                "small": "try a larger input_size",
+                "small": "try a larger input_size, or tiling",
                 "large": "add images of large ones, or check their boxes",
             }.get(worst, "add images of this size")
             remarks.append(
