@@ -48,7 +48,6 @@ RULES = {
 WRITTEN = {
     "export": "openvino/*",
     "adopt_weights": "adopted/[wlc]*",
-    "evaluate_snapshot": "p*.json",
     "quantize_pot": "pot/[!p]*",
     "evaluate_ir": "pot/p*.json",
     "deploy": "deploy/*",
