@@ -214,3 +214,15 @@ def test_a_device_that_cannot_run_the_model_is_named(folder, monkeypatch):
     monkeypatch.setattr(inference.ov, "Core", Core)
     with pytest.raises(InputError, match=r"NPU, which cannot run this model[^!]*dynamic shapes"):
         OpenvinoDetector(folder, device="NPU")
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "{", '{"labels": [], "confidence_threshold": []}'])
+def test_a_strangers_model_folder_is_refused(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(InputError, match="found none that loads"):
+        OpenvinoDetector(tmp_path)
+
+
+def test_a_tiling_that_is_none_is_refused(tmp_path):
+    with pytest.raises(InputError, match="found none that loads"):
+        OpenvinoDetector(known_model.write(tmp_path, tiling={"size": 3, "depth": 1}))

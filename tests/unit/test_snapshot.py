@@ -64,8 +64,36 @@ def test_a_model_cannot_name_weights_of_its_own(snapshot, tmp_path):
     own = {"type": "Pretrained", "checkpoint": str(tmp_path / "stranger.pth")}
     backbone = {**snapshot.model["backbone"], "init_cfg": own}
     detector = build_detector({**snapshot.model, "backbone": backbone})
-    with pytest.raises(InputError, match="name the file by the key `pretrained`"):
+    with pytest.raises(InputError, match="name pretrained weights by the key `pretrained`"):
         detector.init_weights()
+
+
+class RunsCode:
+    """Creates the file `ran` when it is unpickled."""
+
+    def __reduce__(self):
+        return Path.touch, (Path("ran"),)
+
+
+def test_no_part_of_a_model_reads_files(snapshot, tmp_path, monkeypatch):
+    """A teacher's weights or configuration, and those of backbones that do not use `init_cfg`."""
+    monkeypatch.chdir(tmp_path)
+    torch.save({"state_dict": RunsCode()}, "stranger.pth")
+    Path("stranger.py").write_text("import pathlib\npathlib.Path('ran').touch()\n")
+    model = {**snapshot.model, "data_preprocessor": None}
+    parts = {key: model[key] for key in ("backbone", "neck", "bbox_head")}
+    teacher = {f"teacher_{key}": value for key, value in parts.items()}
+    distilled = {"type": "KnowledgeDistillationSingleStageDetector", "teacher_ckpt": None}
+    initial = {"type": "Any", "checkpoint": "stranger.pth"}
+    for given in (
+        {"type": "LAD", **parts, **teacher, "teacher_ckpt": "stranger.pth"},
+        {**distilled, **parts, "teacher_config": "stranger.py"},
+        {**model, "backbone": {"type": "PyramidVisionTransformer", "init_cfg": initial}},
+    ):
+        replace(snapshot, model=given).save(tmp_path / "weights.pth")
+        with pytest.raises(InputError, match=r"found stranger\.\w+, expected no file"):
+            build_detector(Snapshot.load(tmp_path / "weights.pth").model).init_weights()
+    assert not Path("ran").exists()
 
 
 class Harmful:

@@ -24,25 +24,35 @@ RUNS = {
     "adopted": {"weights": "own.pth"},
     "tiled": {"tiling": {"size": 64, "overlap": 0.25}},
 }
-#: What to build, and what of it the rule writes, in the folder of the results.
+#: What to build to try a rule, in the folder of the results.
 RULES = {
-    "export": ("openvino/performance.json", "openvino/*"),
-    "prepare_dataset": ("dataset/test.json", "dataset/t*.json"),
-    "cut_tiles": ("tiled/dataset/tiles.json", "tiled/dataset/tiles*"),
-    "train": ("weights.pth", "[wlc]*[dha_]*"),
-    "adopt_weights": ("adopted/weights.pth", "adopted/[wlc]*"),
-    "evaluate_snapshot": ("performance.json", "p*.json"),
-    "quantize_pot": ("pot/openvino.xml", "pot/[!p]*"),
-    "quantize_nncf": ("nncf/openvino.xml", "nncf/*"),
-    "evaluate_ir": ("pot/performance.json", "pot/p*.json"),
-    "deploy": ("deploy/openvino.zip", "deploy/*"),
-    "demo": ("demo", "demo"),
-    "statistics": ("dataset/statistics.json", "dataset/statistics.*"),
-    "draw_batch": ("dataset/batch.jpg", "dataset/batch.jpg"),
-    "measure_speed": ("speed.csv", "speed.csv"),
-    "report_run": ("report.html", "report.html"),
-    "compare": ("comparison.csv", "comparison.*"),
-    "benchmark": ("benchmark.csv", "benchmark.*"),
+    "export": "openvino/openvino.xml openvino/performance.json",
+    "prepare_dataset": "dataset/train.json dataset/val.json dataset/test.json",
+    "cut_tiles": "tiled/dataset/tiles.json",
+    "train": "weights.pth",
+    "adopt_weights": "adopted/weights.pth",
+    "evaluate_snapshot": "performance.json",
+    "quantize_pot": "pot/openvino.xml",
+    "quantize_nncf": "nncf/openvino.xml",
+    "evaluate_ir": "pot/performance.json",
+    "deploy": "deploy/openvino.zip",
+    "demo": "demo",
+    "statistics": "dataset/statistics.json",
+    "draw_batch": "dataset/batch.jpg",
+    "measure_speed": "speed.csv",
+    "report_run": "report.html",
+    "compare": "comparison.csv",
+    "benchmark": "benchmark.csv",
+}
+#: What some of them write there, in one job.
+WRITTEN = {
+    "export": "openvino/*",
+    "adopt_weights": "adopted/[wlc]*",
+    "quantize_pot": "pot/[!p]*",
+    "evaluate_ir": "pot/p*.json",
+    "deploy": "deploy/*",
+    "demo": "demo",
+    "report_run": "report.html",
 }
 LONGEST = 12  # seconds that export and evaluation take, about
 #: Of these, only the names are compared: they hold times.
@@ -52,7 +62,8 @@ TIMES = {"images_per_second", "measured_with"}
 
 def pytest_generate_tests(metafunc):
     if "rule" in metafunc.fixturenames:
-        metafunc.parametrize("rule", RULES if metafunc.config.option.fuzz else ["export"])
+        rules = WRITTEN if "disk" in metafunc.function.__name__ else RULES
+        metafunc.parametrize("rule", rules if metafunc.config.option.fuzz else ["export"])
 
 
 @pytest.fixture(scope="module")
@@ -81,21 +92,23 @@ def content(project) -> dict[str, str | dict]:
     return found
 
 
+def targets(rule: str) -> list[str]:
+    return [f"results/{name}" for name in RULES[rule].split()]
+
+
 def longest(project, rule: str) -> float:
     """Build what a rule makes, and measure how long that takes, in seconds."""
     if rule == "export":
         return LONGEST
-    target = f"results/{RULES[rule][0]}"
-    project.snakemake(target)
+    project.snakemake(*targets(rule))
     started = time.monotonic()
-    project.snakemake(target, "--forcerun", rule)
+    project.snakemake(*targets(rule), "--forcerun", rule)
     return time.monotonic() - started
 
 
 def test_a_build_killed_at_any_moment_is_completed_by_the_next(shared, rule, request):
     """Another build in the same folder is refused meanwhile."""
-    target = f"results/{RULES[rule][0]}"
-    forced = (target, "--forcerun", rule)
+    forced = (*targets(rule), "--forcerun", rule)
     latest = longest(shared, rule)
     expected = content(shared)
     for seed in range(request.config.option.fuzz or 1):
@@ -111,7 +124,7 @@ def test_a_build_killed_at_any_moment_is_completed_by_the_next(shared, rule, req
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         shared.snakemake("--unlock")
-        shared.snakemake(target)
+        shared.snakemake(*targets(rule))
         assert content(shared) == expected, f"{rule} killed after {moment} s (seed {seed})"
 
 
@@ -129,31 +142,30 @@ def mounted(folder: Path, *options: str) -> Iterator[None]:
 
 def test_a_full_disk_and_one_that_is_read_only(shared, rule):
     """Half of what the rule writes finds room."""
-    target = f"results/{RULES[rule][0]}"
-    forced = (target, "--forcerun", rule)
+    forced = (*targets(rule), "--forcerun", rule)
     longest(shared, rule)
-    shared.snakemake(target)
+    shared.snakemake(*targets(rule))
     expected = content(shared)
     results, kept = shared.folder / "results", shared.folder / "kept"
     shutil.copytree(results, kept)
     with mounted(results, "-t", "tmpfs", "-o", "size=80m", "tmpfs"):
         shutil.copytree(kept, results, dirs_exist_ok=True)
         before = shutil.disk_usage(results).free
-        for path in results.glob(RULES[rule][1]):
+        for path in results.glob(WRITTEN[rule]):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         made = shutil.disk_usage(results).free - before
         assert made
         (results / "photos").write_bytes(bytes(before + made // 2))
-        output = shared.snakemake(target, fails=True)
+        output = shared.snakemake(*targets(rule), fails=True)
         assert "Free some space, and build again" in output
-        assert not any(path.is_file() for path in results.glob(RULES[rule][1]))
+        assert not any(path.is_file() for path in results.glob(WRITTEN[rule]))
         (results / "photos").unlink()
-        shared.snakemake(target)
+        shared.snakemake(*targets(rule))
         assert content(shared) == expected
     shutil.rmtree(kept)
 
     with mounted(results, "--bind", results):
         subprocess.run(["mount", "-o", "remount,ro,bind", results], check=True)
         assert "Write-protected output files" in shared.snakemake(*forced, fails=True)
-    shared.snakemake(target)
+    shared.snakemake(*targets(rule))
     assert content(shared) == expected

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from copy import copy, deepcopy
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,13 @@ mmcv_ops.install()
 warnings.filterwarnings("ignore", module=r"mm(cv|det|engine)\.")
 with redirect_stdout(io.StringIO()), absent.left_out():
     from mmdet.models.dense_heads import SSDHead
+    from mmdet.models.detectors import kd_one_stage
     from mmdet.registry import MODELS
     from mmdet.utils import reduce_mean, register_all_modules
     from mmengine.config import ConfigDict
     from mmengine.model import BaseModel
     from mmengine.registry import Registry
+    from mmengine.runner import CheckpointLoader
 
     register_all_modules(init_default_scope=True)
 
@@ -38,16 +41,22 @@ def _get_registered(registry: Registry, name: str) -> type | None:
             f"type: found {name}, expected the name of a class in MMDetection's registries, which "
             "has no dot. Do not use the file that names it if you do not trust its source."
         )
-    if name == "Pretrained":  # of init_cfg; MMEngine would run code that the file names
-        raise InputError(
-            "init_cfg: found Pretrained, expected none: name the file by the key `pretrained`, "
-            "which reads weights only."
-        )
     return _get(registry, name)
+
+
+def _refuse_file(file: Any, *_: Any, **__: Any) -> None:
+    raise InputError(
+        f"model: found {file}, expected no file in a model: name pretrained weights by the key "
+        "`pretrained`, which reads weights only. Do not use the file that names it if you do not "
+        "trust its source."
+    )
 
 
 # MMEngine imports whatever a dotted name says, and calls it: `os.system` in a stranger's snapshot.
 Registry.get = _get_registered
+# It runs the code in weights and configurations that a model names: in `init_cfg`, for a teacher.
+CheckpointLoader.load_checkpoint = _refuse_file
+kd_one_stage.Config = SimpleNamespace(fromfile=_refuse_file)
 
 _PROBE_SIZE = 256  # pixels; a multiple of the strides of all backbones
 

@@ -44,17 +44,17 @@ class OpenvinoDetector:
     ) -> None:
         try:
             description = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            self.labels: list[str] = description["labels"]
+            self.confidence_threshold = float(description["confidence_threshold"])
+            self.quantization: dict[str, Any] | None = description.get("quantization")
+            self.tiling = Tiling.described(description.get("tiling"))
             model = ov.Core().read_model(folder / "openvino.xml")
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{folder}: expected a model folder with openvino.xml, openvino.bin and "
                 f"config.json, found none that loads: {error}"
             ) from error
         self._model = compile_model(model, threads, performance_hint, device)
-        self.labels: list[str] = description["labels"]
-        self.confidence_threshold: float = description["confidence_threshold"]
-        self.quantization: dict[str, Any] | None = description.get("quantization")
-        self.tiling = Tiling.described(description.get("tiling"))
 
     @property
     def device(self) -> str:
