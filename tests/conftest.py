@@ -1,6 +1,7 @@
 """Which tests run (those marked `slow` only on demand), and how workers share a machine."""
 
 import os
+from collections import Counter
 
 import pytest
 
@@ -9,11 +10,14 @@ WORKER = "PYTEST_XDIST_WORKER" in os.environ
 #: so that all workers end at about the same time; the second needs no built project.
 FIRST = (
     "test_build.py",
+    "test_staleness_table.py",
     "test_slurm.py",
     "test_nncf.py",
     "test_templates.py",
     "test_envs.py",
     "test_interruption.py",
+    "test_tiled_build.py",
+    "test_search.py",
 )
 SLOW_DESELECTED = pytest.StashKey[int]()
 
@@ -30,23 +34,29 @@ def pytest_configure(config):
     config.stash[SLOW_DESELECTED] = 0
 
 
+@pytest.hookimpl(trylast=True)  # after `-m` has chosen
 def pytest_collection_modifyitems(config, items):
     """Deselect slow tests, unless `--all` or `-m` chooses.
 
-    Workers begin with the files in `FIRST`. Then come unit tests: few need the tiny project.
+    Workers begin with the files in `FIRST`. Then come unit tests: few need the tiny project. Files
+    with many tests come before those with few.
     """
+    if not (config.option.all or config.option.markexpr):
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.stash[SLOW_DESELECTED] = len(slow)
+        if slow:
+            config.hook.pytest_deselected(items=slow)
+            items[:] = [item for item in items if not item.get_closest_marker("slow")]
     if WORKER:
         place = {name: number for number, name in enumerate(FIRST)}
+        tests = Counter(item.path for item in items)
         items.sort(
-            key=lambda item: (place.get(item.path.name, len(FIRST)), "unit" not in item.path.parts)
+            key=lambda item: (
+                place.get(item.path.name, len(FIRST)),
+                "unit" not in item.path.parts,
+                -tests[item.path],
+            )
         )
-    if config.option.all or config.option.markexpr:
-        return
-    slow = [item for item in items if item.get_closest_marker("slow")]
-    config.stash[SLOW_DESELECTED] = len(slow)
-    if slow:
-        config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if not item.get_closest_marker("slow")]
 
 
 def pytest_sessionfinish(session):

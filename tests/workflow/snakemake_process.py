@@ -30,8 +30,11 @@ _server.set_forkserver_preload(
         *("torch.distributed.fsdp", "torch.export", "scipy.optimize", "pandas"),
     ]
 )
-#: Scripts that train, run or export networks of torch.
-_WITH_TORCH = ("adopt_weights", "evaluate_snapshot", "export", "quantize_nncf", "train")
+#: Scripts that use networks of torch.
+_WITH_TORCH = (
+    *("adopt_weights", "compare", "draw_batch", "evaluate_snapshot", "export", "measure_speed"),
+    *("quantize_nncf", "templates", "train", "try_trial"),
+)
 
 
 def run(
