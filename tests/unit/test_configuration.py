@@ -103,6 +103,33 @@ def test_precedence_of_the_five_layers(resolve):
     assert (base["seed"], base["num_workers"]) == (20, 4)
 
 
+@pytest.mark.parametrize(
+    ("learning", "rate"),
+    [
+        ({"batch_size": 16}, 0.004),  # the template's
+        ({"batch_size": 64}, 0.008),
+        ({"batch_size": 32}, 0.00566),
+        ({"batch_size": 1}, 0.001),
+        ({"batch_size": 64, "learning_rate": 0.004}, 0.004),
+        ({"batch_size": 64, "learning_rate": 0.1}, 0.1),
+    ],
+)
+def test_the_learning_rate_follows_the_batch_size_unless_it_is_given(resolve, learning, rate):
+    template = {"data": DATA, "template": "ssd_mobilenetv2"}
+    for layers in [
+        (template | {"learning_parameters": learning},),
+        (template, {"learning_parameters": {key: str(value) for key, value in learning.items()}}),
+    ]:
+        assert resolve(*layers)[""]["learning_parameters"]["learning_rate"] == rate
+
+
+def test_a_learning_rate_for_all_runs_stays_when_a_run_has_another_batch_size(resolve):
+    learning = {"learning_rate": 0.003}
+    runs = {"large": {"learning_parameters": {"batch_size": 32}}}
+    resolved = resolve({"data": DATA, "learning_parameters": learning, "runs": runs})
+    assert resolved["large"]["learning_parameters"]["learning_rate"] == 0.003
+
+
 def test_a_run_may_choose_another_template(resolve):
     runs = resolve({"data": DATA, "runs": {"ssd": {"template": "ssd_mobilenetv2"}}})
     assert runs[""]["name"] == "Small"

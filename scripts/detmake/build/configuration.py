@@ -1,6 +1,7 @@
 """Resolve the settings of every run from defaults, templates, the file and the command line."""
 
 import copy
+import math
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
@@ -34,7 +35,8 @@ def resolve(
     < command line < the run on the command line. Mappings are merged key by key. Any other value is
     replaced, and so is a mapping by one of another `type`, `data` by one of another form (`source`,
     or `train` and so on), and `data.classes`. The schema's synonyms are replaced by
-    the names they stand for in each layer before merging.
+    the names they stand for in each layer before merging. A learning rate that no run, file or
+    command line gives follows the batch size.
 
     The settings of a run hold every key of the configuration except `runs` and `backbone`, and the
     template's `name`, `id`, `model` (with the configuration's `backbone`), `pipeline` and
@@ -157,6 +159,9 @@ def _run_settings(
         settings["data"] = copy.deepcopy(reduce(_merge_data, given))
     backbone = settings.pop("backbone")
     settings["model"] = _merge(model, {"backbone": backbone})
+    if not any("learning_rate" in _mapping(layer.get("learning_parameters")) for layer in layers):
+        own = _merge(base, template)["learning_parameters"]
+        _let_learning_rate_follow_batch(own, settings["learning_parameters"])
     own_pretrained = [layer["pretrained"] for layer in layers if "pretrained" in layer]
     if own_pretrained:
         settings["pretrained"] = own_pretrained[-1]
@@ -167,6 +172,25 @@ def _run_settings(
     if isinstance(settings["pretrained"], dict):
         settings["pretrained"] = {"channel_order": None, **settings["pretrained"]}
     return settings
+
+
+def _let_learning_rate_follow_batch(own: Any, learning: Any) -> None:
+    """Scale the learning rate by the square root of what the batch size grows by.
+
+    The rule for Adam: Malladi, Lyu, Panigrahi, Arora: On the SDEs and Scaling Rules for Adaptive
+    Gradient Algorithms, 2022, arXiv 2205.10287. Numbers of other types, and those below 1, are
+    reported by the schema.
+
+    Args:
+        own: the template's learning parameters, merged with the defaults.
+        learning: the run's, which may have another batch size; changed in place.
+    """
+    sizes = [_mapping(parameters).get("batch_size") for parameters in (own, learning)]
+    rate = _mapping(own).get("learning_rate")
+    if all(isinstance(size, int) and size > 0 for size in sizes) and isinstance(rate, int | float):
+        before, now = sizes
+        if now != before:
+            learning["learning_rate"] = float(f"{rate * math.sqrt(now / before):.3g}")
 
 
 def _section(key: str, layers: Sequence[Mapping[str, Any]], validator: Draft202012Validator) -> Any:
