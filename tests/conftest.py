@@ -27,7 +27,8 @@ if WORKER:  # before torch is imported: workers that use all cores slow each oth
 
 def pytest_addoption(parser):
     parser.addoption("--all", action="store_true", help="also run the tests marked slow")
-    parser.addoption("--fuzz", type=int, metavar="N", help="examples of each test of test_fuzzing")
+    described = "examples of each test of test_fuzzing; kills of each rule in test_faults"
+    parser.addoption("--fuzz", type=int, metavar="N", help=described)
 
 
 def pytest_configure(config):

@@ -345,6 +345,29 @@ def test_configuration(resolve, tmp_path, text, said):
     check(read, said)
 
 
+COMMAND_LINES = [
+    # --config, as Snakemake passes it on                   what the refusal says
+    ({"minutes": "2024-13-45"}, "minutes (command line): found"),
+    ({"minutes": "1" + "0" * 400}, "(integer beyond 2^53)"),
+    ({"minutes": "nan"}, "minutes (command line): found"),
+    ({"minutes": ""}, "minutes (command line): found"),
+    ({"minutes": {"a": "1"}}, "(mapping), expected a finite number"),
+    ({"learning_parameters": "{epochs: ["}, "expected a mapping"),
+    ({"learning_parameters": {"epochs": "!!python/name:os.system"}}, "expected an integer"),
+    ({"results": "$(touch pwned)"}, "results (command line): found"),
+    ({"results": "--help"}, "results (command line): found"),
+    ({"\x1b[2J": "1"}, r"\x1b[2J (command line): unknown key"),
+    ({"runs": {"../a": {}}}, "as a name, expected a name of letters"),
+    ({"minutes": "[" * 100_000}, "minutes (command line): found"),
+    ({"resources": {"partition": "a; touch pwned"}}, READ),  # the plugin for Slurm quotes it
+]
+
+
+@pytest.mark.parametrize(("given", "said"), COMMAND_LINES)
+def test_command_lines(resolve, given, said):
+    check(lambda: resolve({"data": "x"}, given), said)
+
+
 def test_a_summary_of_mistakes_prints():
     assert configuration.summary(["data: a\x1b[2J"]).endswith("  data: a\\x1b[2J")
 
