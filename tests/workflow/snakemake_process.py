@@ -96,6 +96,7 @@ def _main(
 def _become(path: Sequence[str], folder: Path, environment: Mapping[str, str], output: str) -> None:
     """Make a forked process like a new one."""
     gc.freeze()  # or a look for garbage would copy all that is loaded
+    multiprocessing.set_start_method(None, force=True)  # the default, not that of this process
     file = os.open(output, os.O_WRONLY | os.O_APPEND)
     for stream in (sys.stdout.fileno(), sys.stderr.fileno()):
         os.dup2(file, stream)
