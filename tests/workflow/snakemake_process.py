@@ -124,8 +124,9 @@ def _fork_scripts(path: Sequence[str], output: str) -> None:
         process.start()
         with benchmarked(process.pid, job.bench_record):
             process.join()
-        if process.exitcode:
-            raise subprocess.CalledProcessError(process.exitcode, file)
+        if code := process.exitcode:
+            # A shell, too, adds the number of a signal to 128.
+            raise subprocess.CalledProcessError(128 - code if code < 0 else code, file)
 
     in_a_new_process = PythonScript.execute_script
     sys.path.append(str(Path(__file__).parent))  # which a forked process takes over, to find this
