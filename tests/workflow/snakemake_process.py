@@ -96,6 +96,7 @@ def _main(
 def _become(path: Sequence[str], folder: Path, environment: Mapping[str, str], output: str) -> None:
     """Make a forked process like a new one."""
     gc.freeze()  # or a look for garbage would copy all that is loaded
+    multiprocessing.set_start_method(None, force=True)  # the default, not that of this process
     file = os.open(output, os.O_WRONLY | os.O_APPEND)
     for stream in (sys.stdout.fileno(), sys.stderr.fileno()):
         os.dup2(file, stream)
@@ -123,8 +124,9 @@ def _fork_scripts(path: Sequence[str], output: str) -> None:
         process.start()
         with benchmarked(process.pid, job.bench_record):
             process.join()
-        if process.exitcode:
-            raise subprocess.CalledProcessError(process.exitcode, file)
+        if code := process.exitcode:
+            # A shell, too, adds the number of a signal to 128.
+            raise subprocess.CalledProcessError(128 - code if code < 0 else code, file)
 
     in_a_new_process = PythonScript.execute_script
     sys.path.append(str(Path(__file__).parent))  # which a forked process takes over, to find this
