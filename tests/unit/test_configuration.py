@@ -109,12 +109,12 @@ def test_precedence_of_the_five_layers(resolve):
         ({"batch_size": 16}, 0.004),  # the template's
         ({"batch_size": 64}, 0.008),
         ({"batch_size": 32}, 0.00566),
-        ({"batch_size": 1}, 0.001),
+        ({"batch_size": 1}, 0.004),
         ({"batch_size": 64, "learning_rate": 0.004}, 0.004),
         ({"batch_size": 64, "learning_rate": 0.1}, 0.1),
     ],
 )
-def test_the_learning_rate_follows_the_batch_size_unless_it_is_given(resolve, learning, rate):
+def test_the_learning_rate_grows_with_the_batch_size_unless_it_is_given(resolve, learning, rate):
     template = {"data": DATA, "template": "ssd_mobilenetv2"}
     for layers in [
         (template | {"learning_parameters": learning},),

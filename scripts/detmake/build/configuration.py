@@ -36,7 +36,7 @@ def resolve(
     replaced, and so is a mapping by one of another `type`, `data` by one of another form (`source`,
     or `train` and so on), and `data.classes`. The schema's synonyms are replaced by
     the names they stand for in each layer before merging. A learning rate that no run, file or
-    command line gives follows the batch size.
+    command line gives grows with the batch size.
 
     The settings of a run hold every key of the configuration except `runs` and `backbone`, and the
     template's `name`, `id`, `model` (with the configuration's `backbone`), `pipeline` and
@@ -161,7 +161,7 @@ def _run_settings(
     settings["model"] = _merge(model, {"backbone": backbone})
     if not any("learning_rate" in _mapping(layer.get("learning_parameters")) for layer in layers):
         own = _merge(base, template)["learning_parameters"]
-        _let_learning_rate_follow_batch(own, settings["learning_parameters"])
+        _let_learning_rate_grow_with_batch(own, settings["learning_parameters"])
     own_pretrained = [layer["pretrained"] for layer in layers if "pretrained" in layer]
     if own_pretrained:
         settings["pretrained"] = own_pretrained[-1]
@@ -174,12 +174,12 @@ def _run_settings(
     return settings
 
 
-def _let_learning_rate_follow_batch(own: Any, learning: Any) -> None:
+def _let_learning_rate_grow_with_batch(own: Any, learning: Any) -> None:
     """Scale the learning rate by the square root of what the batch size grows by.
 
     The rule for Adam: Malladi, Lyu, Panigrahi, Arora: On the SDEs and Scaling Rules for Adaptive
-    Gradient Algorithms, 2022, arXiv 2205.10287. Numbers of other types, and those below 1, are
-    reported by the schema.
+    Gradient Algorithms, 2022, arXiv 2205.10287. A smaller batch than the template's keeps its rate:
+    the short trainings of a CPU then learn more. Numbers of other types are reported by the schema.
 
     Args:
         own: the template's learning parameters, merged with the defaults.
@@ -189,7 +189,7 @@ def _let_learning_rate_follow_batch(own: Any, learning: Any) -> None:
     rate = _mapping(own).get("learning_rate")
     if all(isinstance(size, int) and size > 0 for size in sizes) and isinstance(rate, int | float):
         before, now = sizes
-        if now != before:
+        if now > before:
             learning["learning_rate"] = float(f"{rate * math.sqrt(now / before):.3g}")
 
 
