@@ -203,7 +203,7 @@ def shown(run):
     """
     has_optional = Path(run, MODELS[OPTIONAL][1], MODEL_FILES["xml"]).exists()
     return {
-        name: (f"{run}/{folder}".rstrip("/"), f"{run}/{path}")
+        name: (str(Path(run, folder)), f"{run}/{path}")
         for name, (folder, path) in MODELS.items()
         if has_optional or name != OPTIONAL
     }
