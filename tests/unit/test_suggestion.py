@@ -71,6 +71,13 @@ def test_the_best_template_is_trained_if_there_is_time_for_it():
     assert choice.best(measured, sizes, 108) == ("ssd_mobilenetv2", (320, 256), False)
 
 
+def test_without_time_the_best_of_the_fastest_is_trained():
+    names = {"yolox_nano": 0.5, "yolox_nano_relu": 0.7, "ssd_mobilenetv2": 0.7, "yolox_tiny": 0.8}
+    measured = [candidate(name, iteration) for name, iteration in names.items()]
+    assert choice.best(measured, [(320, 256)], 60) == ("yolox_nano_relu", (320, 256), False)
+    assert choice.best(measured[:1], [(320, 256)], 60) == ("yolox_nano", (320, 256), False)
+
+
 def test_a_template_of_the_users_own_can_be_the_only_one():
     mine = candidate("mine.yaml", 9.0)
     assert choice.best([mine], [(64, 64)], 10) == ("mine.yaml", (64, 64), False)
