@@ -198,7 +198,7 @@ def best(
     """Return the template and the input size to train in a time, and if it has time enough.
 
     It is the best template that has time for enough iterations, at the largest size at which it
-    does; or else, at the smallest size, the best of the fastest ones (`NEARLY_FASTEST`). An
+    does; or else, at the smallest size, the best of the nearly fastest (`NEARLY_FASTEST`). An
     iteration is taken to last in proportion to the pixels of the input.
 
     Args:

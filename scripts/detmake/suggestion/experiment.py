@@ -152,8 +152,8 @@ def _template(suggestion: Suggestion) -> list[str]:
         why = f"This is the best that has time for about {choice.ENOUGH_ITERATIONS} iterations."
     else:
         why = (
-            f"None has time for {choice.ENOUGH_ITERATIONS} iterations; this is the best of the "
-            "fastest. More minutes give a better model."
+            f"None has time for {choice.ENOUGH_ITERATIONS} iterations; this is the best of those "
+            "nearly as fast as the fastest. More minutes give a better model."
         )
     width = max(len(one.template) for one in suggestion.measured)
     table = [
