@@ -81,9 +81,13 @@ def read() -> pd.DataFrame:
 
 def this_machine() -> dict[str, str]:
     """Return the columns `MACHINE` of rows that are measured here and now."""
-    cpu, threads = figures.cpu()["cpu"], os.cpu_count()
+    cpu = figures.cpu()
+    int8 = " and ".join(cpu["int8_instructions"] or ["no"])
     versions = (f"{name} {version(name).partition('+')[0]}" for name in PACKAGES)
-    return {"cpu": f"{cpu}, {threads} threads", "packages": ", ".join(versions)}
+    return {
+        "cpu": f"{cpu['cpu']} with {os.cpu_count()} threads, {int8} int8 instructions",
+        "packages": ", ".join(versions),
+    }
 
 
 def planned() -> list[dict[str, Any]]:
@@ -150,8 +154,6 @@ def measured(results: Path) -> dict[str, float]:
 
 def row(run: Mapping[str, Any], bccd: Path | None) -> dict[str, Any]:
     """Build a run and return its row, without the columns `MACHINE`."""
-    describe = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
-    commit = subprocess.run(describe, check=True, stdout=subprocess.PIPE, text=True).stdout
     psutil.cpu_percent()
     before, started = _cpu_seconds(), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -162,11 +164,22 @@ def row(run: Mapping[str, Any], bccd: Path | None) -> dict[str, Any]:
     whole = len(os.sched_getaffinity(0)) == os.cpu_count()
     return {
         "date": date.today().isoformat(),
-        "commit": commit.strip(),
+        "commit": _commit(),
         **run,
         "quiet": whole and others < QUIET,
         **found,
     }
+
+
+def _commit() -> str:
+    """Return the last commit that changed the workflow, with `-dirty` if it has changes since."""
+
+    def git(*words: str) -> str:
+        command = ["git", *words, "--", "Snakefile", "rules", "scripts", "templates"]
+        output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+        return output.stdout.strip()
+
+    return git("log", "-1", "--format=%h") + ("-dirty" if git("status", "--porcelain") else "")
 
 
 def _cpu_seconds() -> float:
