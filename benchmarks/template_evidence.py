@@ -122,6 +122,7 @@ def build(folder: Path, run: Mapping[str, Any], bccd: Path | None) -> None:
         "learning_parameters": {
             "epochs": run["epochs"],
             "seed": run["seed"],
+            "batch_size": 8,  # EPOCHS are for it
             "learning_rate_schedule": "cosine",
             "enable_early_stopping": False,
         },
