@@ -16,7 +16,8 @@ def test_unknown_key_names_the_allowed_ones_and_a_close_match(problems):
         "learning_parameters.batchsize: unknown key (did you mean batch_size?); allowed: "
         "batch_size, learning_rate, learning_rate_warmup_iters, learning_rate_schedule, "
         "learning_rate_patience, num_iters, epochs, stop_after, enable_early_stopping, "
-        "early_stop_patience, use_adaptive_interval, num_workers, seed, balance"
+        "early_stop_patience, use_adaptive_interval, num_workers, seed, balance, "
+        "augmentation"
     )
 
 

@@ -34,9 +34,9 @@ log = logging.getLogger("detmake")
 class QuantizationAwareRecipe(BaseRecipe):
     """How to quantize a snapshot by training.
 
-    Fine-tuning takes only batch size and seed from the snapshot's `learning_parameters`. The
-    attributes below are `nncf_optimization` of the configuration; `rules/schema.yaml` has the
-    defaults.
+    Fine-tuning takes only batch size, seed, balance and augmentation from the snapshot's
+    `learning_parameters`. The attributes below are `nncf_optimization` of the configuration;
+    `rules/schema.yaml` has the defaults.
 
     Attributes:
         preset: `performance` (symmetric quantization) or `mixed` (asymmetric activations).
@@ -110,6 +110,7 @@ def train(
         initialized.save(file)
     log.info("After initialization: %s", budget.report(initialized.f_measure))
 
+    augmentation = recipe.learning_parameters.augmentation
     parameters = replace(
         recipe.learning_parameters,
         num_iters=recipe.num_iters,
@@ -119,6 +120,8 @@ def train(
         use_adaptive_interval=False,
         enable_early_stopping=False,
         stop_after=None,
+        # As in the last epochs of training.
+        augmentation="light" if augmentation == "strong" else augmentation,
     )
     fine_tuning = replace(recipe, learning_parameters=parameters)
     schedule = build_schedule(fine_tuning, len(train_coco["images"]))
