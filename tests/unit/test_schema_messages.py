@@ -130,6 +130,11 @@ def test_unknown_keys(problems, given, start):
             'evaluation.subset: found "train" (string), expected one of val, test',
         ),
         (
+            {"learning_parameters": {"augmentation": "heavy"}},
+            'learning_parameters.augmentation: found "heavy" (string), expected one of none, '
+            "light, strong",
+        ),
+        (
             {"input_size": [416, 300]},
             "input_size[1]: found 300 (integer), "
             "expected an integer, at least 64, at most 2048, a multiple of 32",

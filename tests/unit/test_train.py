@@ -4,6 +4,7 @@ import math
 import zipfile
 from dataclasses import asdict, replace
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
@@ -113,6 +114,20 @@ def test_training_stops_with_a_validation_that_it_has_anyway(stop_after, last_ep
 def test_early_stopping_can_be_switched_on_and_off(enabled):
     hooks = build_schedule(8, enable_early_stopping=enabled)["custom_hooks"]
     assert any(isinstance(hook, EarlyStoppingHook) for hook in hooks) is enabled
+
+
+@pytest.mark.parametrize(("augmentation", "last"), [("light", 3), ("strong", 19)])
+def test_early_stopping_waits_until_images_are_as_light_makes_them(augmentation, last):
+    """Two validations without improvement end a training of 20 epochs, of which 16 are strong."""
+    parameters = {"num_iters": 20, "enable_early_stopping": True, "early_stop_patience": 2}
+    hooks = build_schedule(8, **parameters, augmentation=augmentation)["custom_hooks"]
+    (hook,) = (hook for hook in hooks if isinstance(hook, EarlyStoppingHook))
+    runner = Mock(epoch=0)
+    runner.train_loop.stop_training = False
+    while not runner.train_loop.stop_training:
+        runner.epoch += 1
+        hook.after_val_epoch(runner, {schedule.MONITOR: 0.5})
+    assert runner.epoch == last
 
 
 # Validation

@@ -55,9 +55,9 @@ def test_the_scale_of_anchors_is_fitted_and_logged(files, tmp_path, monkeypatch,
 # The first batch
 
 
-@pytest.mark.parametrize("balance", ["none", "repeat"])
+@pytest.mark.parametrize(("balance", "augmentation"), [("none", "strong"), ("repeat", "light")])
 def test_the_picture_of_the_first_batch_shows_what_training_takes(
-    files, tmp_path, monkeypatch, balance
+    files, tmp_path, monkeypatch, balance, augmentation
 ):
     taken = []
 
@@ -66,10 +66,10 @@ def test_the_picture_of_the_first_batch_shows_what_training_takes(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(TrainLoop, "run_iter", take)
-    recipe = tiny_training.recipe(seed=7, balance=balance)
+    recipe = tiny_training.recipe(seed=7, balance=balance, augmentation=augmentation)
     with pytest.raises(KeyboardInterrupt):
         train(recipe, *files, tmp_path)
-    arguments = files[0], recipe.pipeline, recipe.input_size, 4, 7, balance
+    arguments = files[0], recipe.pipeline, recipe.input_size, 4, 7, balance, augmentation
     shown = augmented_dataset.first_batch(*arguments)
     assert len(shown) == 4
     (batch,) = taken

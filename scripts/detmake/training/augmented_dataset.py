@@ -96,23 +96,22 @@ def transforms(
     augmentation: str,
     pipeline: Sequence[Mapping[str, Any]],
     input_size: Sequence[int],
-    epochs: int,
+    strong_epochs: int,
 ) -> dict[str, Any]:
     """Return the arguments of `AugmentedDataset` that say how images are changed.
 
     `none` only resizes them, and `light` changes them by the template's pipeline. `strong` does
-    more in all but the last fifth of the epochs. Before the pipeline, it joins four images and
-    zooms, as small YOLOX networks learn (Ge, Liu, Wang, Li, Sun: YOLOX: Exceeding YOLO Series in
-    2021, arXiv 2107.08430), but without rotation and shear, which would enlarge boxes. After the
-    pipeline, it changes brightness, contrast and saturation by at most as much as MMDetection's
-    PhotoMetricDistortion. Gray images stay gray, and hues stay.
+    more at first. Before the pipeline, it joins four images and zooms, as small YOLOX networks
+    learn (Ge, Liu, Wang, Li, Sun: YOLOX: Exceeding YOLO Series in 2021, arXiv 2107.08430), but
+    without rotation and shear, which would enlarge boxes. After the pipeline, it changes
+    brightness, contrast and saturation by at most as much as MMDetection's PhotoMetricDistortion.
+    Gray images stay gray, and hues stay.
 
     Args:
         augmentation: `none`, `light` or `strong`.
         pipeline: the template's augmentations.
         input_size: width and height in pixels.
-        epochs: epochs of the whole training. YOLOX ends with 15 of 300, but the averaged weights
-            span a larger part of a short training.
+        strong_epochs: first epochs in which `strong` is more than `light`.
     """
     width, height = input_size
     resize = {"type": "Resize", "scale": (width, height), "keep_ratio": False}
@@ -138,8 +137,7 @@ def transforms(
             {"type": "Color", "prob": 0.5, "min_mag": 0.5, "max_mag": 1.5},
             pack,
         ]
-        first = epochs - epochs // 5
-        mosaic = {"epochs": first, "load": [load, annotations, resize], "mix": mix}
+        mosaic = {"epochs": strong_epochs, "load": [load, annotations, resize], "mix": mix}
     return {"pipeline": [load, annotations, *augmentations, pack], "mosaic": mosaic}
 
 
@@ -192,7 +190,7 @@ def first_batch(
     with redirect_stdout(io.StringIO()):  # hide pycocotools' progress
         dataset = AugmentedDataset(
             seed=seed,
-            **transforms(augmentation, pipeline, input_size, epochs=1),
+            **transforms(augmentation, pipeline, input_size, strong_epochs=1),
             **files(train_file, subsets.read(train_file)),
         )
     batch = []

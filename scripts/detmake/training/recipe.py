@@ -41,6 +41,15 @@ class LearningParameters:
     augmentation: str = "light"
     stop_after: int | None = None
 
+    @property
+    def strong_epochs(self) -> int:
+        """First epochs, in which images change strongly: all but the last fifth, or none.
+
+        YOLOX ends with 15 of 300 light epochs, RTMDet with 20. The averaged weights span a larger
+        part of a short training.
+        """
+        return self.num_iters - self.num_iters // 5 if self.augmentation == "strong" else 0
+
 
 @dataclass(frozen=True)
 class BaseRecipe:

@@ -93,7 +93,7 @@ def fit(
             "dataset": {
                 **augmented_dataset.files(train_file, train_coco),
                 **augmented_dataset.transforms(
-                    parameters.augmentation, recipe.pipeline, input_size, parameters.num_iters
+                    parameters.augmentation, recipe.pipeline, input_size, parameters.strong_epochs
                 ),
                 "type": augmented_dataset.AugmentedDataset,
                 "seed": parameters.seed,
