@@ -52,6 +52,20 @@ def test_the_scale_of_anchors_is_fitted_and_logged(files, tmp_path, monkeypatch,
     assert "octave_base_scale of the anchors, fitted to the train subset: 5.45" in caplog.text
 
 
+# Batches larger than the dataset
+
+
+@pytest.mark.parametrize(("batch_size", "warned"), [(10, False), (11, True)])
+def test_a_batch_of_more_images_than_there_are_is_named(
+    files, tmp_path, monkeypatch, caplog, batch_size, warned
+):
+    monkeypatch.setattr("detmake.training.train.fit", Mock(side_effect=StopIteration))
+    with pytest.raises(StopIteration):
+        train(tiny_training.recipe(batch_size=batch_size), *files, tmp_path)
+    message = f"10 images, fewer than learning_parameters.batch_size, {batch_size}"
+    assert (message in caplog.text) == warned
+
+
 # The first batch
 
 
