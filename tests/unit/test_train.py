@@ -310,6 +310,16 @@ def test_fine_tuning_goes_on_when_only_its_budget_changes(tmp_path, file, change
     assert (checkpoints / "epoch_1.pth").exists() == stays
 
 
+@pytest.mark.parametrize(
+    ("trained", "tuned"), [("none", "none"), ("light", "light"), ("strong", "light")]
+)
+def test_fine_tuning_changes_images_as_the_last_epochs_of_training(trained, tuned):
+    parameters = replace(PARAMETERS, augmentation=trained)
+    fine_tuning = replace(QUANTIZATION, learning_parameters=parameters).fine_tuning()
+    assert fine_tuning.learning_parameters.augmentation == tuned
+    assert fine_tuning.learning_parameters.strong_epochs == 0
+
+
 @pytest.mark.parametrize("best, points, stops", [(0.79, 1.0, True), (0.79, 0.5, False)])
 def test_resumed_fine_tuning_stops_if_an_epoch_is_within_the_budget(best, points, stops):
     training = SimpleNamespace(train_loop=SimpleNamespace(stop_training=False))
