@@ -14,7 +14,8 @@ with logs.job(snakemake.log[0]) as log:
     source, params = Path(snakemake.input[0]), snakemake.params
     size = min(params.size, IMAGES)
     batch = first_batch(
-        source, params.pipeline, params.input_size, size, params.seed, params.balance
+        *(source, params.pipeline, params.input_size, size, params.seed, params.balance),
+        params.augmentation,
     )
     labels = subsets.class_names(subsets.read(source))
     picture = drawing.contact_sheet(

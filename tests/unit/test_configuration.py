@@ -34,6 +34,7 @@ def test_defaults_fill_keys_that_no_layer_sets(resolve):
         "num_workers": "auto",
         "seed": 0,
         "balance": "none",
+        "augmentation": "light",
         "stop_after": None,
     }
     assert settings["postprocessing"] == {

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import template_files
 import torch
+import training_step
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
@@ -399,3 +400,25 @@ def test_the_core_returns_the_raw_maps_that_mmdetection_decodes(model):
 def test_the_core_keeps_all_weights_and_their_names(model):
     detector = build_detector(complete(model))
     assert list(Core(detector).state_dict()) == list(detector.state_dict())
+
+
+# What a network learns from
+
+
+@pytest.mark.parametrize(("classes", "box"), [(80, (41, 41, 49, 49)), (1, (0, 0, 128, 96))])
+@pytest.mark.parametrize("name", template_files.HEADS)
+def test_one_gray_image_with_a_tiny_or_a_huge_box_teaches_something(name, classes, box):
+    """Batch normalization has one image to normalize by."""
+    detector = training_step.new_detector(name, classes).train()
+    image = torch.full((1, 3, 96, 128), 0.2)
+    left, top, right, bottom = box
+    image[..., top:bottom, left:right] = 0.9
+    sample = training_step.sample(torch.tensor([box]).float(), torch.tensor([classes - 1]))
+    losses = detector(image, [sample], mode="loss")
+    total, parts = detector.parse_losses(losses)
+    total.backward()
+    assert parts["loss_bbox"] > 0
+    assert all(p.grad is None or p.grad.isfinite().all() for p in detector.parameters())
+    named = detector.bbox_head.named_parameters()
+    boxes = [p.grad for key, p in named if "reg" in key and p.grad is not None]
+    assert any(gradient.any() for gradient in boxes)

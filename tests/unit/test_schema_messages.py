@@ -16,7 +16,8 @@ def test_unknown_key_names_the_allowed_ones_and_a_close_match(problems):
         "learning_parameters.batchsize: unknown key (did you mean batch_size?); allowed: "
         "batch_size, learning_rate, learning_rate_warmup_iters, learning_rate_schedule, "
         "learning_rate_patience, num_iters, epochs, stop_after, enable_early_stopping, "
-        "early_stop_patience, use_adaptive_interval, num_workers, seed, balance"
+        "early_stop_patience, use_adaptive_interval, num_workers, seed, balance, "
+        "augmentation"
     )
 
 
@@ -127,6 +128,11 @@ def test_unknown_keys(problems, given, start):
         (
             {"evaluation": {"subset": "train"}},
             'evaluation.subset: found "train" (string), expected one of val, test',
+        ),
+        (
+            {"learning_parameters": {"augmentation": "heavy"}},
+            'learning_parameters.augmentation: found "heavy" (string), expected one of none, '
+            "light, strong",
         ),
         (
             {"input_size": [416, 300]},

@@ -4,6 +4,7 @@ import math
 import zipfile
 from dataclasses import asdict, replace
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
@@ -113,6 +114,20 @@ def test_training_stops_with_a_validation_that_it_has_anyway(stop_after, last_ep
 def test_early_stopping_can_be_switched_on_and_off(enabled):
     hooks = build_schedule(8, enable_early_stopping=enabled)["custom_hooks"]
     assert any(isinstance(hook, EarlyStoppingHook) for hook in hooks) is enabled
+
+
+@pytest.mark.parametrize(("augmentation", "last"), [("light", 3), ("strong", 19)])
+def test_early_stopping_waits_until_images_are_as_light_makes_them(augmentation, last):
+    """Two validations without improvement end a training of 20 epochs, of which 16 are strong."""
+    parameters = {"num_iters": 20, "enable_early_stopping": True, "early_stop_patience": 2}
+    hooks = build_schedule(8, **parameters, augmentation=augmentation)["custom_hooks"]
+    (hook,) = (hook for hook in hooks if isinstance(hook, EarlyStoppingHook))
+    runner = Mock(epoch=0)
+    runner.train_loop.stop_training = False
+    while not runner.train_loop.stop_training:
+        runner.epoch += 1
+        hook.after_val_epoch(runner, {schedule.MONITOR: 0.5})
+    assert runner.epoch == last
 
 
 # Validation
@@ -293,6 +308,16 @@ def test_fine_tuning_goes_on_when_only_its_budget_changes(tmp_path, file, change
     begin(checkpoints, file, QUANTIZATION)
     resume.discard_foreign_checkpoints(checkpoints, replace(QUANTIZATION, **change), [file])
     assert (checkpoints / "epoch_1.pth").exists() == stays
+
+
+@pytest.mark.parametrize(
+    ("trained", "tuned"), [("none", "none"), ("light", "light"), ("strong", "light")]
+)
+def test_fine_tuning_changes_images_as_the_last_epochs_of_training(trained, tuned):
+    parameters = replace(PARAMETERS, augmentation=trained)
+    fine_tuning = replace(QUANTIZATION, learning_parameters=parameters).fine_tuning()
+    assert fine_tuning.learning_parameters.augmentation == tuned
+    assert fine_tuning.learning_parameters.strong_epochs == 0
 
 
 @pytest.mark.parametrize("best, points, stops", [(0.79, 1.0, True), (0.79, 0.5, False)])

@@ -52,12 +52,26 @@ def test_the_scale_of_anchors_is_fitted_and_logged(files, tmp_path, monkeypatch,
     assert "octave_base_scale of the anchors, fitted to the train subset: 5.45" in caplog.text
 
 
+# Batches larger than the dataset
+
+
+@pytest.mark.parametrize(("batch_size", "warned"), [(10, False), (11, True)])
+def test_a_batch_of_more_images_than_there_are_is_named(
+    files, tmp_path, monkeypatch, caplog, batch_size, warned
+):
+    monkeypatch.setattr("detmake.training.train.fit", Mock(side_effect=StopIteration))
+    with pytest.raises(StopIteration):
+        train(tiny_training.recipe(batch_size=batch_size), *files, tmp_path)
+    message = f"10 images, fewer than learning_parameters.batch_size, {batch_size}"
+    assert (message in caplog.text) == warned
+
+
 # The first batch
 
 
-@pytest.mark.parametrize("balance", ["none", "repeat"])
+@pytest.mark.parametrize(("balance", "augmentation"), [("none", "strong"), ("repeat", "light")])
 def test_the_picture_of_the_first_batch_shows_what_training_takes(
-    files, tmp_path, monkeypatch, balance
+    files, tmp_path, monkeypatch, balance, augmentation
 ):
     taken = []
 
@@ -66,10 +80,10 @@ def test_the_picture_of_the_first_batch_shows_what_training_takes(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(TrainLoop, "run_iter", take)
-    recipe = tiny_training.recipe(seed=7, balance=balance)
+    recipe = tiny_training.recipe(seed=7, balance=balance, augmentation=augmentation)
     with pytest.raises(KeyboardInterrupt):
         train(recipe, *files, tmp_path)
-    arguments = files[0], recipe.pipeline, recipe.input_size, 4, 7, balance
+    arguments = files[0], recipe.pipeline, recipe.input_size, 4, 7, balance, augmentation
     shown = augmented_dataset.first_batch(*arguments)
     assert len(shown) == 4
     (batch,) = taken

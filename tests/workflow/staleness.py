@@ -72,6 +72,8 @@ def follow(first: Iterable[str], among: Container[str] = READERS) -> frozenset[s
 NOTHING: set[str] = set()
 TRAINING = {"train", "adopt_weights"}
 LEARNING = {"train", "quantize_nncf"}
+#: The `learning_parameters` that the report's picture of the first batch depends on.
+DRAWN = {"batch_size", "seed", "balance", "augmentation"}
 EVALUATION = {"evaluate_snapshot", "evaluate_ir", "evaluate_ir:nncf"}
 DATA = {
     subset: {"ann-files": f"data/{folder}/_annotations.coco.json"}
@@ -157,7 +159,7 @@ KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
             {"learning_parameters": {key: value}},
             NOTHING
             if key == "num_workers"
-            else LEARNING | ({"draw_batch"} if key in ("batch_size", "seed", "balance") else set()),
+            else LEARNING | ({"draw_batch"} if key in DRAWN else set()),
         )
         for key, value in {
             "epochs": 25,
@@ -173,6 +175,7 @@ KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
             "num_workers": 2,
             "seed": 1,
             "balance": "repeat",
+            "augmentation": "strong",
             "stop_after": 9,
         }.items()
     },

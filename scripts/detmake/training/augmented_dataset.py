@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmcv.transforms import Compose
 
 import detmake.model.network  # noqa: F401, makes MMDetection ready to be imported
 
@@ -51,17 +52,35 @@ class AugmentedDataset(CocoDataset):
     """A dataset whose random numbers depend only on seed, epoch and place in the epoch.
 
     The place of an image that each epoch takes once is its index.
+
+    Args:
+        seed: seed of the training.
+        mosaic: None, or what joins images in the first epochs instead of `pipeline`: `epochs`, how
+            many these are; `load`, the transforms of each image; `mix`, those of the joined ones.
+        settings: as for CocoDataset; `pipeline` is that of the other epochs.
     """
 
-    def __init__(self, seed: int, **settings: Any) -> None:
+    def __init__(self, seed: int, mosaic: Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__(**settings)
         self._seed = seed
+        self._epoch = self._mosaic_epochs = 0
+        if mosaic:
+            self._mosaic_epochs = mosaic["epochs"]
+            self._load, self._mix = Compose(mosaic["load"]), Compose(mosaic["mix"])
 
     def __getitem__(self, key: tuple[int, int, int]) -> dict[str, Any]:
         """Return MMDetection's sample of (epoch, place, index)."""
-        epoch, place, index = key
-        with drawn_for("image", self._seed, epoch, place):
+        self._epoch, place, index = key
+        with drawn_for("image", self._seed, self._epoch, place):
             return super().__getitem__(index)
+
+    def prepare_data(self, index: int) -> dict[str, Any] | None:
+        """Return the sample of an image; None if the template's pipeline rejects it."""
+        if self._epoch >= self._mosaic_epochs:
+            return super().prepare_data(index)
+        indices = [index, *self._mix.transforms[0].get_indexes(self)]
+        first, *others = (self._load(self.get_data_info(one)) for one in indices)
+        return self._mix({**first, "mix_results": others})
 
 
 def files(file: Path, coco: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,13 +92,62 @@ def files(file: Path, coco: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def transforms(
+    augmentation: str,
+    pipeline: Sequence[Mapping[str, Any]],
+    input_size: Sequence[int],
+    strong_epochs: int,
+) -> dict[str, Any]:
+    """Return the arguments of `AugmentedDataset` that say how images are changed.
+
+    `none` only resizes them, and `light` changes them by the template's pipeline. `strong` does
+    more at first. Before the pipeline, it joins four images and zooms, as small YOLOX networks
+    learn (Ge, Liu, Wang, Li, Sun: YOLOX: Exceeding YOLO Series in 2021, arXiv 2107.08430), but
+    without rotation and shear, which would enlarge boxes. After the pipeline, it changes
+    brightness, contrast and saturation by at most as much as MMDetection's PhotoMetricDistortion.
+    Gray images stay gray, and hues stay.
+
+    Args:
+        augmentation: `none`, `light` or `strong`.
+        pipeline: the template's augmentations.
+        input_size: width and height in pixels.
+        strong_epochs: first epochs in which `strong` is more than `light`.
+    """
+    width, height = input_size
+    resize = {"type": "Resize", "scale": (width, height), "keep_ratio": False}
+    load, annotations, *augmentations, pack = train_pipeline(
+        [resize] if augmentation == "none" else pipeline, input_size
+    )
+    mosaic = None
+    if augmentation == "strong":
+        mix = [
+            # Twice as wide and high. What comes next zooms from the upper left corner.
+            {"type": "Mosaic", "img_scale": (width, height), "center_ratio_range": (0.5, 1.0)},
+            {
+                "type": "RandomAffine",
+                "scaling_ratio_range": (0.5, 1.5),
+                "max_rotate_degree": 0.0,
+                "max_shear_degree": 0.0,
+                "border": (-width // 2, -height // 2),
+            },
+            {"type": "FilterAnnotations", "min_gt_bbox_wh": (1, 1), "keep_empty": False},
+            *augmentations,
+            {"type": "Brightness", "prob": 0.5, "min_mag": 0.875, "max_mag": 1.125},
+            {"type": "Contrast", "prob": 0.5, "min_mag": 0.5, "max_mag": 1.5},
+            {"type": "Color", "prob": 0.5, "min_mag": 0.5, "max_mag": 1.5},
+            pack,
+        ]
+        mosaic = {"epochs": strong_epochs, "load": [load, annotations, resize], "mix": mix}
+    return {"pipeline": [load, annotations, *augmentations, pack], "mosaic": mosaic}
+
+
 def train_pipeline(
     pipeline: Sequence[Mapping[str, Any]], input_size: Sequence[int]
 ) -> list[Mapping[str, Any]]:
     """Return the MMDetection transforms from an image file to a training sample.
 
     Args:
-        pipeline: the template's augmentations.
+        pipeline: augmentations.
         input_size: width and height in pixels.
     """
     width, height = input_size
@@ -103,15 +171,17 @@ def first_batch(
     size: int,
     seed: int,
     balance: str,
+    augmentation: str,
 ) -> list[tuple[str, np.ndarray, Detections]]:
     """Return the images of the first batch as the network sees them, with their annotations.
 
     Args:
         train_file: prepared annotations of the train subset, or of its tiles.
-        pipeline, input_size: as for `train_pipeline`.
+        pipeline, input_size: as for `transforms`.
         size: images in a batch.
         seed: seed of the training.
         balance: as for `EpochSampler`.
+        augmentation: as for `transforms`.
 
     Returns:
         File name; image (H, W, 3) uint8, BGR; boxes in its pixels, with a score of 1.
@@ -120,7 +190,7 @@ def first_batch(
     with redirect_stdout(io.StringIO()):  # hide pycocotools' progress
         dataset = AugmentedDataset(
             seed=seed,
-            pipeline=train_pipeline(pipeline, input_size),
+            **transforms(augmentation, pipeline, input_size, strong_epochs=1),
             **files(train_file, subsets.read(train_file)),
         )
     batch = []

@@ -34,9 +34,9 @@ log = logging.getLogger("detmake")
 class QuantizationAwareRecipe(BaseRecipe):
     """How to quantize a snapshot by training.
 
-    Fine-tuning takes only batch size and seed from the snapshot's `learning_parameters`. The
-    attributes below are `nncf_optimization` of the configuration; `rules/schema.yaml` has the
-    defaults.
+    Fine-tuning takes only batch size, seed, balance and augmentation from the snapshot's
+    `learning_parameters`. The attributes below are `nncf_optimization` of the configuration;
+    `rules/schema.yaml` has the defaults.
 
     Attributes:
         preset: `performance` (symmetric quantization) or `mixed` (asymmetric activations).
@@ -65,6 +65,25 @@ class QuantizationAwareRecipe(BaseRecipe):
         The budget decides which epoch is the last, and whether the result is good enough.
         """
         return replace(super().course(), maximal_accuracy_degradation=0.0, on_degradation="")
+
+    def fine_tuning(self) -> Self:
+        """Return the recipe with the learning parameters of fine-tuning.
+
+        Images change as in the last epochs of training.
+        """
+        learned = self.learning_parameters
+        parameters = replace(
+            learned,
+            num_iters=self.num_iters,
+            learning_rate=self.learning_rate,
+            learning_rate_warmup_iters=0,
+            learning_rate_schedule="cosine",
+            use_adaptive_interval=False,
+            enable_early_stopping=False,
+            stop_after=None,
+            augmentation="light" if learned.augmentation == "strong" else learned.augmentation,
+        )
+        return replace(self, learning_parameters=parameters)
 
 
 def train(
@@ -110,17 +129,7 @@ def train(
         initialized.save(file)
     log.info("After initialization: %s", budget.report(initialized.f_measure))
 
-    parameters = replace(
-        recipe.learning_parameters,
-        num_iters=recipe.num_iters,
-        learning_rate=recipe.learning_rate,
-        learning_rate_warmup_iters=0,
-        learning_rate_schedule="cosine",
-        use_adaptive_interval=False,
-        enable_early_stopping=False,
-        stop_after=None,
-    )
-    fine_tuning = replace(recipe, learning_parameters=parameters)
+    fine_tuning = recipe.fine_tuning()
     schedule = build_schedule(fine_tuning, len(train_coco["images"]))
     # Quantizers round to a grid, so train in single precision and do not average the weights.
     schedule["optim_wrapper"]["type"] = OptimWrapper

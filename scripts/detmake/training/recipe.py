@@ -21,6 +21,8 @@ class LearningParameters:
         use_adaptive_interval: validate less often if an epoch has few iterations; else every epoch.
         seed: seed of all random numbers.
         balance: `none`, or `repeat` to take images of rare classes more often.
+        augmentation: `none`, `light` or `strong`, how far images are changed at random
+            (`training.augmented_dataset.transforms`).
         stop_after: end with the first validation after so many epochs, on the way to `num_iters`;
             None goes all the way.
     """
@@ -36,7 +38,17 @@ class LearningParameters:
     use_adaptive_interval: bool
     seed: int
     balance: str = "none"
+    augmentation: str = "light"
     stop_after: int | None = None
+
+    @property
+    def strong_epochs(self) -> int:
+        """First epochs, in which images change strongly: all but the last fifth, or none.
+
+        YOLOX ends with 15 of 300 light epochs, RTMDet with 20. The averaged weights span a larger
+        part of a short training.
+        """
+        return self.num_iters - self.num_iters // 5 if self.augmentation == "strong" else 0
 
 
 @dataclass(frozen=True)
@@ -44,7 +56,7 @@ class BaseRecipe:
     """How to train any network.
 
     Attributes:
-        pipeline: MMDetection transforms that augment a training image.
+        pipeline: MMDetection transforms that augment a training image: the template's.
         optimizer: MMEngine `optimizer` dict; a `lr` in it overrides the learning rate.
         learning_parameters: how long and how fast to learn.
         code: the script and the library modules that train, with their digests, and the packages

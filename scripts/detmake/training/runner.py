@@ -92,7 +92,9 @@ def fit(
             "sampler": {"type": augmented_dataset.EpochSampler, "balance": parameters.balance},
             "dataset": {
                 **augmented_dataset.files(train_file, train_coco),
-                "pipeline": augmented_dataset.train_pipeline(recipe.pipeline, input_size),
+                **augmented_dataset.transforms(
+                    parameters.augmentation, recipe.pipeline, input_size, parameters.strong_epochs
+                ),
                 "type": augmented_dataset.AugmentedDataset,
                 "seed": parameters.seed,
             },

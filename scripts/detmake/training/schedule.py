@@ -69,7 +69,8 @@ def build_schedule(recipe: BaseRecipe, num_images: int) -> dict[str, Any]:
     if parameters.enable_early_stopping:
         patience = parameters.early_stop_patience
         min_delta = 1e-4  # an equal F-measure is no improvement
-        hooks.append(_EarlyStopping(**improving, min_delta=min_delta, patience=patience))
+        first = parameters.strong_epochs + 1
+        hooks.append(_EarlyStopping(first, **improving, min_delta=min_delta, patience=patience))
     return {
         "train_cfg": {
             "type": TrainLoop,
@@ -99,7 +100,22 @@ def mixed_precision() -> AbstractContextManager:
 
 
 class _EarlyStopping(EarlyStoppingHook):
-    """MMEngine's hook, which goes on where a checkpoint was saved."""
+    """MMEngine's hook, which goes on where a checkpoint was saved.
+
+    Args:
+        first: the first epoch that counts, from 1. A training that is to end as `light` does not
+            stop before.
+        settings: as for MMEngine's hook.
+    """
+
+    def __init__(self, first: int, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._first = first
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Stop training if the last validations that count brought no improvement."""
+        if runner.epoch >= self._first:
+            super().after_val_epoch(runner, metrics)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         checkpoint["early_stopping"] = self.best_score, self.wait_count

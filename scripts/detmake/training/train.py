@@ -118,6 +118,13 @@ def train(
         checkpoint.load_pretrained(detector, pretrained, recipe.channel_order)
     log.info("Template %s, input %d×%d", recipe.name, *recipe.input_size)
     log.info("Classes: %s", ", ".join(labels))
+    images, batch_size = len(train_coco["images"]), recipe.learning_parameters.batch_size
+    if images < batch_size:
+        log.warning(
+            "The train subset has %d images, fewer than learning_parameters.batch_size, %d: each "
+            "epoch is one iteration. A smaller batch learns more in as many epochs.",
+            *(images, batch_size),
+        )
     given = recipe.model["bbox_head"].get("anchor_generator", {})
     for key, value in config["bbox_head"].get("anchor_generator", {}).items():
         if value != given[key]:
