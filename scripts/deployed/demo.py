@@ -77,6 +77,9 @@ def main() -> int:
     models = options.model or [HERE / "model"]
     if len(models) > 1 and not options.benchmark:
         parser.error("--model: found several, which only --benchmark takes.")
+    for name, limit in {"threads": options.threads, "seconds": options.seconds}.items():
+        if limit is not None and not limit > 0:
+            parser.error(f"--{name}: expected a number above 0, found {limit}.")
     try:
         if options.benchmark:
             return _benchmark(models, options)
@@ -88,6 +91,8 @@ def main() -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # of a measurement; the demo ends by itself
+        return 130
 
 
 def _demonstrate(model: Path, options: argparse.Namespace) -> int:
