@@ -61,9 +61,9 @@ def text(
         _overlap(data, evaluated),
         "## Figures",
         f"On the {evaluated} subset, at a confidence threshold of "
-        f"{performance['confidence_threshold']:g}{_machine(performance)}. {_chosen(performance)}The "
-        "intervals (95 %, a bootstrap over the images) say how much the figures depend on the "
-        "choice of these images.",
+        f"{performance['confidence_threshold']:g}{_machine(performance)}. "
+        f"{_chosen(performance)}The intervals (95 %, a bootstrap over the images) say how much the "
+        "figures depend on the choice of these images.",
         _table(_figure_rows(performance, data[evaluated], detections)),
         _table(_class_rows(performance)),
         _quantization(performance),
@@ -83,7 +83,8 @@ def origin(pretrained: Mapping[str, Any] | None, weights: str | None) -> str:
         weights: the key `weights`: the file of finished weights that replaced a training.
     """
     if weights:
-        return f"Its weights are those of {escaped(Path(weights).name)}, whose license is not known."
+        name = escaped(Path(weights).name)
+        return f"Its weights are those of {name}, whose license is not known."
     if not pretrained:
         return "Its training started from random weights."
     source = pretrained["source"]
@@ -227,7 +228,7 @@ def _licenses(data: _Subsets) -> str:
         for entry in coco.get("licenses", [])
     }
     of_data = (
-        "The annotation files declare these licenses of the data: " + escaped("; ".join(declared)) + "."
+        f"The annotation files declare these licenses of the data: {escaped('; '.join(declared))}."
         if declared
         else "The annotation files declare no license of the data: ask who made it."
     )
