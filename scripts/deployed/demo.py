@@ -5,7 +5,6 @@ import json
 import signal
 import sys
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 from threading import Event
 
@@ -134,7 +133,7 @@ def _benchmark(models: Sequence[Path], options: argparse.Namespace) -> int:
         what = "random pixels; name a source to measure with your images"
     else:
         source = media.open_source(options.source, options.seconds)
-        images = [image for _, image in islice(source, speed.IMAGES)]
+        images = speed.hold(image for _, image in source)
         what = f"{len(images)} of {options.source}, decoded in memory"
     if not images:
         raise InputError(f"{options.source}: expected an image that can be decoded, found none.")

@@ -174,7 +174,7 @@ class Search:
             return best
         log.warning("Budget exceeded: returning layers to floating point, the noisiest first")
         # Of the validation subset: calibration images may lack what is lost.
-        few = [self._seen(image) for image in self._spread_over_val()]
+        few = map(self._seen, self._spread_over_val())  # one at a time: they may be large
         layers = noisiest_first(self._model, best.model, few)
         attempts = self._parameters.max_models - len(self.tried)
         enough = fewest(
