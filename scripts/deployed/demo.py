@@ -140,7 +140,7 @@ def _benchmark(models: Sequence[Path], options: argparse.Namespace) -> int:
     height, width = images[0].shape[:2]
     print(f"Device: {options.device}, {device_name(options.device)}")
     _describe_cpu(any(one.quantization for one, _ in detectors.values()))
-    print(f"Images: {what}; the first has {width}×{height} pixels")
+    print(f"Images: {what}; the first has {width}×{height} pixels", flush=True)
     print(f"{'latency [ms]':>12} {'95 % [ms]':>10} {'images/s':>9}  model")
     for name, found in speed.measure(detectors, images).items():
         one = detectors[name][0]

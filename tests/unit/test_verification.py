@@ -36,5 +36,5 @@ def test_figures_of_other_data_are_shown_but_not_judged(other):
     lines, wrong = compare(BUILD | {"f-measure": 0.1} | other, BUILD)
     assert wrong is None
     boxes = other.get("ground_truths", 40)
-    said = f"other data, 10 images with 40 boxes; here, 10 images with {boxes} boxes."
+    said = f"other images or boxes (10 images with 40 boxes; here, 10 images with {boxes} boxes)."
     assert lines[-1].endswith(said)

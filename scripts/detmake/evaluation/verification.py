@@ -62,7 +62,7 @@ def compare(
             f"{one['images']} images with {one['ground_truths']} boxes"
             for one in (performance, measured)
         )
-        lines.append(f"Not judged: the build measured other data, {of_build}; here, {here}.")
+        lines.append(f"Not judged: the build had other images or boxes ({of_build}; here, {here}).")
         return lines, None
     worst = min(METRICS, key=lambda key: measured[key] - performance[key])
     drop = performance[worst] - measured[worst]
