@@ -29,7 +29,7 @@ def subset(name, boxes, licenses=(), shape=(640, 480)):
     }
 
 
-def card(evaluated="test", description=(), performance=(), **changes):
+def card(evaluated="test", description=(), performance=(), start="From *.", **changes):
     data = {
         "train": subset("a", [(0, 20.0), (1, 20.0), (1, 20.0)], [{"name": "MIT", "url": "u"}]),
         "val": subset("b", [(0, 20.0)]),
@@ -62,7 +62,7 @@ def card(evaluated="test", description=(), performance=(), **changes):
         data,
         evaluated,
         {1: Detections(np.array([[50.0, 0, 70, 20]]), np.array([0.9]), np.array([0]))},
-        "Its training started from random weights.",
+        start,
     )
 
 
@@ -108,6 +108,15 @@ def test_images_that_do_not_measure_fairly_are_named(changes, said):
     warned = [part for part in ("also chose the weights", "are in train") if part in text]
     assert bool(warned) == bool(said)
     assert said is None or said in text
+
+
+def test_names_and_licenses_are_shown_as_they_are():
+    template = {"id": "x", "name": "<b>mine</b>"}
+    text = card(description={"template": template}, start="From [a](b).pth.")
+    assert r"# Model card: \<b\>mine\</b\>" in text
+    assert r"detmake. From \[a\](b).pth." in text
+    licensed = {"val": subset("b", [(0, 20.0)], [{"name": "<script>"}])}
+    assert r"licenses of the data: MIT u; \<script\>." in card(**licensed)
 
 
 def test_licenses_of_the_data():

@@ -49,7 +49,7 @@ def text(
     labels = ", ".join(map(escaped, description["labels"]))
     parts = [
         f"# Model card: {escaped(description['template']['name'])}",
-        f"A detector of {labels}, built with detmake. {start}",
+        f"A detector of {labels}, built with detmake. {escaped(start)}",
         "## Input and output",
         f"An image of any size, which the model scales to {width}×{height} pixels"
         f"{_tiles(description)}. It finds boxes, each with a class and a score. Boxes with a score "
@@ -83,15 +83,14 @@ def origin(pretrained: Mapping[str, Any] | None, weights: str | None) -> str:
         weights: the key `weights`: the file of finished weights that replaced a training.
     """
     if weights:
-        name = escaped(Path(weights).name)
-        return f"Its weights are those of {name}, whose license is not known."
+        return f"Its weights are those of {Path(weights).name}, whose license is not known."
     if not pretrained:
         return "Its training started from random weights."
     source = pretrained["source"]
     if source == "previous":
         return "Its training started from an earlier snapshot of the same run."
     shown = source if "://" in source else Path(source).name
-    license = pretrained.get("license") or "the configuration does not say (`pretrained.license`)"
+    license = pretrained.get("license") or "the configuration does not say (pretrained.license)"
     return f"Its training started from {shown}. Their license: {license}."
 
 
