@@ -80,7 +80,7 @@ def test_a_stream_yields_in_order_what_single_calls_return(folder, hint, threads
 @HINTS
 def test_a_large_image_of_a_stream_runs_alone(folder, hint, monkeypatch):
     """It is gone when the next image is read."""
-    monkeypatch.setattr(inference, "_LARGE", 3 * 40 * 20)
+    monkeypatch.setattr(inference, "LARGE", 3 * 40 * 20)
 
     def images():
         for number, width in enumerate([40, 40, 41, 41, 40, 41]):

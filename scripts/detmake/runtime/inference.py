@@ -16,7 +16,7 @@ from detmake.runtime import tiled
 from detmake.tiling import Tiling
 
 #: Bytes of an image that runs alone: OpenVINO copies it, and then makes it four times as large.
-_LARGE = 150_000_000
+LARGE = 150_000_000
 
 
 class OpenvinoDetector:
@@ -88,7 +88,7 @@ class OpenvinoDetector:
             return request, _in_pixels(request.results, shape)
 
         for image in images:
-            if image.nbytes > _LARGE:
+            if image.nbytes > LARGE:
                 while started:
                     request, found = oldest()
                     idle.append(request)
