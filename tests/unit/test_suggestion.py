@@ -65,10 +65,10 @@ def test_input_sizes_keep_about_the_ratio_of_the_image_and_are_valid():
 def test_the_best_template_is_trained_if_there_is_time_for_it():
     sizes = [(416, 320), (384, 288), (320, 256)]
     measured = [candidate("ssd_mobilenetv2", 0.25), candidate("yolox_tiny", 1.0)]
-    assert choice.best(measured, sizes, 1800) == ("yolox_tiny", (416, 320), True)
-    assert choice.best(measured, sizes, 1530) == ("yolox_tiny", (384, 288), True)
-    assert choice.best(measured, sizes, 1080) == ("ssd_mobilenetv2", (416, 320), True)
-    assert choice.best(measured, sizes, 108) == ("ssd_mobilenetv2", (320, 256), False)
+    assert choice.best(measured, sizes, 1500) == ("yolox_tiny", (416, 320), True)
+    assert choice.best(measured, sizes, 1275) == ("yolox_tiny", (384, 288), True)
+    assert choice.best(measured, sizes, 900) == ("ssd_mobilenetv2", (416, 320), True)
+    assert choice.best(measured, sizes, 90) == ("ssd_mobilenetv2", (320, 256), False)
 
 
 def test_without_time_the_best_of_the_fastest_is_trained():
@@ -92,10 +92,15 @@ def test_epochs_fill_the_time():
 
 
 def test_the_batch_fits_into_memory_and_train_subset():
-    assert choice.batch_size(memory_of_batch=2, memory=10, images=100) == 8
-    assert choice.batch_size(memory_of_batch=10, memory=10, images=100) == 4
-    assert choice.batch_size(memory_of_batch=2, memory=10, images=5) == 4
-    assert choice.batch_size(memory_of_batch=10**9, memory=10, images=100) == 1
+    assert choice.batch_size(8, memory_of_batch=2, memory=10, images=100) == 8
+    assert choice.batch_size(8, memory_of_batch=10, memory=10, images=100) == 4
+    assert choice.batch_size(8, memory_of_batch=2, memory=10, images=5) == 4
+    assert choice.batch_size(4, memory_of_batch=10**9, memory=10, images=100) == 1
+
+
+def test_a_gpu_takes_larger_batches():
+    assert Machine("a CPU", 2**34).batch_size == 4
+    assert Machine("a CPU", 2**34, "a GPU", 2**33).batch_size == 8
 
 
 def test_tiles_are_suggested_only_for_boxes_that_the_network_cannot_see():
@@ -263,10 +268,10 @@ def test_the_search_fills_the_minutes_with_what_it_measured(read, monkeypatch, t
     three = ["atss_mobilenetv2", "ssd_mobilenetv2", "yolox_tiny"]
     first = found(30, three)
     largest = (320, 224)  # of images of 48×32 pixels
-    assert calls == [(name, largest, 8) for name in [*three, "yolox_tiny"]]
+    assert calls == [(name, largest, 4) for name in [*three, "yolox_tiny"]]
     assert [one.template for one in first.measured] == ["atss_mobilenetv2", "yolox_tiny"]
     train, val = len(read.subsets["train"]["images"]), len(read.subsets["val"]["images"])
-    epoch = -(-train // 8) * 0.25 + val / 16 / 5 + 1
+    epoch = -(-train // 4) * 0.25 + val / 16 / 5 + 1
     assert first.epochs == 300
     assert found(10, three).epochs == int((600 - 120) / epoch)
     assert found(10, three).seconds <= 600

@@ -49,7 +49,6 @@ MpiDefault=none
 # A node that returns is used again at once.
 ReturnToService=2
 SchedulerParameters=bf_interval=2,sched_interval=2
-SlurmdTimeout=10
 KillWait=2
 MinJobAge=7200
 # CPUs and memory are those configured here, not those of the machine.
@@ -128,11 +127,15 @@ class Cluster:
     def start_node(self, node: str) -> None:
         """Start a node and wait until it accepts jobs."""
         self._start("slurmd", "-D", "-N", node, SLURMD_NODENAME=node)
-        wait_until(lambda: self.node_state(node) == "idle", f"{node} is idle")
+        wait_until(lambda: self.node_state(node) in ("idle", "mix"), f"{node} accepts jobs")
 
     def kill_node(self, node: str) -> None:
-        """Kill a node's daemon and all jobs on it at once, as if the power had failed."""
+        """Kill a node's daemon and all jobs on it at once, as if the power had failed.
+
+        The controller learns it as from a health check; by itself it would notice within minutes.
+        """
         self._kill(self._processes(SLURMD_NODENAME=node))
+        self.call("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=power")
 
     def node_state(self, node: str) -> str:
         """Return a node's state as sinfo abbreviates it; empty if there is no answer."""
@@ -207,6 +210,8 @@ class Cluster:
         """
         wanted = {_MARK: str(self.folder), **variables}.items()
         steps, others = set(), set()
+        # psutil refuses to kill a process whose number it has seen before, as that of another.
+        psutil.process_iter.cache_clear()
         for process in psutil.process_iter():
             with suppress(psutil.Error):  # it has ended, or belongs to another user
                 if wanted <= process.environ().items():

@@ -5,6 +5,8 @@ import pytest
 import yaml
 from conftest import CONFIG, ROOT
 
+import template_evidence
+
 # The name that each template gives its model.
 SHIPPED = {
     "atss_mobilenetv2": "ATSS-MobileNetV2",
@@ -81,6 +83,20 @@ def test_every_template_learns(compared):
     assert (measures.snapshot > 0.5).all()
     assert (measures.IR - measures.snapshot).abs().max() < 0.1  # one box is 0.05
     assert (measures["int8 (POT)"] - measures.snapshot).abs().max() < 0.15
+
+
+@pytest.mark.slow
+def test_the_evidence_is_what_the_build_measured(compared):
+    found = template_evidence.measured(compared.folder / "results")
+    snapshot = compared.json("results/performance.json")
+    int8 = compared.json("results/pot/performance.json")
+    assert found.keys() == set(template_evidence.MEASURED)
+    for key in ("f-measure", "mAP50", "mAP"):
+        assert found[key] == pytest.approx(snapshot[key], abs=1e-5)
+    drop = snapshot["f-measure"] - int8["f-measure"]
+    assert found["int8_drop"] == pytest.approx(drop, abs=1e-5)
+    assert 0 < found["int8_ms"] < 1000
+    assert 0 < found["minutes"] < 60
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ class Suggestion:
         machine: the machine.
         minutes: the wish: minutes of the whole build.
         chosen: template, input size and batch size.
-        has_time: whether it has time for enough iterations, so that it is no makeshift.
+        has_time: whether it has time for enough images, so that it is no makeshift.
         measured: all that was measured.
         work: what there is to do.
         overhead: what the build takes besides the epochs.
@@ -149,10 +149,10 @@ def _template(suggestion: Suggestion) -> list[str]:
     chosen = suggestion.chosen
     order = ", ".join(choice.TEMPLATES)
     if suggestion.has_time:
-        why = f"This is the best that has time for about {choice.ENOUGH_ITERATIONS} iterations."
+        why = f"This is the best that has time to train on {choice.ENOUGH_IMAGES:,} images."
     else:
         why = (
-            f"None has time for {choice.ENOUGH_ITERATIONS} iterations; this is the best of those "
+            f"None has time to train on {choice.ENOUGH_IMAGES:,} images; this is the best of those "
             "nearly as fast as the fastest. More minutes give a better model."
         )
     width = max(len(one.template) for one in suggestion.measured)

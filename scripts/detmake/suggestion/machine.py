@@ -3,6 +3,8 @@
 import os
 from dataclasses import dataclass
 
+from detmake.suggestion.choice import CPU_BATCH_SIZE, GPU_BATCH_SIZE
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -24,6 +26,11 @@ class Machine:
     def training_memory(self) -> int:
         """Bytes that a training has: the GPU's, if there is one."""
         return self.gpu_memory or self.memory
+
+    @property
+    def batch_size(self) -> int:
+        """The usual number of images in a batch."""
+        return GPU_BATCH_SIZE if self.gpu else CPU_BATCH_SIZE
 
 
 def total_memory() -> int:

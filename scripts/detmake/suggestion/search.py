@@ -61,11 +61,12 @@ def search(
         sizes = [input_size]
     else:
         sizes = choice.suitable_sizes(dataset.boxes(), dataset.image_size())
-    measured = _measure_all(measure, templates, sizes[0])
+    usual = machine.batch_size
+    measured = _measure_all(measure, templates, sizes[0], usual)
     wish = 60 * minutes
     template, size, has_time = choice.best(measured, sizes, choice.EPOCHS_SHARE * wish)
     tried = next(one for one in measured if one.template == template)
-    batch_size = choice.batch_size(tried.memory, machine.training_memory, work.train)
+    batch_size = choice.batch_size(usual, tried.memory, machine.training_memory, work.train)
     # Measured again, if only since other work on this machine comes and goes.
     chosen = measure(template, size, batch_size)
     rest = overhead.measure(
@@ -92,13 +93,13 @@ def search(
 
 
 def _measure_all(
-    measure: Measure, templates: Sequence[str], size: tuple[int, int]
+    measure: Measure, templates: Sequence[str], size: tuple[int, int], batch_size: int
 ) -> list[Candidate]:
     """Measure the templates; leave out those that cannot be trained on the dataset."""
     measured, mistakes = [], []
     for template in templates:
         try:
-            measured.append(measure(template, size, choice.BATCH_SIZE))
+            measured.append(measure(template, size, batch_size))
         except InputError as error:
             mistakes.append(f"{template}: {error}")
             log.warning("Left out, since its training fails: %s", mistakes[-1])
