@@ -6,7 +6,6 @@ from detmake import logs
 from detmake.evaluation import benchmark_app, speed
 from detmake.model import device
 from detmake.report import comparison
-from detmake.runtime.images import read_image
 
 with logs.job(snakemake.log[0]) as log:
     device.use("cpu")
@@ -17,7 +16,7 @@ with logs.job(snakemake.log[0]) as log:
     used = snakemake.params.inference_device
     models = {name: Path(path) for name, path in snakemake.params.models.items()}
     files = speed.choose_images(subset)
-    images = [read_image(path) for path in files]
+    images = speed.read_images(files)
     height, width = images[0].shape[:2]
     detectors = {name: load_for_speed(path, threads, used) for name, path in models.items()}
     table = speed.measure(detectors, images)

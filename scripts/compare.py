@@ -6,7 +6,6 @@ from detmake import logs
 from detmake.evaluation import speed
 from detmake.model import device
 from detmake.report import comparison
-from detmake.runtime.images import read_image
 
 with logs.job(snakemake.log[0]) as log:
     device.use("cpu")
@@ -15,7 +14,7 @@ with logs.job(snakemake.log[0]) as log:
 
     models, threads, output = snakemake.params.models, snakemake.threads, snakemake.output
     subset, used = Path(models[0]["subset"]), snakemake.params.inference_device
-    images = [read_image(path) for path in speed.choose_images(subset)]
+    images = speed.read_images(speed.choose_images(subset))
     detectors = {
         model["path"]: load_for_speed(Path(model["path"]), threads, used) for model in models
     }

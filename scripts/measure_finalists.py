@@ -12,7 +12,6 @@ from detmake.data import subsets
 from detmake.evaluation import performance, speed
 from detmake.model import device
 from detmake.quantization.post_training import Parameters
-from detmake.runtime.images import read_image
 from detmake.training.attempt import attempt
 
 with logs.job(snakemake.log[0]) as log, TemporaryDirectory() as scratch:
@@ -42,7 +41,7 @@ with logs.job(snakemake.log[0]) as log, TemporaryDirectory() as scratch:
             best = {"result_based_confidence_threshold": True}
             figures, _ = performance.evaluate(detectors[1], val, best, f"trial {trial.name}")
             row |= {f"int8 {key}": figures[key] for key in ("f-measure", "mAP50")}
-    measured = [read_image(path) for path in speed.choose_images(Path(source.val))]
+    measured = speed.read_images(speed.choose_images(Path(source.val)))
     latency = speed.measure(models, measured).latency_ms if models else {}
     for row in rows:
         row["latency_ms"] = latency.get(row["trial"])

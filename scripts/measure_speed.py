@@ -6,7 +6,6 @@ from detmake import logs
 from detmake.artifacts import write_text
 from detmake.evaluation import speed
 from detmake.model import device
-from detmake.runtime.images import read_image
 
 with logs.job(snakemake.log[0]) as log:
     device.use("cpu")
@@ -17,7 +16,7 @@ with logs.job(snakemake.log[0]) as log:
     used = snakemake.params.inference["device"]
     files = [Path(file) for file in snakemake.input if file.endswith((".pth", ".xml"))]
     models = [file.parent if file.suffix == ".xml" else file for file in files]
-    images = [read_image(path) for path in speed.choose_images(subset)]
+    images = speed.read_images(speed.choose_images(subset))
     detectors = {str(path): load_for_speed(path, threads, used) for path in models}
     table = speed.measure(detectors, images)
     write_text(Path(snakemake.output[0]), table.to_csv(float_format="%.6g"))

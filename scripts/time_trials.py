@@ -13,7 +13,6 @@ from detmake.data import subsets
 from detmake.evaluation import speed
 from detmake.model import device
 from detmake.quantization.post_training import Parameters
-from detmake.runtime.images import read_image
 from detmake.training.attempt import attempt
 
 with logs.job(snakemake.log[0]) as log, TemporaryDirectory() as scratch:
@@ -41,7 +40,7 @@ with logs.job(snakemake.log[0]) as log, TemporaryDirectory() as scratch:
                 trial_models.brief(snapshot, images, parameters, folder)
                 models[network] = load_for_speed(folder, threads, used)
             row["network"] = network
-    measured = [read_image(path) for path in speed.choose_images(Path(source.val))]
+    measured = speed.read_images(speed.choose_images(Path(source.val)))
     latency = speed.measure(models, measured).latency_ms if models else {}
     for row in rows:
         row["latency_ms"] = latency.get(row.pop("network"))

@@ -5,7 +5,6 @@ import json
 import signal
 import sys
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 from threading import Event
 
@@ -77,6 +76,9 @@ def main() -> int:
     models = options.model or [HERE / "model"]
     if len(models) > 1 and not options.benchmark:
         parser.error("--model: found several, which only --benchmark takes.")
+    for name, limit in {"threads": options.threads, "seconds": options.seconds}.items():
+        if limit is not None and not limit > 0:
+            parser.error(f"--{name}: expected a number above 0, found {limit}.")
     try:
         if options.benchmark:
             return _benchmark(models, options)
@@ -88,6 +90,8 @@ def main() -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # of a measurement; the demo ends by itself
+        return 130
 
 
 def _demonstrate(model: Path, options: argparse.Namespace) -> int:
@@ -129,14 +133,14 @@ def _benchmark(models: Sequence[Path], options: argparse.Namespace) -> int:
         what = "random pixels; name a source to measure with your images"
     else:
         source = media.open_source(options.source, options.seconds)
-        images = [image for _, image in islice(source, speed.IMAGES)]
+        images = speed.hold(image for _, image in source)
         what = f"{len(images)} of {options.source}, decoded in memory"
     if not images:
         raise InputError(f"{options.source}: expected an image that can be decoded, found none.")
     height, width = images[0].shape[:2]
     print(f"Device: {options.device}, {device_name(options.device)}")
     _describe_cpu(any(one.quantization for one, _ in detectors.values()))
-    print(f"Images: {what}; the first has {width}×{height} pixels")
+    print(f"Images: {what}; the first has {width}×{height} pixels", flush=True)
     print(f"{'latency [ms]':>12} {'95 % [ms]':>10} {'images/s':>9}  model")
     for name, found in speed.measure(detectors, images).items():
         one = detectors[name][0]

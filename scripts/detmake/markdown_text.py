@@ -2,8 +2,9 @@
 
 import re
 
-# What could begin a link, a picture, HTML, an entity, code or emphasis, or end a table's cell.
-_MARKUP = re.compile(r"[\\`*\[\]<>&|]")
+# What could begin a link, a picture, HTML, an entity, code, emphasis or deletion, or end a table's
+# cell. An underscore within a word begins nothing.
+_MARKUP = re.compile(r"[\\`*~\[\]<>&|]|(?<![^\W_])_|_(?![^\W_])")
 
 
 def escaped(name: str) -> str:

@@ -568,6 +568,13 @@ def test_a_batch_that_gpus_cannot_share_evenly(problems, resolve):
     assert resolve({"data": DATA, "resources": {"gpus": 4}})[""]["resources"]["gpus"] == 4
 
 
+def test_the_previous_snapshot_needs_the_store(problems):
+    runs = {"later": {"pretrained": "previous"}, "other": {"pretrained": None}}
+    (found,) = problems({"store": {"enabled": False}, "runs": runs})
+    assert found.startswith("runs.later.pretrained: found previous, a snapshot of the store, but")
+    assert problems({"pretrained": {"source": "previous"}, "store": {"enabled": "false"}})
+
+
 def test_data_is_required(problems):
     (line,) = problems({"runs": {"a": None, "b": {"device": "cpu"}}}, with_data=False)
     assert line.startswith("data: missing, expected the path of a dataset folder")

@@ -216,12 +216,13 @@ def test_a_video_that_the_disk_did_not_take_is_refused(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_the_folder_of_a_linked_image_is_no_output(detector, folder, tmp_path):
+@pytest.mark.parametrize("output", ["links", "images"])
+def test_the_folder_of_a_linked_image_is_no_output(detector, folder, tmp_path, output):
     (tmp_path / "links").mkdir()
     link = tmp_path / "links/a.png"
     link.symlink_to(folder / "a.png")
     with pytest.raises(InputError, match=r"found a\.png, a file of the source"):
-        demo.run(detector, media.Images([link]), tmp_path / "links", 0.5)
+        demo.run(detector, media.Images([link]), tmp_path / output, 0.5)
 
 
 def test_only_confident_detections_are_drawn(detector, folder, tmp_path):

@@ -79,8 +79,8 @@ def test_a_stream_yields_in_order_what_single_calls_return(folder, hint, threads
 
 @HINTS
 def test_a_large_image_of_a_stream_runs_alone(folder, hint, monkeypatch):
-    """It is gone when the next image is read."""
-    monkeypatch.setattr(inference, "_LARGE", 3 * 40 * 20)
+    """It is gone when the next image is read, and the model gives back the memory it needed."""
+    monkeypatch.setattr(inference, "LARGE", 3 * 40 * 20)
 
     def images():
         for number, width in enumerate([40, 40, 41, 41, 40, 41]):
@@ -91,8 +91,11 @@ def test_a_large_image_of_a_stream_runs_alone(folder, hint, monkeypatch):
             gc.collect()
             assert width == 40 or reference() is None
 
-    stream = OpenvinoDetector(folder, 2, hint).stream(images())
-    assert first_scores(stream) == list(range(6))
+    released, detector = [], OpenvinoDetector(folder, 2, hint)
+    release = detector._model.release_memory
+    monkeypatch.setattr(detector._model, "release_memory", lambda: released.append(release()))
+    assert first_scores(detector.stream(images())) == list(range(6))
+    assert len(released) == 3
 
 
 @HINTS

@@ -46,6 +46,8 @@ def messages(file: Path) -> Iterator[str]:
 def test_keys_in_messages():
     files = [*(ROOT / "scripts").rglob("*.py")]
     texts = {file: "\n".join(messages(file)) for file in files}
+    rules = [*(ROOT / "rules").iterdir(), ROOT / "Snakefile"]
+    texts |= {file: file.read_text(encoding="utf-8") for file in rules}
     assert sum(len(KEY.findall(text)) for text in texts.values()) > 10
     found = {str(file): unknown(text) for file, text in texts.items() if unknown(text)}
     assert found == {}

@@ -6,7 +6,7 @@ import pytest
 from detmake.detections import Detections
 from detmake.report import model_card
 
-LABELS = ["cat", "d|g"]
+LABELS = ["cat", "_d|g_"]
 
 
 def subset(name, boxes, licenses=(), shape=(640, 480)):
@@ -29,7 +29,7 @@ def subset(name, boxes, licenses=(), shape=(640, 480)):
     }
 
 
-def card(evaluated="test", description=(), performance=(), **changes):
+def card(evaluated="test", description=(), performance=(), start="From *.", **changes):
     data = {
         "train": subset("a", [(0, 20.0), (1, 20.0), (1, 20.0)], [{"name": "MIT", "url": "u"}]),
         "val": subset("b", [(0, 20.0)]),
@@ -51,17 +51,18 @@ def card(evaluated="test", description=(), performance=(), **changes):
             "mAP50": 0.5,
             "mAP": 0.5,
             "confidence_threshold": 0.35,
+            "at_validated_threshold": {"f-measure": 0.625, "confidence_threshold": 0.4},
             "measured_with": {"device": "CPU", "cpu": "a CPU"},
             "per_class": {
                 "cat": figures | {"ground_truths": 2, "ap50": 0.5},
-                "d|g": dict.fromkeys(figures, 0.0) | {"ground_truths": 0, "ap50": None},
+                "_d|g_": dict.fromkeys(figures, 0.0) | {"ground_truths": 0, "ap50": None},
             },
             **dict(performance),
         },
         data,
         evaluated,
         {1: Detections(np.array([[50.0, 0, 70, 20]]), np.array([0.9]), np.array([0]))},
-        "Its training started from random weights.",
+        start,
     )
 
 
@@ -76,12 +77,19 @@ def test_counts_figures_and_classes():
     assert table["test"] == ["1", "2", "2", "0"]
     assert table["F-measure"] == ["0.667", "0.667 to 0.667"]  # one image has no other sample
     assert table["cat"] == ["2", "0.667", "1.000", "0.500", "0.500"]
-    assert table["d¦g"] == ["0", "0.000", "0.000", "0.000", "–"]
+    assert table[r"\_d¦g\_"] == ["0", "0.000", "0.000", "0.000", "–"]
+
+
+def test_the_f_measure_at_the_threshold_of_the_model():
+    assert "at a confidence threshold of 0.35, on a CPU" in card()
+    assert "At 0.4, the F-measure is 0.625. The intervals" in card()
+    own = {"at_validated_threshold": {"f-measure": 2 / 3, "confidence_threshold": 0.35}}
+    assert "At 0.35" not in card(performance=own)
 
 
 def test_limits_name_rare_classes_and_sizes_that_are_missing():
     text = card()
-    assert "hardly: cat (2), d|g (0)." in text
+    assert "hardly: cat (2), \\_d\\|g\\_ (0)." in text
     assert "Objects that COCO calls large" in text
     assert "Images of other sizes than 640 pixels wide and 480 high." in text
 
@@ -100,6 +108,15 @@ def test_images_that_do_not_measure_fairly_are_named(changes, said):
     warned = [part for part in ("also chose the weights", "are in train") if part in text]
     assert bool(warned) == bool(said)
     assert said is None or said in text
+
+
+def test_names_and_licenses_are_shown_as_they_are():
+    template = {"id": "x", "name": "<b>mine</b>"}
+    text = card(description={"template": template}, start="From [a](b).pth.")
+    assert r"# Model card: \<b\>mine\</b\>" in text
+    assert r"detmake. From \[a\](b).pth." in text
+    licensed = {"val": subset("b", [(0, 20.0)], [{"name": "<script>"}])}
+    assert r"licenses of the data: MIT u; \<script\>." in card(**licensed)
 
 
 def test_licenses_of_the_data():

@@ -3,8 +3,10 @@
 import base64
 import functools
 import re
+import weakref
 from html.parser import HTMLParser
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -179,6 +181,46 @@ def test_pictures_keep_their_budget(tmp_path, monkeypatch, budget, all_fit):
     assert (len(worst) == len(images)) == all_fit
     costs = [item["cost"] for item in worst]
     assert costs == sorted(costs, reverse=True)
+
+
+def test_pictures_hold_one_image_at_a_time(tmp_path, monkeypatch):
+    results = run.read(write_run(tmp_path, HOSTILE))
+    images = overlaps(results.coco, results.models[0].evaluation.detections)
+    read, held = gallery.read_image, []
+
+    def counted(path):
+        assert not [one for one in held if one() is not None]
+        image = read(path)
+        held.append(weakref.ref(image))
+        return image
+
+    monkeypatch.setattr(gallery, "read_image", counted)
+    gallery.worst_images(images, tmp_path / "images", HOSTILE)
+    assert len(held) > 1
+
+
+@pytest.mark.parametrize(
+    ("box", "seen"),
+    [  # what is seen of the image: x1, y1, x2, y2 in the cut-out
+        ((0, 0, 300, 200), (58, 72, 142, 128)),  # 720 pixels shrink to 200
+        ((0, 0, 50, 50), (58, 58, 200, 200)),  # 120 grow to 200
+        ((290, 190, 10, 10), (0, 0, 126, 126)),  # 38 grow to 200
+    ],
+)
+def test_a_cut_out_shows_the_box_and_what_is_around(tmp_path, box, seen):
+    """Of a white image of 300×200 pixels; beyond its edge all is grey."""
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((200, 300, 3), 255, np.uint8))
+    names = ("file_name", "x", "y", "width", "height")
+    (cut,) = gallery.cutouts(pd.DataFrame([("a.png", *box)], columns=names), tmp_path)
+    encoded = np.frombuffer(base64.b64decode(cut.split(",")[1]), np.uint8)
+    part = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    assert part.shape == (200, 200, 3)
+    left, top, right, bottom = seen
+    grey = np.abs(part.astype(int) - 128).max(axis=2) < 20
+    inside = grey[top + 8 : bottom - 8, left + 8 : right - 8]
+    assert np.mean(inside) < 0.03  # the outline of the box may blend with white
+    area = (right - left) * (bottom - top) / grey.size
+    assert np.mean(grey) == pytest.approx(1 - area, abs=0.03)
 
 
 def test_what_the_errors_of_an_image_cost():

@@ -1,5 +1,6 @@
 """The content of `performance.json`, compared with figures found by hand."""
 
+import hashlib
 import json
 
 import cv2
@@ -188,13 +189,15 @@ def test_a_detector_is_evaluated_on_the_files_of_a_subset(
     """Detections are assigned to the image that they were found in, whatever its id."""
     coco["info"]["image_root"] = str(tmp_path)
     for position, image in enumerate(coco["images"]):
-        image["file_name"] = f"{position}.png"
+        image["file_name"], image["sha256"] = f"{position}.png", "cd"[position]
         cv2.imwrite(str(tmp_path / f"{position}.png"), np.full((100, 100, 3), position, np.uint8))
     detector = KnownDetector(predictions)
     performance, found = evaluate(detector, coco, postprocessing, "test")
     assert found.keys() == {image["id"] for image in coco["images"]}
     assert performance.pop("images_per_second") > 0
+    images = performance.pop("images_sha256")
     assert performance == measured(coco, predictions, postprocessing, 0.7)
     detector.tiling = Tiling((64, 48), 0.2, True)
     tiled, _ = evaluate(detector, coco, postprocessing, "test")
+    assert tiled["images_sha256"] == images == hashlib.sha256(b"cd").hexdigest()
     assert tiled["tiling"] == {"size": [64, 48], "overlap": 0.2, "whole_image": True}

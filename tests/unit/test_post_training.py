@@ -237,6 +237,14 @@ def test_no_recipe_clips_the_image(recipe, tmp_path):
 # The ladder
 
 
+def test_large_images_are_shrunk_before_they_calibrate(monkeypatch):
+    image = np.arange(40 * 80 * 3, dtype=np.uint8).reshape(40, 80, 3)
+    assert recipes.shrunk(image) is image
+    monkeypatch.setattr(recipes, "LARGE", image.nbytes // 4)
+    means = image.reshape(20, 2, 40, 2, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(recipes.shrunk(image), means, atol=0.51)
+
+
 def test_a_fixed_preset_is_the_only_recipe():
     for preset in ("performance", "mixed"):
         for target in ("vnni", "any"):

@@ -121,12 +121,12 @@ def test_a_template_may_not_set_the_optimizers_learning_rate(problems, templates
 
 
 @pytest.mark.parametrize(
-    "path", ["/tmp/x", "results/", "../x", "a/./b", "a//b", "", ".", "a{b}", 4]
+    "path", ["/tmp/x", "results/", "../x", "a/./b", "a//b", "", ".", "a{b}", "a b", "it's", 4]
 )
 def test_results_is_a_plain_relative_folder(problems, path):
     (line,) = problems({"results": path})
     assert line.startswith("results: found ")
-    assert ", expected the relative path of a folder, " in line
+    assert ", expected the relative path of a folder whose parts are of letters, digits, " in line
 
 
 @pytest.mark.parametrize("value", ["", 4, True, [URL]])

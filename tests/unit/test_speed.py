@@ -17,6 +17,15 @@ from detmake.runtime import speed as runtime_speed
 IMAGES = [np.full((2, 3, 3), value, dtype=np.uint8) for value in range(4)]
 
 
+@pytest.mark.parametrize(("limit", "held"), [(1, 1), (36, 2), (37, 3), (10**9, 16)])
+def test_fewer_images_are_read_if_they_are_large(monkeypatch, limit, held):
+    """Each has 18 bytes."""
+    monkeypatch.setattr(runtime_speed, "BYTES", limit)
+    source = iter(10 * IMAGES)
+    assert len(runtime_speed.hold(source)) == held
+    assert len(list(source)) == 40 - held
+
+
 class Clock:
     now = 1000.0
 

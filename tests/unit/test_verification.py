@@ -4,7 +4,10 @@ import pytest
 
 from detmake.evaluation.verification import compare
 
-BUILD = {"f-measure": 0.9, "mAP50": 0.8, "mAP": 0.5, "images": 10, "ground_truths": 40}
+BUILD = {
+    **{"f-measure": 0.9, "mAP50": 0.8, "mAP": 0.5},
+    **{"images": 10, "ground_truths": 40, "images_sha256": "a"},
+}
 
 
 @pytest.mark.parametrize(
@@ -28,7 +31,10 @@ def test_the_table_shows_both_figures_and_their_difference():
     assert lines[1].split() == ["F-measure", "0.900", "0.650", "-0.250"]
 
 
-def test_figures_of_other_data_are_shown_but_not_judged():
-    lines, wrong = compare(BUILD | {"f-measure": 0.1, "images": 9}, BUILD)
+@pytest.mark.parametrize("other", [{"images_sha256": "b"}, {"ground_truths": 39}])
+def test_figures_of_other_data_are_shown_but_not_judged(other):
+    lines, wrong = compare(BUILD | {"f-measure": 0.1} | other, BUILD)
     assert wrong is None
-    assert lines[-1].endswith("other data: 10 images with 40 boxes, here 9 images with 40 boxes.")
+    boxes = other.get("ground_truths", 40)
+    said = f"other images or boxes (10 images with 40 boxes; here, 10 images with {boxes} boxes)."
+    assert lines[-1].endswith(said)

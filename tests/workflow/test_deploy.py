@@ -113,6 +113,15 @@ def test_the_archive_is_complete(deployed, unpacked):
         assert not re.search(r"\$\w", (unpacked / name).read_text())
 
 
+def test_the_notice_has_the_license_of_each_requirement(unpacked):
+    notice = (unpacked / "NOTICE").read_text()
+    for name in ("requirements.txt", "requirements-verify.txt"):
+        section = notice.split(f"Software that {name} installs")[1].split("\n\n")[0]
+        listed = {line.split(maxsplit=1)[0] for line in section.splitlines()[1:]}
+        required = (unpacked / name).read_text().splitlines()
+        assert listed == {line.split("==")[0] for line in required if "==" in line}
+
+
 def test_the_archive_does_not_say_where_the_dataset_was(deployed, unpacked):
     annotations = deployed.json("results/pot/performance.json")["annotations"]
     for path in filter(Path.is_file, unpacked.rglob("*")):
@@ -258,6 +267,7 @@ def test_an_unreadable_file_is_skipped_and_the_exit_code_is_1(deployed, python, 
         (["model", "--model", "nowhere"], "nowhere: expected a model folder"),
         (["model", "--show"], "--show: expected a display"),
         (["model", "--device", "NPU"], "found NPU, but OpenVINO finds only CPU"),
+        (["model", "--threads", "-1"], "--threads: expected a number above 0, found -1"),
         ([], "expected a source, --benchmark or --verify"),
     ],
 )
@@ -266,6 +276,16 @@ def test_wrong_arguments_end_with_a_short_message(python, unpacked, arguments, m
     assert code == 2
     assert message in output
     assert len(output.splitlines()) < 12  # argparse adds its usage
+
+
+def test_ctrl_c_ends_a_measurement_without_a_traceback(python, unpacked):
+    process = start(python, unpacked, "--benchmark")
+    while not process.stdout.readline().startswith("Images:"):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in output
 
 
 @pytest.mark.slow

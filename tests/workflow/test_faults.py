@@ -72,6 +72,7 @@ def shared(built_project, tmp_path_factory, request):
     project = built_project.copy(tmp_path_factory.mktemp("faults") / "project")
     # Without the store, from which a training would be restored.
     project.configure(store={"enabled": False}, runs=RUNS if request.config.option.fuzz else {})
+    project.measure_briefly()  # or a benchmark takes minutes, four times for each kill
     shutil.copy(project.folder / "results/weights.pth", project.folder / "own.pth")
     return project
 

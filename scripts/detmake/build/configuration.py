@@ -234,6 +234,12 @@ def _mistakes_of_run(settings: Mapping[str, Any], validator: Draft202012Validato
     if isinstance(batch_size, int) and isinstance(gpus, int) and gpus > 0 and batch_size % gpus:
         expected = f"a multiple of resources.gpus, {gpus}, which share each batch evenly"
         yield f"learning_parameters.batch_size: found {show(batch_size)}, expected {expected}"
+    previous = _mapping(settings["pretrained"]).get("source") == "previous"
+    if previous and not settings["weights"] and _mapping(own["store"]).get("enabled") is False:
+        yield (
+            "pretrained: found previous, a snapshot of the store, but store.enabled is false. Set "
+            "it to true, or name the file of a snapshot"
+        )
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def write_archive(
     performance = json.loads((model / "performance.json").read_text(encoding="utf-8"))
     width, height = description["input_size"]
     values = {
-        "template": description["template"]["name"],
+        "template": escaped(description["template"]["name"]),
         "labels": ", ".join(map(escaped, description["labels"])),
         "input_size": f"{width}×{height}",
         "confidence_threshold": f"{description['confidence_threshold']:g}",

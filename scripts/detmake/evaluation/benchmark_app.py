@@ -10,6 +10,8 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
+from detmake.runtime.inference import LARGE
+
 _MAIN = "from openvino.tools.benchmark.main import main; main()"
 _ROUNDS = 3
 _SECONDS = 2
@@ -68,6 +70,7 @@ def _run(
             "-report_type": "no_counters",
             "-report_folder": report,
             "-json_stats": "true",
+            **({"-nireq": 1} if 3 * width * height > LARGE else {}),  # each takes gigabytes
         }
         command = [sys.executable, "-c", _MAIN, *(str(x) for item in options.items() for x in item)]
         process = subprocess.run(command, capture_output=True, text=True)

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
 
 from detmake.detections import Detections, Detector
@@ -24,14 +25,16 @@ def evaluate(
         progress: label of the progress bar.
 
     Returns:
-        `figures`, `images_per_second` and, if the detector cuts images, `tiling`
-        (`Tiling.describe`); the detections by image id.
+        `figures`, `images_sha256` (a digest of the image files' digests), `images_per_second` and,
+        if the detector cuts images, `tiling` (`Tiling.describe`); the detections by image id.
     """
     started = time.perf_counter()
     evaluation = evaluate_subset(detector, coco, progress)
     seconds = time.perf_counter() - started
+    digests = sorted(image["sha256"] for image in coco["images"])
     measured = {
         **figures(evaluation, coco, postprocessing, detector.confidence_threshold),
+        "images_sha256": sha256("".join(digests).encode()).hexdigest(),
         "images_per_second": round(len(coco["images"]) / seconds, 1),
         **({"tiling": detector.tiling.describe()} if detector.tiling else {}),
     }

@@ -1,6 +1,6 @@
 """Speed of a run's models on images of a prepared subset."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,12 +11,18 @@ from tqdm import tqdm
 from detmake.data import subsets
 from detmake.detections import Detector
 from detmake.runtime import speed
+from detmake.runtime.images import read_image
 from detmake.runtime.inference import device_name
 
 
 def choose_images(subset: Path) -> list[Path]:
     """Return the image files of a prepared subset to measure with, evenly spread over it."""
     return subsets.evenly_spread(subsets.image_paths(subsets.read(subset)), speed.IMAGES)
+
+
+def read_images(files: Iterable[Path]) -> list[np.ndarray]:
+    """Read images to measure with, (H, W, 3) uint8, BGR: the first ones if they are large."""
+    return speed.hold(map(read_image, files))
 
 
 def machine_name(threads: int, device: str = "CPU") -> str:

@@ -51,16 +51,18 @@ def compare(
 
     Returns:
         A table as lines of text, and what is wrong: None if no metric is lower than the build's by
-        more than `TOLERANCE`, or if the two were measured on different data.
+        more than `TOLERANCE`, or if the two were measured on other images or boxes.
     """
     lines = [f"{'':16} {'build':>7} {'here':>7} {'change':>7}"]
     for key, name in METRICS.items():
         here, build = measured[key], performance[key]
         lines.append(f"{name:16} {build:7.3f} {here:7.3f} {here - build:+7.3f}")
-    counts = [(one["images"], one["ground_truths"]) for one in (performance, measured)]
-    if counts[0] != counts[1]:
-        of_build, here = (f"{images} images with {boxes} boxes" for images, boxes in counts)
-        lines.append(f"The build measured on other data: {of_build}, here {here}.")
+    if any(measured[key] != performance.get(key) for key in ("images_sha256", "ground_truths")):
+        of_build, here = (
+            f"{one['images']} images with {one['ground_truths']} boxes"
+            for one in (performance, measured)
+        )
+        lines.append(f"Not judged: the build had other images or boxes ({of_build}; here, {here}).")
         return lines, None
     worst = min(METRICS, key=lambda key: measured[key] - performance[key])
     drop = performance[worst] - measured[worst]

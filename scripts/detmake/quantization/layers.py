@@ -19,7 +19,7 @@ _TRANSPARENT = {
 
 
 def noisiest_first(
-    original: ov.Model, quantized: ov.Model, images: Sequence[np.ndarray]
+    original: ov.Model, quantized: ov.Model, images: Iterable[np.ndarray]
 ) -> list[str]:
     """Return the names of a model's int8 layers, those first that disturb its outputs most.
 

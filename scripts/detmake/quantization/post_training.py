@@ -18,7 +18,7 @@ from detmake.evaluation.matching import evaluate_subset
 from detmake.evaluation.metrics import Evaluation
 from detmake.quantization.budget import Budget
 from detmake.quantization.layers import fewest, noisiest_first
-from detmake.quantization.recipes import Recipe, quantize, recipes
+from detmake.quantization.recipes import Recipe, quantize, recipes, shrunk
 from detmake.runtime import inference, tiled
 from detmake.runtime.images import read_image
 from detmake.runtime.model_folder import write_model_folder
@@ -174,7 +174,8 @@ class Search:
             return best
         log.warning("Budget exceeded: returning layers to floating point, the noisiest first")
         # Of the validation subset: calibration images may lack what is lost.
-        few = [self._seen(image) for image in self._spread_over_val()]
+        # One at a time: they may be large.
+        few = (shrunk(self._seen(image)) for image in self._spread_over_val())
         layers = noisiest_first(self._model, best.model, few)
         attempts = self._parameters.max_models - len(self.tried)
         enough = fewest(

@@ -1,10 +1,12 @@
 """Recipes of post-training quantization: how NNCF sets the ranges of a model's activations."""
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import cv2
 import nncf
 import numpy as np
 import openvino as ov
@@ -19,6 +21,7 @@ from nncf.quantization.range_estimator import (
 
 from detmake.quantization.input_range import widen
 from detmake.runtime.images import read_image
+from detmake.runtime.inference import LARGE
 
 nncf.set_log_level(logging.WARNING)  # do not list every node that stays in floating point
 
@@ -85,6 +88,20 @@ def recipes(preset: str, target: str) -> list[Recipe]:
     ]
 
 
+def shrunk(image: np.ndarray) -> np.ndarray:
+    """Shrink an image of more than 50 megapixels to so many: statistics take gigabytes of memory.
+
+    The network takes it in its own, smaller size anyway.
+
+    Args:
+        image: (H, W, 3) uint8.
+    """
+    if image.nbytes <= LARGE:
+        return image
+    factor = math.sqrt(LARGE / image.nbytes)
+    return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+
+
 def quantize(
     model: ov.Model,
     images: Sequence[Path],
@@ -101,7 +118,7 @@ def quantize(
     """
     quantized = nncf.quantize(
         model,
-        nncf.Dataset(images, lambda path: read_image(path)[np.newaxis]),
+        nncf.Dataset(images, lambda path: shrunk(read_image(path))[np.newaxis]),
         preset=recipe.preset,
         subset_size=len(images),
         # Quantize the network's core: decoding and NMS stay in floating point.

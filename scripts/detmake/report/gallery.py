@@ -60,8 +60,8 @@ def worst_images(
     """
     costs = image_costs(images)
     chosen = [at for at in np.argsort(-costs, kind="stable")[:IMAGES] if costs[at] > 0]
-    pictures = {at: _read(root / images[at].image["file_name"]) for at in chosen}
-    pictures = {at: _shrunk(one, SIDE) for at, one in pictures.items() if one is not None}
+    files = {at: root / images[at].image["file_name"] for at in chosen}
+    pictures = {at: _shrunk(read_image(file), SIDE) for at, file in files.items() if file.exists()}
     for quality in _QUALITIES:
         encoded = {at: data_uri(drawing.jpeg(one, quality)) for at, one in pictures.items()}
         if sum(map(len, encoded.values())) <= BUDGET:
@@ -95,11 +95,15 @@ def cutouts(suspects: pd.DataFrame, root: Path) -> list[str | None]:
             continue
         reach = round(1.2 * max(row.width, row.height, 16))
         left, top = round(row.x + row.width / 2) - reach, round(row.y + row.height / 2) - reach
-        padded = cv2.copyMakeBorder(image, *[reach] * 4, cv2.BORDER_CONSTANT, value=(128,) * 3)
-        part = padded[top + reach :, left + reach :][: 2 * reach, : 2 * reach]
         factor = CUTOUT_SIDE / (2 * reach)
         how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
-        part = cv2.resize(part, (CUTOUT_SIDE, CUTOUT_SIDE), interpolation=how)
+        # Resized before it is padded: the box may be as large as the image.
+        part = np.full((CUTOUT_SIDE, CUTOUT_SIDE, 3), 128, np.uint8)
+        seen = image[max(top, 0) : top + 2 * reach, max(left, 0) : left + 2 * reach]
+        width, height = (max(1, round(factor * length)) for length in seen.shape[1::-1])
+        seen = cv2.resize(seen, (width, height), interpolation=how)
+        x, y = (round(factor * max(-start, 0)) for start in (left, top))
+        part[y:, x:][:height, :width] = seen[: CUTOUT_SIDE - y, : CUTOUT_SIDE - x]
         x, y = row.x - left, row.y - top
         corners = np.multiply([x, y, x + row.width, y + row.height], factor)
         drawing.outline(part, corners, (255, 255, 255), 5)

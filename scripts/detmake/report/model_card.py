@@ -48,8 +48,8 @@ def text(
     threshold = description["confidence_threshold"]
     labels = ", ".join(map(escaped, description["labels"]))
     parts = [
-        f"# Model card: {description['template']['name']}",
-        f"A detector of {labels}, built with detmake. {start}",
+        f"# Model card: {escaped(description['template']['name'])}",
+        f"A detector of {labels}, built with detmake. {escaped(start)}",
         "## Input and output",
         f"An image of any size, which the model scales to {width}×{height} pixels"
         f"{_tiles(description)}. It finds boxes, each with a class and a score. Boxes with a score "
@@ -61,8 +61,9 @@ def text(
         _overlap(data, evaluated),
         "## Figures",
         f"On the {evaluated} subset, at a confidence threshold of "
-        f"{performance['confidence_threshold']:g}{_machine(performance)}. The intervals (95 %, a "
-        "bootstrap over the images) say how much the figures depend on the choice of these images.",
+        f"{performance['confidence_threshold']:g}{_machine(performance)}. "
+        f"{_chosen(performance)}The intervals (95 %, a bootstrap over the images) say how much the "
+        "figures depend on the choice of these images.",
         _table(_figure_rows(performance, data[evaluated], detections)),
         _table(_class_rows(performance)),
         _quantization(performance),
@@ -89,7 +90,7 @@ def origin(pretrained: Mapping[str, Any] | None, weights: str | None) -> str:
     if source == "previous":
         return "Its training started from an earlier snapshot of the same run."
     shown = source if "://" in source else Path(source).name
-    license = pretrained.get("license") or "the configuration does not say (`pretrained.license`)"
+    license = pretrained.get("license") or "the configuration does not say (pretrained.license)"
     return f"Its training started from {shown}. Their license: {license}."
 
 
@@ -130,6 +131,15 @@ def _overlap(data: _Subsets, evaluated: str) -> str:
 def _machine(performance: Mapping[str, Any]) -> str:
     machine = performance["measured_with"]
     return f", on {machine['cpu'] or 'an unknown CPU'} (device {machine['device']})"
+
+
+def _chosen(performance: Mapping[str, Any]) -> str:
+    """Say so if the figures are at another threshold than the model's own."""
+    validated = performance["at_validated_threshold"]
+    threshold = validated["confidence_threshold"]
+    if threshold == performance["confidence_threshold"]:
+        return ""
+    return f"At {threshold:g}, the F-measure is {validated['f-measure']:.3f}. "
 
 
 def _figure_rows(
@@ -190,7 +200,7 @@ def _limits(data: _Subsets, evaluated: str) -> list[str]:
     boxes = [entry for entry in coco["annotations"] if not entry["iscrowd"]]
     counts = Counter(entry["category_id"] for entry in boxes)
     rare = [
-        f"{name} ({counts[number]})"
+        f"{escaped(name)} ({counts[number]})"
         for number, name in enumerate(subsets.class_names(coco), start=1)
         if counts[number] < _FEW
     ]
@@ -217,7 +227,7 @@ def _licenses(data: _Subsets) -> str:
         for entry in coco.get("licenses", [])
     }
     of_data = (
-        "The annotation files declare these licenses of the data: " + "; ".join(declared) + "."
+        f"The annotation files declare these licenses of the data: {escaped('; '.join(declared))}."
         if declared
         else "The annotation files declare no license of the data: ask who made it."
     )

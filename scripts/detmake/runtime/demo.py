@@ -70,7 +70,11 @@ def run(
     """
     if not 0 <= confidence_threshold <= 1:
         raise InputError(f"The threshold is {confidence_threshold}. Expected a number from 0 to 1.")
-    held = [file for file in source.files if file.parent.resolve() == folder.resolve()]
+    held = [
+        file
+        for file in source.files  # perhaps a link to one there
+        if folder.resolve() in (file.parent.resolve(), file.resolve().parent)
+    ]
     if held:
         raise InputError(
             f"{folder}: found {held[0].name}, a file of the source, which a picture could replace. "

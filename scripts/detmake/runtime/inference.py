@@ -16,7 +16,7 @@ from detmake.runtime import tiled
 from detmake.tiling import Tiling
 
 #: Bytes of an image that runs alone: OpenVINO copies it, and then makes it four times as large.
-_LARGE = 150_000_000
+LARGE = 150_000_000
 
 
 class OpenvinoDetector:
@@ -88,7 +88,7 @@ class OpenvinoDetector:
             return request, _in_pixels(request.results, shape)
 
         for image in images:
-            if image.nbytes > _LARGE:
+            if image.nbytes > LARGE:
                 while started:
                     request, found = oldest()
                     idle.append(request)
@@ -154,7 +154,10 @@ def detect(model: ov.CompiledModel, image: np.ndarray) -> Detections:
     """Detect in one image as it is with a compiled model."""
     # A shared image would remain the model's input memory, and the next image that is not shared
     # (of a stream, or a read-only array) would overwrite it.
-    return _in_pixels(model(image[np.newaxis], share_inputs=False), image.shape)
+    found = _in_pixels(model(image[np.newaxis], share_inputs=False), image.shape)
+    if image.nbytes > LARGE:  # or gigabytes stay with each model that saw such an image
+        model.release_memory()
+    return found
 
 
 def _in_pixels(found: Mapping[str, Any], shape: tuple[int, ...]) -> Detections:

@@ -1,7 +1,7 @@
 """Speed of detectors on this machine: latency and throughput, measured in turns."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import cycle
+from itertools import cycle, islice
 from statistics import median
 from time import perf_counter
 
@@ -9,14 +9,29 @@ import numpy as np
 
 from detmake.detections import Detector
 
-#: Images that are measured with.
-IMAGES = 16
+#: Images that are measured with, at most, and the bytes from which on no more are read.
+IMAGES, BYTES = 16, 1_000_000_000
 #: Rounds that count. Other load on the machine comes and goes within seconds: with this many
 #: rounds, the median stays the same even if almost half of them are disturbed.
 ROUNDS = 8
 #: Length of one model's turn for latency, and again for throughput. A turn holds some 20 images
 #: of a detector that takes 15 ms; all rounds of a dozen models take about a minute.
 TURN_SECONDS = 0.3
+
+
+def hold(images: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """Take images to measure with: the first ones, and fewer if they are large, but at least one.
+
+    Args:
+        images: each (H, W, 3) uint8, BGR.
+    """
+    held, size = [], 0
+    for image in islice(images, IMAGES):
+        held.append(image)
+        size += image.nbytes
+        if size >= BYTES:
+            break
+    return held
 
 
 def measure(
