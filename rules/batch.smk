@@ -24,9 +24,7 @@ rule draw_batch:
         size=lambda wildcards: settings_of(wildcards)["learning_parameters"]["batch_size"],
         seed=lambda wildcards: settings_of(wildcards)["learning_parameters"]["seed"],
         balance=lambda wildcards: settings_of(wildcards)["learning_parameters"]["balance"],
-        augmentation=lambda wildcards: settings_of(wildcards)["learning_parameters"][
-            "augmentation"
-        ],
+        augmentation=lambda wildcards: settings_of(wildcards)["learning_parameters"]["augmentation"],
     message:
         "Drawing the first batch of the training of {wildcards.run}"
     script:
