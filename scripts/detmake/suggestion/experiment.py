@@ -226,9 +226,11 @@ def _learning(suggestion: Suggestion) -> str:
     iterations = work.iterations(chosen.batch_size)
     memory = suggestion.machine.training_memory
     many = suggestion.epochs == choice.MOST_EPOCHS
+    interval = suggestion.validation_interval
     epochs = (
-        f"{iterations} iterations of {chosen.iteration:.2f} s each, and a validation every "
-        f"{suggestion.validation_interval} epochs: {suggestion.training_seconds / 60:.1f} minutes"
+        f"{iterations} iterations of {chosen.iteration:.2f} s each, and a validation "
+        f"{f'every {interval} epochs' if interval > 1 else 'after each'}: "
+        f"{suggestion.training_seconds / 60:.1f} minutes"
     )
     if many:
         epochs += ". More epochs would overfit, so the build takes less time than you wished for"
