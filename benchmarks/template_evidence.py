@@ -206,6 +206,8 @@ def markdown(evidence: pd.DataFrame) -> str:
 
 def _table(rows: pd.DataFrame, dataset: str) -> str:
     """Return the table of one dataset; a template without evidence has a row that says so."""
+    if rows.empty:
+        return f"{dataset}: no evidence yet."
     cells = []
     for template in EPOCHS:
         runs = rows[rows["template"] == template].groupby(["input_size", "epochs"], sort=False)
