@@ -61,6 +61,7 @@ def worst_images(
     costs = image_costs(images)
     chosen = [at for at in np.argsort(-costs, kind="stable")[:IMAGES] if costs[at] > 0]
     files = {at: root / images[at].image["file_name"] for at in chosen}
+    # No name holds an image while the next one is read: they may be large.
     pictures = {at: _shrunk(read_image(file), SIDE) for at, file in files.items() if file.exists()}
     for quality in _QUALITIES:
         encoded = {at: data_uri(drawing.jpeg(one, quality)) for at, one in pictures.items()}

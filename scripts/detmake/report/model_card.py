@@ -134,12 +134,15 @@ def _machine(performance: Mapping[str, Any]) -> str:
 
 
 def _chosen(performance: Mapping[str, Any]) -> str:
-    """Say so if the figures are at another threshold than the model's own."""
+    """Return the F-measure at the model's own threshold if the figures are at another one."""
     validated = performance["at_validated_threshold"]
     threshold = validated["confidence_threshold"]
     if threshold == performance["confidence_threshold"]:
         return ""
-    return f"At {threshold:g}, the F-measure is {validated['f-measure']:.3f}. "
+    return (
+        "The model's own threshold was chosen on the validation subset. "
+        f"At {threshold:g}, the F-measure is {validated['f-measure']:.3f}. "
+    )
 
 
 def _figure_rows(

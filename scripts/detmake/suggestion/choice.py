@@ -20,8 +20,8 @@ SHORTEST, LONGEST = 320, 1024
 STEP = 32
 #: A class with fewer boxes tells little about their sizes.
 ENOUGH_BOXES = 20
-#: Images that training takes in all, below which a faster template or a smaller input is better:
-#: 47 epochs of BCCD's.
+#: Images of all epochs together, below which a faster template or a smaller input is better. They
+#: are 47 epochs of BCCD.
 ENOUGH_IMAGES = 12_000
 #: Where no template has time enough, those count whose iteration lasts up to so many times that of
 #: the fastest: YOLOX-nano-ReLU, at 1.3, then learns more than YOLOX-nano.
@@ -44,10 +44,6 @@ MOST_EPOCHS = 300
 QUANTIZED_MODELS = 2
 #: The most frequent class is on so many times the images of the rarest one: `balance` pays then.
 IMBALANCED = 10
-#: Images in a batch. A GPU needs more of them to be busy. On a CPU, an image takes nearly as long
-#: in a smaller batch, and more iterations learn more: with BCCD and YOLOX-nano-ReLU, an F-measure
-#: of 0.835 after 50 epochs with batches of 4, and of 0.827 after 62, which take as long, with 8.
-CPU_BATCH_SIZE, GPU_BATCH_SIZE = 4, 8
 #: The share of memory that a batch may take.
 MEMORY_SHARE = 0.8
 

@@ -149,11 +149,11 @@ def _template(suggestion: Suggestion) -> list[str]:
     chosen = suggestion.chosen
     order = ", ".join(choice.TEMPLATES)
     if suggestion.has_time:
-        why = f"This is the best that has time to train on {choice.ENOUGH_IMAGES:,} images."
+        why = f"This is the best that has time for {choice.ENOUGH_IMAGES:,} images in all epochs."
     else:
         why = (
-            f"None has time to train on {choice.ENOUGH_IMAGES:,} images; this is the best of those "
-            "nearly as fast as the fastest. More minutes give a better model."
+            f"None has time for {choice.ENOUGH_IMAGES:,} images in all epochs; this is the best of "
+            "those nearly as fast as the fastest. More minutes give a better model."
         )
     width = max(len(one.template) for one in suggestion.measured)
     table = [

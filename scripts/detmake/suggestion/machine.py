@@ -3,8 +3,6 @@
 import os
 from dataclasses import dataclass
 
-from detmake.suggestion.choice import CPU_BATCH_SIZE, GPU_BATCH_SIZE
-
 
 @dataclass(frozen=True)
 class Machine:
@@ -29,8 +27,13 @@ class Machine:
 
     @property
     def batch_size(self) -> int:
-        """The usual number of images in a batch."""
-        return GPU_BATCH_SIZE if self.gpu else CPU_BATCH_SIZE
+        """The usual number of images in a batch.
+
+        A GPU needs more of them to be busy. On a CPU, an image takes nearly as long in a smaller
+        batch, and more iterations learn more: with BCCD and YOLOX-nano-ReLU at 384×288, an
+        F-measure of 0.835 after 50 epochs with batches of 4, and of 0.827 after 62 with 8.
+        """
+        return 8 if self.gpu else 4
 
 
 def total_memory() -> int:
