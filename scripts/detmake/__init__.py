@@ -1,1 +1,7 @@
 """Train, evaluate, export and quantize object detectors: the library of the build."""
+
+import sys
+
+# OpenVINO and NNCF report to their vendor when they are imported, unasked, and a process waits 3 s
+# for a network that does not answer. Without this package they cannot.
+sys.modules.setdefault("openvino_telemetry", None)

@@ -12,7 +12,12 @@ from tqdm import tqdm
 
 from detmake.runtime.inference import LARGE
 
-_MAIN = "from openvino.tools.benchmark.main import main; main()"
+#: A new process that runs benchmark_app. It reports to nobody either (`detmake/__init__.py`).
+IMPORTS = """
+import sys
+sys.modules["openvino_telemetry"] = None
+from openvino.tools.benchmark.main import main
+"""
 _ROUNDS = 3
 _SECONDS = 2
 
@@ -72,7 +77,8 @@ def _run(
             "-json_stats": "true",
             **({"-nireq": 1} if 3 * width * height > LARGE else {}),  # each takes gigabytes
         }
-        command = [sys.executable, "-c", _MAIN, *(str(x) for item in options.items() for x in item)]
+        arguments = [str(text) for item in options.items() for text in item]
+        command = [sys.executable, "-c", f"{IMPORTS}main()", *arguments]
         process = subprocess.run(command, capture_output=True, text=True)
         if process.returncode:
             raise RuntimeError(f"benchmark_app failed:\n{process.stdout}\n{process.stderr}")
