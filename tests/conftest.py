@@ -4,6 +4,9 @@ import os
 from collections import Counter
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
+
+import detmake  # noqa: F401  # before OpenVINO, which would report that it is used
 
 WORKER = "PYTEST_XDIST_WORKER" in os.environ
 #: Files that workers begin with. One builds the tiny project. Those that take longest come next,
@@ -58,6 +61,37 @@ def pytest_collection_modifyitems(config, items):
                 -tests[item.path],
             )
         )
+
+
+class Scheduler(LoadFileScheduling):
+    """Lets other workers run the rest of what was given to a worker that was killed.
+
+    That of pytest-xdist 3.8 waits for them for ever (its issues 1327, 1371 and 1378).
+    """
+
+    def remove_node(self, node):
+        work = self.assigned_work.pop(node)
+        pending = [(file, test) for file in work for test, done in work[file].items() if not done]
+        if not pending:
+            return None
+        file, running = pending[0]
+        work[file][running] = True
+        unfinished = {file: work[file] for file, _ in pending if not all(work[file].values())}
+        self.workqueue.update(unfinished)
+        for other in self.assigned_work:
+            self._reschedule(other)
+        return running
+
+    def _reschedule(self, node):
+        super()._reschedule(node)
+        # A worker runs a test when it knows the next one, or that there is none.
+        if not node.shutting_down and self._pending_of(self.assigned_work[node]) < 2:
+            self._reschedule(node)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return Scheduler(config, log) if config.option.dist == "loadfile" else None
 
 
 def pytest_sessionfinish(session):
