@@ -153,7 +153,7 @@ def _benchmark(models: Sequence[Path], options: argparse.Namespace) -> int:
 
 def _verify(model: Path, options: argparse.Namespace) -> int:
     problems = []
-    if model == HERE / "model":
+    if model.resolve() == (HERE / "model").resolve():
         changed = figures.changed_files(HERE / "SHA256SUMS")
         problems += [f"{name}: missing, or not as it was packed" for name in changed]
     recorded = model / "performance.json"

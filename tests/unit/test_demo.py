@@ -1,6 +1,7 @@
 """The demo: it reads images and videos, skips what is unreadable, and writes pictures."""
 
 import json
+import os
 import resource
 from pathlib import Path
 from threading import Event
@@ -167,6 +168,15 @@ def test_images_of_the_same_name_get_different_pictures(detector, folder, tmp_pa
     assert {"a.jpg", "a_2.jpg"} <= {path.name for path in (tmp_path / "out").iterdir()}
 
 
+def test_a_file_whose_name_is_not_unicode(detector, tmp_path):
+    file = tmp_path / os.fsdecode(b"caf\xe9.png")
+    cv2.imwrite(str(tmp_path / "a.png"), image(0))
+    os.rename(tmp_path / "a.png", file)
+    demo.run(detector, media.Images([file]), tmp_path / "out", 0.5)
+    (entry,) = json.loads((tmp_path / "out/images.json").read_text())["images"]
+    assert entry["file_name"] == r"caf\udce9.png"
+
+
 def test_no_picture_replaces_another(detector, tmp_path):
     files = []
     for name in ("a.png", "sub/A.png", "a_2.png", "contact_sheet.png"):
@@ -191,6 +201,24 @@ def test_a_file_is_no_output(detector, folder):
     with pytest.raises(InputError, match=r"notes\.txt: cannot be made a folder"):
         demo.run(detector, media.open_source(str(folder)), folder / "notes.txt", 0.5)
     assert (folder / "notes.txt").read_text() == "no image either"
+
+
+def test_files_that_no_demo_wrote_are_not_replaced(detector, folder, tmp_path):
+    out = tmp_path / "pictures"
+    out.mkdir()
+    before = {"a.jpg": "of the user", "predictions.json": "of the build"}
+    for name, content in before.items():
+        (out / name).write_text(content)
+    with pytest.raises(InputError, match=r"pictures: found a\.jpg, which no demo wrote"):
+        demo.run(detector, media.open_source(str(folder)), out, 0.5)
+    assert {file.name: file.read_text() for file in out.iterdir()} == before
+
+
+def test_a_demo_replaces_an_earlier_one(detector, folder, tmp_path):
+    out, video = tmp_path / "out", make_video(tmp_path / "in.mp4", 2)
+    for source in (video, video, folder, folder, video):
+        demo.run(detector, media.open_source(str(source)), out, 0.5)
+    assert {"a.jpg", "predictions.json", "video.mp4"} <= {file.name for file in out.iterdir()}
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 50, float("nan")])

@@ -71,6 +71,8 @@ def start(python, folder, *arguments) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # A shell lets what it runs in the background ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 
@@ -246,6 +248,8 @@ def test_verification_names_what_was_changed_and_what_it_needs(python, unpacked,
     assert code == 1
     assert "model/openvino.bin: missing, or not as it was packed" in output
     assert "speaks of another model" in output
+    named = run_demo(python, copy, "--verify", "--model", copy / "model/../model")[1]
+    assert "model/openvino.bin: missing, or not as it was packed" in named
 
 
 def test_an_unreadable_file_is_skipped_and_the_exit_code_is_1(deployed, python, unpacked, tmp_path):

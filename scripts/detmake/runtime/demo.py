@@ -15,10 +15,11 @@ import numpy as np
 
 from detmake.artifacts import staged, write_json
 from detmake.detections import Detections, Detector
-from detmake.errors import InputError
+from detmake.errors import InputError, printable
 from detmake.runtime import drawing
 from detmake.runtime.media import Images, Video, VideoWriter
 
+_VIDEO, _IMAGES, _PREDICTIONS = "video.mp4", "images.json", "predictions.json"
 _SHEET_TILES = 24
 _RATE_FRAMES = 30  # over which frames per second are averaged
 
@@ -65,8 +66,8 @@ def run(
         stop: once set, ends the demo before the next frame.
 
     Raises:
-        InputError: the folder holds files of the source, which pictures could replace, or cannot
-            be made; the threshold is not from 0 to 1.
+        InputError: the folder holds files of the source, or other files that no demo wrote, which
+            pictures could replace; it cannot be made; the threshold is not from 0 to 1.
     """
     if not 0 <= confidence_threshold <= 1:
         raise InputError(f"The threshold is {confidence_threshold}. Expected a number from 0 to 1.")
@@ -86,6 +87,12 @@ def run(
         raise InputError(
             f"{folder}: cannot be made a folder ({error.strerror}). Choose another output folder."
         ) from error
+    others = {file.name for file in folder.iterdir() if not file.name.startswith(".")} - {_VIDEO}
+    if others and not {_IMAGES, _PREDICTIONS} <= others:
+        raise InputError(
+            f"{folder}: found {min(others)}, which no demo wrote, and which a picture could "
+            "replace. Choose a new output folder, or that of an earlier demo."
+        )
     started, stop = perf_counter(), stop or Event()
     progress = _Progress(len(source))
     with staged(folder) as scratch:
@@ -136,7 +143,8 @@ class _Pictures:
         if position % self._every == 0:
             self._tiles.append(drawing.tile(picture, file.name))
         height, width = image.shape[:2]
-        entry = {"id": self._ids[file], "file_name": file.name, "width": width, "height": height}
+        name = printable(file.name)
+        entry = {"id": self._ids[file], "file_name": name, "width": width, "height": height}
         self._images.append(entry)
         self._predictions += found.coco_results(self._ids[file])
 
@@ -146,15 +154,15 @@ class _Pictures:
             (self._folder / "contact_sheet.jpg").write_bytes(drawing.jpeg(sheet))
         categories = [{"id": k, "name": name} for k, name in enumerate(self._labels, start=1)]
         content = {"images": self._images, "annotations": [], "categories": categories}
-        write_json(self._folder / "images.json", content)
-        (self._folder / "predictions.json").write_text(json.dumps(self._predictions))
+        write_json(self._folder / _IMAGES, content)
+        (self._folder / _PREDICTIONS).write_text(json.dumps(self._predictions))
 
 
 class _Recording:
     """Output for a video or a camera."""
 
     def __init__(self, folder: Path, rate: float, progress: "_Progress") -> None:
-        self._writer, self._progress = VideoWriter(folder / "video.mp4", rate), progress
+        self._writer, self._progress = VideoWriter(folder / _VIDEO, rate), progress
 
     def add(self, position: int, image: np.ndarray, found: Detections, picture: np.ndarray) -> None:
         drawing.write_rate(picture, self._progress.rate)
