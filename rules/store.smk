@@ -21,9 +21,13 @@ onstart:
                 checked(
                     keep_others_work, Path(checkpoints), Path(job.log[0]).with_suffix(".json")
                 )
+            elif job.rule.name.endswith("adopt_weights"):
+                run = Path(job.wildcards.run)
+                checked(keep_others_work, run / "checkpoints", run / "logs/train.json")
 
 
 SNAPSHOTS = expand("{run}/{file}", run=RUNS.values(), file=["weights.pth", "nncf/weights.pth"])
+NOTES = expand("{run}/logs/{file}", run=RUNS.values(), file=["train.json", "nncf.json"])
 
 
 # Without outputs, logs and environments, as in plan.smk.
@@ -32,6 +36,7 @@ rule store:
     params:
         store=SETTINGS[""]["store"],
         snapshots=SNAPSHOTS,
+        notes=NOTES,
     message:
         "Listing the store of finished trainings"
     script:
@@ -53,12 +58,19 @@ rule clean:
     params:
         store=SETTINGS[""]["store"],
         snapshots=SNAPSHOTS,
+        notes=NOTES,
         checkpoints=expand(
             "{run}/{folder}", run=RUNS.values(), folder=["checkpoints", "nncf_checkpoints"]
         ),
         caches=[str(DIGESTS), ".snakemake/code_digests", ".snakemake/log"],
         results=RESULTS,
         runs=list(RUNS.values()),
+        used=[
+            file
+            for run in SETTINGS.values()
+            for file in (run["weights"], pretrained_source(run))
+            if file
+        ],
         named=SETTINGS[""]["clean"],
     message:
         "Listing what may be deleted"

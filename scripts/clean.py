@@ -2,35 +2,36 @@
 
 import shutil
 import sys
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 
 from tabulate import tabulate
 
-from detmake.artifacts import sha256
 from detmake.errors import InputError
 from detmake.store import Store, size
 from detmake.training import lock
 
+CHECKPOINTS = ("checkpoints", "nncf_checkpoints")  # folders of a run
+
 params = snakemake.params
 store = Store(**params.store)
-present = {sha256(file) for file in params.snapshots if Path(file).exists()}
+kept = store.kept_for(map(Path, params.snapshots), map(Path, params.notes))
 found = {
     "checkpoints": [
         *(Path(folder) for folder in params.checkpoints if Path(folder).is_dir()),
         *sorted(Path(params.results).glob("search/checkpoints/*/")),
     ],
     "caches": [Path(path) for path in params.caches if Path(path).exists()],
-    "store": [
-        folder
-        for folder, entry in store.entries().items()
-        if entry.files["weights.pth"] not in present
-    ],
+    "store": [folder for folder in store.entries() if folder not in kept],
     # Every run has this file.
-    "runs": sorted(
-        {file.parents[1] for file in Path(params.results).glob("*/dataset/train.json")}
-        - set(map(Path, params.runs))
-    ),
+    "runs": [
+        folder
+        for folder in sorted(
+            {file.parents[1] for file in Path(params.results).glob("*/dataset/train.json")}
+            - set(map(Path, params.runs))
+        )
+        if not any(Path(file).resolve().is_relative_to(folder.resolve()) for file in params.used)
+    ],
 }
 meaning = {
     "checkpoints": "of an interrupted or stopped training, which would begin anew",
@@ -53,9 +54,12 @@ if not named:
 freed = 0
 for kind in named:
     for path in found[kind]:
-        before = size(path)
+        before = 0 if path.is_symlink() else size(path)
+        trained = {"checkpoints": [path], "runs": [path / name for name in CHECKPOINTS]}
         try:
-            with lock.held(path) if kind == "checkpoints" else nullcontext():
+            with ExitStack() as stack:
+                for folder in trained.get(kind, []):
+                    stack.enter_context(lock.held(folder))
                 if kind == "store":
                     store.remove(path)
                 elif path.is_dir() and not path.is_symlink():

@@ -4,11 +4,10 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from detmake.artifacts import sha256
 from detmake.store import Store, size
 
 store = Store(**snakemake.params.store)
-present = {sha256(file): file for file in snakemake.params.snapshots if Path(file).exists()}
+kept = store.kept_for(*(map(Path, snakemake.params[key]) for key in ("snapshots", "notes")))
 rows = [
     {
         "trained for": entry.target,
@@ -17,7 +16,7 @@ rows = [
         "minutes": f"{entry.minutes:.1f}",
         "F-measure": f"{entry.f_measure:.3f}",
         "size [MB]": f"{size(folder) / 1e6:.1f}",
-        "kept for": present.get(entry.files["weights.pth"], "earlier settings"),
+        "kept for": kept.get(folder, "earlier settings"),
         "entry": folder.name[:12],
     }
     for folder, entry in store.entries().items()

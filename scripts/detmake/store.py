@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
@@ -123,17 +123,8 @@ class Store:
         Args:
             note: what `describe` wrote; it need not exist.
         """
-        if not self.enabled or not note.exists():
-            return
-        try:
-            content = json.loads(note.read_text(encoding="utf-8"))
-            entry, files = Entry(**content["entry"]), [note.parent / f for f in content["files"]]
-            if self._folder_of(content["identity"]).is_dir() or not all(f.is_file() for f in files):
-                return
-            if {file.name: sha256(file) for file in files} == entry.files:
-                self._put(content["identity"], entry, files)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            log.warning("%s: cannot be read, so its training is not stored (%s)", note, error)
+        if self.enabled and (described := _described(note, is_known=self.holds)):
+            self._put(*described)
 
     def _put(self, identity: str, entry: Entry, files: Iterable[Path]) -> None:
         target = self._folder_of(identity)
@@ -162,6 +153,24 @@ class Store:
             with suppress(FileNotFoundError, ValueError, TypeError):
                 found[folder] = _read(folder)
         return found
+
+    def kept_for(self, snapshots: Iterable[Path], notes: Iterable[Path]) -> dict[Path, Path]:
+        """Return the entries of snapshots that are present: a file of each, by the entry's folder.
+
+        Args:
+            snapshots: snapshots; they need not exist.
+            notes: what `describe` wrote; they need not exist. They name the entry of a snapshot
+                that has another content than the stored one, since its template was renamed.
+        """
+        present = {sha256(file): file for file in snapshots if file.exists()}
+        kept = {
+            folder: present[entry.files["weights.pth"]]
+            for folder, entry in self.entries().items()
+            if entry.files["weights.pth"] in present
+        }
+        for identity, _, files in filter(None, map(_described, notes)):
+            kept.setdefault(self._folder_of(identity), files[0])
+        return kept
 
     def holds(self, identity: str) -> bool:
         """Return whether there is an entry of a training; it may be damaged."""
@@ -220,6 +229,28 @@ def describe(note: Path, identity: str, entry: Entry, files: Iterable[Path]) -> 
         write_json(note, content)
     except OSError as error:
         log.warning("%s: cannot be written (%s)", note, error)
+
+
+def _described(
+    note: Path, is_known: Callable[[str], bool] = lambda identity: False
+) -> tuple[str, Entry, list[Path]] | None:
+    """Return identity, entry and files of a training, unless it is known or its files changed.
+
+    A note that cannot be read is only a warning.
+    """
+    try:
+        content = json.loads(note.read_text(encoding="utf-8")) if note.exists() else None
+        if content is None or is_known(content["identity"]):
+            return None
+        entry = Entry(**content["entry"])
+        files = [Path(os.path.normpath(note.parent / file)) for file in content["files"]]
+        if not all(file.is_file() for file in files):
+            return None
+        is_same = {file.name: sha256(file) for file in files} == entry.files
+        return (content["identity"], entry, files) if is_same else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        log.warning("%s: cannot be read (%s)", note, error)
+        return None
 
 
 def _with_digests(entry: Entry, files: Iterable[Path]) -> Entry:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -220,6 +221,17 @@ def test_a_training_is_not_taken_twice_nor_if_the_store_is_off(store, note, monk
     monkeypatch.setattr(store_module, "sha256", None)  # nothing is read again
     store.take(note)
     assert len(store.entries()) == 1
+
+
+def test_entries_of_present_snapshots_are_known_by_digest_or_note(store, note):
+    snapshot, none = note.parents[1] / "weights.pth", Path("none")
+    store.take(note)
+    (folder,) = store.entries()
+    assert store.kept_for([none, snapshot], [none]) == {folder: snapshot}
+    snapshot.write_bytes(b"of a renamed template")
+    assert store.kept_for([snapshot], [note]) == {}
+    describe(note, "identity", entry(), [snapshot, note.parent / "scalars.csv"])
+    assert store.kept_for([snapshot], [note]) == {folder: snapshot}
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"entry": {}}'])

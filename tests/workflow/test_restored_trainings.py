@@ -142,12 +142,18 @@ def test_what_may_be_deleted_is_listed_and_what_is_named_is_removed(built):
     )
     assert f".detmake/store/{entry}" not in rows(listed)  # it is the snapshot of the results
     assert old.exists() and checkpoints.exists()
+    (old / "weights.pth").touch()
+    used = built.snakemake("clean", "--config", "pretrained=results/old/weights.pth")
+    assert "results/old" not in rows(used)
     snapshot.write_bytes(b"another")
     assert rows(built.snakemake("clean"))[f".detmake/store/{entry}"][0] == "store"
     with lock.held(checkpoints):
         output = built.snakemake("clean", "--config", "clean=[checkpoints]", fails=True)
     assert "trains there" in output
     assert (checkpoints / "epoch_1.pth").exists()
+    with lock.held(old / "checkpoints"):
+        assert "trains there" in built.snakemake("clean", "--config", "clean=[runs]", fails=True)
+    assert old.exists()
     snapshot.write_bytes(content)
     output = built.snakemake("clean", "--config", "clean=[checkpoints, caches, store, runs]")
     assert "MB: checkpoints, caches, store, runs" in output
@@ -194,14 +200,16 @@ def test_a_store_that_is_off(built):
 
 
 @pytest.mark.slow
-def test_a_snapshot_that_was_copied_here_is_not_lost(built):
+@pytest.mark.parametrize("key", ["pretrained", "weights"])
+def test_a_snapshot_that_was_copied_here_is_not_lost(built, key):
     """Nor is one that was trained while the store was off: both are results without an entry."""
     before = outputs(built)
     shutil.rmtree(built.folder / ".detmake")
     shutil.rmtree(built.folder / ".snakemake")
     (built.folder / "broken.pth").write_text("not a checkpoint")
-    built.configure(pretrained="broken.pth")
+    built.configure(**{key: "broken.pth"})
     built.snakemake(TARGET, fails=True)
+    assert not (built.folder / TARGET).exists()
     built.configure()
     built.snakemake(TARGET)
     assert RESTORED in log(built)
