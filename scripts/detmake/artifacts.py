@@ -1,8 +1,10 @@
 """The build's files: written complete or not at all."""
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -52,7 +54,28 @@ def staged_files(files: Sequence[Path]) -> Iterator[Path]:
         yield Path(scratch)
         for file in files:
             file.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(Path(scratch, file.name), file)
+            _move(Path(scratch, file.name), file)
+
+
+def _move(file: Path, target: Path) -> None:
+    """Move a file, perhaps into a folder of another file system; the target appears whole."""
+    try:
+        os.replace(file, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".staged-") as scratch:
+            os.replace(shutil.copy2(file, scratch), target)
+
+
+def empty(folder: Path) -> None:
+    """Make a folder, or remove all that is in it; it may be a link to one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def sha256(file: str | Path) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from detmake.errors import InputError
 
-_LITTLE = 100_000_000  # bytes; a model and a checkpoint are smaller
+#: So few bytes may be why a job failed; a model and a checkpoint are smaller.
+LITTLE = 100_000_000
 
 
 def file_of(logger: logging.Logger) -> str | None:
@@ -61,7 +62,7 @@ def job(
         sys.exit(1)
     except Exception:
         logger.exception("The job failed:")
-        if (free := shutil.disk_usage(folder).free) < _LITTLE:
+        if (free := shutil.disk_usage(folder).free) < LITTLE:
             logger.error(
                 "%s: only %.1f MB are free on this disk, which may be the reason. Free some space, "
                 "and build again.",

@@ -1,7 +1,10 @@
 """Artifacts appear whole or not at all."""
 
+import errno
 import json
 import math
+import os
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +36,35 @@ def test_files_are_moved_within_one_file_system(tmp_path):
         inode = (scratch / "model.xml").stat().st_ino
         assert scratch.is_relative_to(tmp_path / "model")
     assert (tmp_path / "model" / "model.xml").stat().st_ino == inode
+
+
+def test_files_reach_a_folder_of_another_file_system(tmp_path, monkeypatch):
+    replace = os.replace
+
+    def replace_within(source, target):
+        if Path(source).parent.parent != Path(target).parent:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", replace_within)
+    files = [tmp_path / "weights.pth", tmp_path / "logs/scalars.csv"]
+    with artifacts.staged_files(files) as scratch:
+        for file in files:
+            (scratch / file.name).write_text(file.name)
+    assert [file.read_text() for file in files] == ["weights.pth", "scalars.csv"]
+    assert names(tmp_path) == ["logs", "weights.pth"]
+    assert names(tmp_path / "logs") == ["scalars.csv"]
+
+
+def test_a_linked_folder_is_emptied_and_stays(tmp_path):
+    folder = tmp_path / "disk"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("a", "sub/b"):
+        (folder / name).touch()
+    (tmp_path / "link").symlink_to(folder)
+    artifacts.empty(tmp_path / "link")
+    artifacts.empty(tmp_path / "new")
+    assert (names(folder), names(tmp_path)) == ([], ["disk", "link", "new"])
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])

@@ -1,7 +1,5 @@
 """The order of things at the end of a training: the store, the outputs, the checkpoints."""
 
-from types import SimpleNamespace
-
 import pytest
 import tiny_training
 
@@ -84,7 +82,7 @@ def test_checkpoints_that_cannot_be_removed_are_a_warning(training, monkeypatch,
     def fail(folder):
         raise OSError("Directory not empty")
 
-    monkeypatch.setattr(finished, "shutil", SimpleNamespace(rmtree=fail))
+    monkeypatch.setattr(finished, "empty", fail)
     with finished.outputs(*training) as (folder, _):
         train(folder)
     assert f"{training[3]}: cannot be removed (Directory not empty)" in caplog.text

@@ -1,10 +1,12 @@
 """Attempts: what may fail without ending the search that it belongs to."""
 
 import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from detmake import logs
 from detmake.errors import InputError
 
 log = logging.getLogger("detmake")
@@ -14,7 +16,8 @@ log = logging.getLogger("detmake")
 def attempt(outcome: dict[str, Any]) -> Iterator[None]:
     """Run the block. If it fails, log why, and put the reason into the outcome as `failed`.
 
-    A fault of the machine, such as a full disk, is no property of the trial: an OSError is raised.
+    A fault of the machine, such as a full disk or a killed process, is no property of the trial: it
+    is raised.
     """
     try:
         yield
@@ -24,5 +27,9 @@ def attempt(outcome: dict[str, Any]) -> Iterator[None]:
         log.error("%s", error)
         outcome["failed"] = " ".join(str(error).split())
     except Exception as error:
+        # torch reports these as any other error.
+        free = shutil.disk_usage(logs.file_of(log) or ".").free
+        if free < logs.LITTLE or "killed by signal" in str(error):
+            raise
         log.exception("The trial failed:")
         outcome["failed"] = " ".join(f"{type(error).__name__}: {error}".split())

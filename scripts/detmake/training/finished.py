@@ -2,12 +2,11 @@
 
 import logging
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from detmake.artifacts import staged_files
+from detmake.artifacts import empty, staged_files
 from detmake.store import Entry, Store
 from detmake.training.recipe import LearningParameters
 
@@ -51,7 +50,9 @@ def outputs(
         return
     os.sync()  # the result is on the disk before the checkpoints leave it
     try:
-        shutil.rmtree(checkpoints)
+        empty(checkpoints)
+        if not checkpoints.is_symlink():
+            checkpoints.rmdir()
     except OSError as error:
         log.warning("%s: cannot be removed (%s). Its training is finished.", checkpoints, error)
 
@@ -66,7 +67,7 @@ def warn_if_useless(f_measure: float, parameters: LearningParameters) -> None:
     if not f_measure:
         log.warning(
             "The snapshot finds nothing on the val subset: its F-measure is 0 after training for "
-            "at most %d epochs at a learning rate of %g. Raise learning_parameters.num_iters, try "
+            "at most %d epochs at a learning rate of %g. Raise learning_parameters.epochs, try "
             "another learning_parameters.learning_rate, start from `pretrained` weights, or check "
             "the annotations. A model that finds nothing cannot be quantized.",
             *(parameters.stop_after or parameters.num_iters, parameters.learning_rate),

@@ -5,7 +5,6 @@ import logging
 import math
 import os
 import pickle
-import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
-from detmake.artifacts import write_text
+from detmake.artifacts import empty, write_text
 from detmake.errors import InputError
 from detmake.training.fingerprint import fingerprint
 from detmake.training.recipe import BaseRecipe
@@ -47,8 +46,7 @@ def discard_foreign_checkpoints(
     is_own = file.exists() and file.read_text(encoding="utf-8") == content
     if is_own and all(_epoch(saved) <= last_epoch for saved in _by_age(checkpoints)):
         return
-    shutil.rmtree(checkpoints, ignore_errors=True)
-    checkpoints.mkdir(parents=True)
+    empty(checkpoints)
     file.write_text(content, encoding="utf-8")
 
 
