@@ -44,6 +44,13 @@ def candidates(wildcards):
 def copied_keys(wildcards):
     """Return what the command line gives besides what is suggested."""
     given = schema.coerce(COMMAND_LINE, schema.load_validator(SCHEMA).schema)
+    refused = [
+        f"{key}: `suggest` chooses it. Remove it here, and change it in the file that it writes."
+        for key in ("pretrained", "learning_parameters")
+        if key in given
+    ]
+    if refused:
+        sys.exit(configuration.summary(refused))
     return {key: value for key, value in given.items() if key not in SUGGESTED_KEYS}
 
 

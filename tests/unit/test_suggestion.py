@@ -166,6 +166,15 @@ def test_the_seed_spreads_a_rare_class_and_the_build_splits_alike(rare_class):
     assert len({str(count) for count in counts}) > 1  # seeds differ, so that there is a choice
 
 
+def test_a_split_without_a_test_subset(rare_class):
+    read = dataset.read(rare_class | {"split": {"val": 0.3}})
+    assert read.subsets.keys() == {"train", "val"}
+    assert read.test is read.subsets["val"]
+    built = checking.prepare(sources.locate(read.data)["val"], ["common", "rare"], "val")
+    names = [[image["file_name"] for image in coco["images"]] for coco in (built, read.test)]
+    assert names[0] == names[1] != []
+
+
 def test_near_duplicates_get_groups_and_stay_together(tmp_path):
     folder = tmp_path / "set"
     coco = write_coco(folder, [[1, 2]] * 60)
@@ -197,7 +206,9 @@ def test_near_duplicates_get_groups_and_stay_together(tmp_path):
     many = dataset.read(data)
     assert many.groups == {}
     assert many.near_duplicates == 17 / 60
-    assert "too many to keep together" in experiment.text(suggestion(many), {})
+    assert "like another one. `snakemake inspect` lists them" in experiment.text(
+        suggestion(many), {}
+    )
     assert dataset.read({**data, "group": "(.)"}).groups == {}
 
 

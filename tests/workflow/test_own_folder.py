@@ -158,6 +158,16 @@ def test_suggest_names_a_wrong_path_before_it_measures(clone, tmp_path):
     assert not (tmp_path / "config").exists()
 
 
+@pytest.mark.parametrize("given", ["pretrained=auto", "learning_parameters={seed: 1}"])
+def test_suggest_refuses_keys_that_it_chooses(clone, tmp_path, given):
+    options = ["--config", f"data={clone / 'data'}", given]
+    output = snakemake(
+        tmp_path, "--snakefile", clone / "Snakefile", "suggest", *options, fails=True
+    )
+    assert f"{given.split('=')[0]}: `suggest` chooses it" in output
+    assert not (tmp_path / "config").exists()
+
+
 def test_init_keeps_a_snakefile_in_the_folder_workflow(clone, tmp_path):
     (tmp_path / "workflow").mkdir()
     (tmp_path / "workflow/Snakefile").write_text("rule mine:\n    shell: 'echo mine'\n")

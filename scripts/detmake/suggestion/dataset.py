@@ -82,7 +82,9 @@ def read(data: str | Mapping[str, Any]) -> Dataset:
     Raises:
         InputError: as for `data.checking.prepare`, or the split leaves a subset without boxes.
     """
-    found = sources.locate(data)
+    found = dict(sources.locate(data))
+    if found["test"] == found["val"]:
+        del found["test"]  # val serves as test
     whole = checking.prepare(replace(found["train"], share=None), None, "train")
     classes = subsets.class_names(whole)
     prepared, names = {"train": whole}, None
@@ -107,7 +109,7 @@ def read(data: str | Mapping[str, Any]) -> Dataset:
                     f"{len(names)} images leaves none with boxes to {subset}. Add images, or set "
                     "larger shares in `split`, or another `group` or `seed`."
                 )
-        elif subset == "val" or (subset == "test" and source != found["val"]):
+        elif subset != "train":
             prepared[subset] = checking.prepare(source, classes, subset)
     return Dataset(data, prepared, groups, near_duplicates)
 

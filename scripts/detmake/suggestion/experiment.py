@@ -72,7 +72,7 @@ def text(suggestion: Suggestion, copied: Mapping[str, Any]) -> str:
     """
     parts = [
         _comment(_summary(suggestion)),
-        _comment(_template(suggestion)) + f"\ntemplate: {suggestion.chosen.template}",
+        _comment(_template(suggestion)) + f"\n{_yaml({'template': suggestion.chosen.template})}",
         _comment(_data(suggestion)) + f"\n{_yaml({'data': suggestion.dataset.data})}",
         _comment(_input_size(suggestion))
         + f"\n{_yaml({'input_size': list(suggestion.chosen.input_size)})}",
@@ -146,7 +146,6 @@ def _weights(suggestion: Suggestion) -> str:
 
 
 def _template(suggestion: Suggestion) -> list[str]:
-    chosen = suggestion.chosen
     order = ", ".join(choice.TEMPLATES)
     if suggestion.has_time:
         why = f"This is the best that has time for {choice.ENOUGH_IMAGES:,} images in all epochs."
@@ -162,8 +161,8 @@ def _template(suggestion: Suggestion) -> list[str]:
         for one in suggestion.measured
     ]
     return [
-        f"From scratch on BCCD, F-measures rank the templates so: {order} (docs/bccd.md). {why} "
-        f"Measured here, with batches of {chosen.batch_size}:",
+        f"From scratch on BCCD, F-measures rank the templates so: {order}. {why} "
+        f"Measured here, with batches of {suggestion.machine.batch_size}:",
         *table,
     ]
 
@@ -188,7 +187,7 @@ def _data(suggestion: Suggestion) -> list[str]:
     if dataset.groups:
         lines.append(f"{share}. The file of groups keeps them in one subset.")
     elif dataset.near_duplicates > MOST_NEAR_DUPLICATES:
-        lines.append(f"{share}: too many to keep together. `snakemake inspect` lists them.")
+        lines.append(f"{share}. `snakemake inspect` lists them.")
     if "test" not in dataset.subsets:
         lines.append("There is no test subset: val serves as test.")
     return lines
