@@ -177,3 +177,19 @@ def test_a_seed_makes_a_training_repeatable(project):
     )
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+@pytest.mark.slow
+def test_the_folder_of_results_may_have_spaces_apostrophes_and_accents(project):
+    results = "mes résultats/it's mine"
+    project.configure(results=results)
+    project.measure_briefly()
+    files = ("deploy/pot.zip", "demo", "comparison.md", "report.html")
+    targets = ["all", "benchmark", *(f"{results}/{file}" for file in files)]
+    project.snakemake(*targets)
+    assert (project.folder / results / "pot/openvino.xml").exists()
+    assert not (project.folder / "results").exists()
+    assert project.stale(*targets) == {}
+    assert f"{results}/pot/performance.json: ok" in project.snakemake("verify")
+    project.configure(results=results, input_size=[160, 128])
+    assert project.stale(*targets)["train"] == 1
