@@ -3,7 +3,7 @@
 
 rule benchmark:
     input:
-        [model_files(f"{RESULTS}/{path}") for _, path in MODELS.values()],
+        shown_models(RESULTS),
         subset=f"{RESULTS}/dataset/{SETTINGS['']['evaluation']['subset']}.json",
     output:
         csv=f"{RESULTS}/benchmark.csv",
@@ -20,7 +20,7 @@ rule benchmark:
     params:
         **code_of("benchmark", "reporting"),
         inference_device=SETTINGS[""]["inference"]["device"],
-        models={name: f"{RESULTS}/{path}" for name, (_, path) in MODELS.items()},
+        models={name: path for name, (_, path) in shown(RESULTS).items()},
     message:
         f"Measuring the speed of the models of {RESULTS}"
     script:

@@ -14,7 +14,10 @@ with logs.job(snakemake.log[0]) as log:
     archive = Path(snakemake.output[0])
     weights = model_card.origin(params.pretrained, params.weights)
     card = model_card.text(
-        *(json.loads(Path(file).read_text()) for file in (source.config, source.performance)),
+        *(
+            json.loads(Path(file).read_text(encoding="utf-8"))
+            for file in (source.config, source.performance)
+        ),
         {Path(file).stem: subsets.read(Path(file)) for file in source.subsets},
         params.evaluation["subset"],
         predictions.read(Path(source.predictions)),

@@ -6,7 +6,7 @@ import pytest
 from detmake.detections import Detections
 from detmake.report import model_card
 
-LABELS = ["cat", "_d|g_"]
+LABELS = ["boxes", "_d|g_"]
 
 
 def subset(name, boxes, licenses=(), shape=(640, 480)):
@@ -54,7 +54,7 @@ def card(evaluated="test", description=(), performance=(), start="From *.", **ch
             "at_validated_threshold": {"f-measure": 0.625, "confidence_threshold": 0.4},
             "measured_with": {"device": "CPU", "cpu": "a CPU"},
             "per_class": {
-                "cat": figures | {"ground_truths": 2, "ap50": 0.5},
+                "boxes": figures | {"ground_truths": 2, "ap50": 0.5},
                 "_d|g_": dict.fromkeys(figures, 0.0) | {"ground_truths": 0, "ap50": None},
             },
             **dict(performance),
@@ -76,7 +76,7 @@ def test_counts_figures_and_classes():
     assert table["train"] == ["1", "3", "1", "2"]
     assert table["test"] == ["1", "2", "2", "0"]
     assert table["F-measure"] == ["0.667", "0.667 to 0.667"]  # one image has no other sample
-    assert table["cat"] == ["2", "0.667", "1.000", "0.500", "0.500"]
+    assert table["boxes"] == ["2", "0.667", "1.000", "0.500", "0.500"]
     assert table[r"\_d¦g\_"] == ["0", "0.000", "0.000", "0.000", "–"]
 
 
@@ -89,7 +89,7 @@ def test_the_f_measure_at_the_threshold_of_the_model():
 
 def test_limits_name_rare_classes_and_sizes_that_are_missing():
     text = card()
-    assert "hardly: cat (2), \\_d\\|g\\_ (0)." in text
+    assert "hardly: boxes (2), \\_d\\|g\\_ (0)." in text
     assert "Objects that COCO calls large" in text
     assert "Images of other sizes than 640 pixels wide and 480 high." in text
 

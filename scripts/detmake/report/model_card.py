@@ -110,8 +110,8 @@ def _data_rows(data: _Subsets) -> list[dict[str, Any]]:
     for name, coco in data.items():
         boxes = Counter(one["category_id"] for one in coco["annotations"] if not one["iscrowd"])
         row = {"subset": name, "images": len(coco["images"]), "boxes": boxes.total()}
-        classes = subsets.class_names(coco)
-        rows.append(row | {name: boxes[number] for number, name in enumerate(classes, start=1)})
+        classes = enumerate(subsets.class_names(coco), start=1)
+        rows.append(row | {f"boxes of {name}": boxes[number] for number, name in classes})
     return rows
 
 
