@@ -68,7 +68,7 @@ def test_the_message_names_only_keys_that_exist(section):
     schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
     named = set(re.findall(rf"{section}\.(\w+)", str(error.value)))
     assert named <= schema["properties"][section]["properties"].keys()
-    assert ("num_iters" in named) == (section == "nncf_optimization")
+    assert ("epochs" in named) == (section == "nncf_optimization")
 
 
 def test_warn_keeps_the_model_with_a_warning(caplog):

@@ -16,7 +16,7 @@ log = logging.getLogger("detmake")
 _REMEDIES = {
     "pot_parameters": "{0}.preset: auto, a larger {0}.stat_subset_size or {0}.max_models, or, on a "
     "CPU without VNNI, {0}.target: any",
-    "nncf_optimization": "a larger {0}.num_iters or {0}.stat_subset_size, or the other {0}.preset",
+    "nncf_optimization": "a larger {0}.epochs or {0}.stat_subset_size, or the other {0}.preset",
 }
 
 
@@ -39,7 +39,7 @@ class Budget:
         if not self.original:
             raise InputError(
                 "The model to quantize finds nothing on the val subset: its F-measure is 0. Train "
-                "it until it finds something, with more learning_parameters.num_iters or another "
+                "it until it finds something, with more learning_parameters.epochs or another "
                 "learning_parameters.learning_rate, and check the annotations of val."
             )
 
