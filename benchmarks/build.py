@@ -94,7 +94,7 @@ def by_bare_steps(folder: Path, epochs: int | None) -> tuple[float, list[float]]
         performance.evaluate(detector, prepared["test"], settings["postprocessing"], "test")
         for detector in detectors
     ]
-    return time.perf_counter() - started, [figures["f-measure"] for figures in found]
+    return time.perf_counter() - started, [figures["f-measure"] for figures, _ in found]
 
 
 def main() -> None:
