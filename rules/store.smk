@@ -27,6 +27,7 @@ onstart:
 
 
 SNAPSHOTS = expand("{run}/{file}", run=RUNS.values(), file=["weights.pth", "nncf/weights.pth"])
+CHECKPOINTS = ["checkpoints", "nncf_checkpoints"]
 NOTES = expand("{run}/logs/{file}", run=RUNS.values(), file=["train.json", "nncf.json"])
 
 
@@ -59,9 +60,8 @@ rule clean:
         store=SETTINGS[""]["store"],
         snapshots=SNAPSHOTS,
         notes=NOTES,
-        checkpoints=expand(
-            "{run}/{folder}", run=RUNS.values(), folder=["checkpoints", "nncf_checkpoints"]
-        ),
+        checkpoints=expand("{run}/{folder}", run=RUNS.values(), folder=CHECKPOINTS),
+        checkpoint_folders=CHECKPOINTS,
         caches=[str(DIGESTS), ".snakemake/code_digests", ".snakemake/log"],
         results=RESULTS,
         runs=list(RUNS.values()),

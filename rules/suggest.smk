@@ -1,7 +1,7 @@
 """Suggest: an experiment for a dataset, this machine and a wish for minutes."""
 
 # Keys that a suggestion is about. Others that the command line gives are copied into it.
-SUGGESTED_KEYS = {"data", "minutes", "template", "input_size", "pretrained", "learning_parameters"}
+SUGGESTED_KEYS = {"data", "minutes", "template", "input_size"}
 
 
 @cache

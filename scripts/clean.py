@@ -11,8 +11,6 @@ from detmake.errors import InputError
 from detmake.store import Store, size
 from detmake.training import lock
 
-CHECKPOINTS = ("checkpoints", "nncf_checkpoints")  # folders of a run
-
 params = snakemake.params
 store = Store(**params.store)
 kept = store.kept_for(map(Path, params.snapshots), map(Path, params.notes))
@@ -55,7 +53,8 @@ freed = 0
 for kind in named:
     for path in found[kind]:
         before = 0 if path.is_symlink() else size(path)
-        trained = {"checkpoints": [path], "runs": [path / name for name in CHECKPOINTS]}
+        of_run = [path / name for name in params.checkpoint_folders]
+        trained = {"checkpoints": [path], "runs": of_run}
         try:
             with ExitStack() as stack:
                 for folder in trained.get(kind, []):

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-import detmake  # noqa: F401  # before OpenVINO, which would report that it is used
+import detmake  # noqa: F401  # before OpenVINO, which would send telemetry
 
 WORKER = "PYTEST_XDIST_WORKER" in os.environ
 #: Files that workers begin with. One builds the tiny project. Those that take longest come next,

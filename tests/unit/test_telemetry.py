@@ -1,4 +1,4 @@
-"""OpenVINO and NNCF do not report their use; they keep an identity in ~/intel when they do."""
+"""OpenVINO and NNCF send no telemetry; if they do, they keep an identity in ~/intel."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
         benchmark_app.IMPORTS,
     ],
 )
-def test_nothing_is_reported(code, tmp_path):
+def test_nothing_is_sent(code, tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "CI"}
     environment |= {"HOME": str(tmp_path), "PYTHONPATH": str(SCRIPTS)}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)

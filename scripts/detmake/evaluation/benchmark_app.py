@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from detmake.runtime.inference import LARGE
 
-#: A new process that runs benchmark_app. It reports to nobody either (`detmake/__init__.py`).
+#: A new process that runs benchmark_app. It sends no telemetry either (`detmake/__init__.py`).
 IMPORTS = """
 import sys
 sys.modules["openvino_telemetry"] = None
