@@ -7,12 +7,14 @@ import pytest
 import template_files
 import torch
 import training_step
+from mmdet.models.backbones.csp_darknet import Focus
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
 from detmake.errors import InputError
 from detmake.model.network import Core, build_detector, model_config
+from detmake.model.stem import merge_focus
 
 CLASSES = 3
 RESNET = {"type": "ResNet", "depth": 18}
@@ -379,6 +381,12 @@ def test_templates_without_fitted_anchors_need_no_boxes(name):
 # The core
 
 
+def assert_close(maps, expected):
+    # Maps of untrained networks with ReLU are large, and so are their rounding errors.
+    rounding = 1e-5 * max(1, expected.abs().max().item())
+    torch.testing.assert_close(maps, expected, rtol=1e-4, atol=rounding)
+
+
 @torch.inference_mode()
 def test_the_core_returns_the_raw_maps_that_mmdetection_decodes(model):
     torch.manual_seed(0)
@@ -392,14 +400,27 @@ def test_the_core_returns_the_raw_maps_that_mmdetection_decodes(model):
     for kind, expected_kind in zip(found, expected, strict=True):
         assert len(kind) == len(expected_kind)
         for level, expected_level in zip(kind, expected_kind, strict=True):
-            # Maps of untrained networks with ReLU are large, and so are their rounding errors.
-            rounding = 1e-5 * max(1, expected_level.abs().max().item())
-            torch.testing.assert_close(level, expected_level, rtol=1e-4, atol=rounding)
+            assert_close(level, expected_level)
 
 
 def test_the_core_keeps_all_weights_and_their_names(model):
     detector = build_detector(complete(model))
     assert list(Core(detector).state_dict()) == list(detector.state_dict())
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("name", ["yolox_nano_relu", "yolox_tiny"])
+def test_a_focus_becomes_one_convolution_that_gives_the_same_maps(name):
+    torch.manual_seed(0)
+    core = Core(build_detector(complete(template_files.load(name)["model"]))).eval()
+    images = torch.randn(2, 3, 64, 96)
+    expected = core.backbone(images)
+    names = list(core.state_dict())
+    merge_focus(core)
+    assert list(core.state_dict()) == names
+    assert not any(isinstance(module, Focus) for module in core.modules())
+    for level, expected_level in zip(core.backbone(images), expected, strict=True):
+        assert_close(level, expected_level)
 
 
 # What a network learns from

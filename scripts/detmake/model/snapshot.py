@@ -13,6 +13,7 @@ from detmake.artifacts import staged
 from detmake.errors import InputError
 from detmake.model import device
 from detmake.model.network import Core, CoreDetector, build_detector
+from detmake.model.stem import merge_focus
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,14 @@ class Snapshot:
     def core(self) -> nn.Module:
         """Build the network core with weights and quantizers, on the CPU, in evaluation mode."""
         core = Core(build_detector(self.model))
-        if self.quantizers:
-            from detmake.model import quantized_core  # needs NNCF, which other snapshots do not
+        if not self.quantizers:
+            core.load_state_dict(self.state_dict)
+            merge_focus(core)
+            return core.eval()
+        from detmake.model import quantized_core  # needs NNCF, which other snapshots do not
 
-            core = quantized_core.restore(core, self.quantizers)
+        merge_focus(core)
+        core = quantized_core.restore(core, self.quantizers)
         core.load_state_dict(self.state_dict)
         return core.eval()
 
