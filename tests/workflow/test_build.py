@@ -180,8 +180,8 @@ def test_a_seed_makes_a_training_repeatable(project):
 
 
 @pytest.mark.slow
-def test_the_folder_of_results_may_have_spaces_apostrophes_and_accents(project):
-    results = "mes résultats/it's mine"
+def test_the_folder_of_results_may_have_spaces_quotes_and_accents(project):
+    results = """mes résultats/it's "mine\""""
     project.configure(results=results)
     project.measure_briefly()
     files = ("deploy/pot.zip", "demo", "comparison.md", "report.html")
