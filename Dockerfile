@@ -7,8 +7,8 @@ RUN pip wheel --no-cache-dir -w /wheels -c requirements.txt torch \
     && pip wheel --no-cache-dir -w /wheels --no-deps -r requirements.txt
 
 FROM python:3.11-slim
-# Snakemake keeps files in the home folder, which another user (`docker run --user`) has none of.
-ENV HOME=/tmp
+# Another user (`docker run --user`) has no name and no home folder. Snakemake needs both.
+ENV HOME=/tmp USER=detmake
 WORKDIR /detmake
 COPY requirements.txt .
 RUN --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
