@@ -20,6 +20,7 @@ mmcv_ops.install()
 
 # Hide MMDetection's messages about missing optional packages and its own deprecated code.
 warnings.filterwarnings("ignore", module=r"mm(cv|det|engine)\.")
+warnings.filterwarnings("ignore", message=r"torch\.meshgrid: ")
 with redirect_stdout(io.StringIO()), absent.left_out():
     from mmdet.models.dense_heads import SSDHead
     from mmdet.models.detectors import kd_one_stage
