@@ -2,8 +2,10 @@
 
 import logging
 import shutil
+import signal
 
 import pytest
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from detmake.errors import InputError
 from detmake.training.attempt import attempt
@@ -22,10 +24,19 @@ def test_the_reason_is_kept(caplog):
     assert run(RuntimeError("too much")) == {"failed": "RuntimeError: too much"}
 
 
-KILLED = RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+LOADER_KILLED = RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+TRAINING_KILLED = ChildFailedError("train", {0: ProcessFailure(0, 7, -signal.SIGKILL, "<none>")})
+TRAINING_FAILED = ChildFailedError("train", {0: ProcessFailure(0, 7, 1, "<none>")})
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KILLED])
+def test_a_process_that_fails_is_a_failed_trial(caplog):
+    caplog.set_level(logging.CRITICAL)
+    assert "ChildFailedError" in run(TRAINING_FAILED)["failed"]
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), LOADER_KILLED, TRAINING_KILLED]
+)
 def test_faults_of_the_machine_are_raised(error):
     with pytest.raises(type(error)):
         run(error)

@@ -11,6 +11,9 @@ from detmake.errors import InputError
 
 log = logging.getLogger("detmake")
 
+#: Words of torch's errors: a process that loads images was killed, or one of those that train.
+_KILLED = ("killed by signal", "(SIGKILL) received", "(SIGTERM) received")
+
 
 @contextmanager
 def attempt(outcome: dict[str, Any]) -> Iterator[None]:
@@ -29,7 +32,7 @@ def attempt(outcome: dict[str, Any]) -> Iterator[None]:
     except Exception as error:
         # torch reports these as any other error.
         free = shutil.disk_usage(logs.file_of(log) or ".").free
-        if free < logs.LITTLE or "killed by signal" in str(error):
+        if free < logs.LITTLE or any(words in str(error) for words in _KILLED):
             raise
         log.exception("The trial failed:")
         outcome["failed"] = " ".join(f"{type(error).__name__}: {error}".split())
