@@ -4,6 +4,7 @@ from pathlib import Path
 
 from detmake import logs
 from detmake.artifacts import write_json
+from detmake.model import device
 from detmake.training import job, lock
 from detmake.training.attempt import attempt
 
@@ -14,6 +15,8 @@ folder = Path(snakemake.output[0])
 
 with logs.job(log_file, lock=lock.held(checkpoints)):
     params, outcome = dict(snakemake.params.items()), {}
+    # A machine without the device is no failure of the trial.
+    device.use(snakemake.resources.device, snakemake.resources.processes)
     with attempt(outcome):
         entry = job.produce(
             params | {"code": params["trained_by"]},

@@ -5,6 +5,7 @@ import shutil
 import signal
 
 import pytest
+from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from detmake.errors import InputError
@@ -25,6 +26,8 @@ def test_the_reason_is_kept(caplog):
 
 
 LOADER_KILLED = RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+LOADER_GONE = RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
+LAUNCHER_KILLED = SignalException("Process 7 got signal: 15", signal.SIGTERM)
 TRAINING_KILLED = ChildFailedError("train", {0: ProcessFailure(0, 7, -signal.SIGKILL, "<none>")})
 TRAINING_FAILED = ChildFailedError("train", {0: ProcessFailure(0, 7, 1, "<none>")})
 
@@ -35,7 +38,14 @@ def test_a_process_that_fails_is_a_failed_trial(caplog):
 
 
 @pytest.mark.parametrize(
-    "error", [OSError(28, "No space left on device"), LOADER_KILLED, TRAINING_KILLED]
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        LOADER_KILLED,
+        LOADER_GONE,
+        TRAINING_KILLED,
+        LAUNCHER_KILLED,
+    ],
 )
 def test_faults_of_the_machine_are_raised(error):
     with pytest.raises(type(error)):

@@ -4,6 +4,7 @@ import shutil
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 from conftest import CONFIG
 
@@ -51,6 +52,16 @@ def test_a_trial_that_fails_is_shown_with_its_reason(searched):
     assert failed[RATE] == 1e12
     assert "Lower learning_parameters.learning_rate" in failed.failed
     assert "failed: " in (searched.folder / "results/search/trials.md").read_text()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+def test_a_machine_without_the_device_fails_no_trial(searched, tmp_path):
+    project = searched.copy(tmp_path / "project")
+    trial = project.folder / "results/search/1/00"
+    shutil.rmtree(trial)
+    output = project.snakemake("results/search/1/00", "--config", "device=cuda", fails=True)
+    assert "device: found cuda" in output
+    assert not trial.exists()
 
 
 def test_the_best_configuration_needs_no_search(searched, tmp_path):

@@ -1,6 +1,7 @@
 """Attempts: what may fail without ending the search that it belongs to."""
 
 import logging
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +12,10 @@ from detmake.errors import InputError
 
 log = logging.getLogger("detmake")
 
-#: Words of torch's errors: a process that loads images was killed, or one of those that train.
-_KILLED = ("killed by signal", "(SIGKILL) received", "(SIGTERM) received")
+#: What torch says if the machine stopped a process that loads images, or one of those that train.
+_STOPPED = re.compile(
+    r"killed by signal|exited unexpectedly|got signal|\(SIG(BUS|HUP|INT|KILL|TERM)\) received"
+)
 
 
 @contextmanager
@@ -32,7 +35,7 @@ def attempt(outcome: dict[str, Any]) -> Iterator[None]:
     except Exception as error:
         # torch reports these as any other error.
         free = shutil.disk_usage(logs.file_of(log) or ".").free
-        if free < logs.LITTLE or any(words in str(error) for words in _KILLED):
+        if free < logs.LITTLE or _STOPPED.search(str(error)):
             raise
         log.exception("The trial failed:")
         outcome["failed"] = " ".join(f"{type(error).__name__}: {error}".split())
