@@ -318,6 +318,17 @@ def test_a_checkpoint_with_a_flipped_byte_is_damaged(uninterrupted, tmp_path):
     assert resume.newest(tmp_path).name == before.name
 
 
+def test_damage_in_the_list_of_a_checkpoint_and_other_files_raise_nothing(tmp_path):
+    torch.save({"a": torch.zeros(1)}, tmp_path / "epoch_2.pth")
+    (tmp_path / "epoch_2 copy.pth").touch()
+    content = (tmp_path / "epoch_2.pth").read_bytes()
+    for position in range(len(content) - 400, len(content)):
+        damaged = bytearray(content)
+        damaged[position] ^= 0xFF
+        (tmp_path / "epoch_3.pth").write_bytes(damaged)
+        assert resume.newest(tmp_path).name in ("epoch_2.pth", "epoch_3.pth")
+
+
 class RunsCode:
     """Creates the file `ran` when it is unpickled."""
 

@@ -134,7 +134,8 @@ def newest(checkpoints: Path) -> Path | None:
 
 def _by_age(checkpoints: Path) -> list[Path]:
     """Checkpoints, the newest first."""
-    return sorted(checkpoints.glob("epoch_*.pth"), key=_epoch, reverse=True)
+    files = [file for file in checkpoints.glob("epoch_*.pth") if file.stem[6:].isdecimal()]
+    return sorted(files, key=_epoch, reverse=True)
 
 
 def _epoch(file: Path) -> int:
@@ -146,7 +147,7 @@ def _is_whole(file: Path) -> bool:
     try:
         with zipfile.ZipFile(file) as archive:
             whole = archive.testzip() is None
-    except zipfile.BadZipFile:
+    except Exception:  # damaged bytes give errors of many types
         whole = False
     if not whole:
         log.warning("%s is damaged: going back to the checkpoint before it", file)
