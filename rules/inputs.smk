@@ -6,6 +6,12 @@ DIGESTS = Path(".snakemake/digests")
 # Files of a run that a key could name by mistake.
 RUN_FILES = ["weights.pth", "nncf/weights.pth"]
 RUN_FILES += [f"dataset/{split}.json" for split in ("train", "val", "test", "tiles")]
+# Folders of a run's checkpoints.
+CHECKPOINTS = ["checkpoints", "nncf_checkpoints"]
+# Folders whose files the build removes: of trainings that start anew, and of trials.
+EMPTIED = [f"{run}/nncf_checkpoints" for run in RUNS.values()]
+EMPTIED += [f"{RUNS[run]}/checkpoints" for run in RUNS if not SETTINGS[run]["weights"]]
+EMPTIED += [f"{RESULTS}/search"] if SETTINGS[""]["search"] else []
 
 # Datasets that the rules of this workflow make.
 MADE_DATASETS = ["resources/cells", "resources/slides", "resources/bccd"]
@@ -58,6 +64,12 @@ def taken_output(named, run):
 
     Another run's output is right under the name that the build gives it: it is made first.
     """
+    for folder in EMPTIED:
+        if named.path.resolve().is_relative_to(Path(folder).resolve()):
+            return (
+                f"{named.key}: found {named.path}, but the build removes files in {folder}; copy it "
+                "elsewhere, and give the path of the copy"
+            )
     for name, folder in RUNS.items():
         for output in (Path(folder) / file for file in RUN_FILES):
             is_same = named.path.absolute() == output.absolute() or (

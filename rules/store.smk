@@ -27,7 +27,6 @@ onstart:
 
 
 SNAPSHOTS = expand("{run}/{file}", run=RUNS.values(), file=["weights.pth", "nncf/weights.pth"])
-CHECKPOINTS = ["checkpoints", "nncf_checkpoints"]
 NOTES = expand("{run}/logs/{file}", run=RUNS.values(), file=["train.json", "nncf.json"])
 
 
@@ -65,11 +64,8 @@ rule clean:
         caches=[str(DIGESTS), ".snakemake/code_digests", ".snakemake/log"],
         results=RESULTS,
         runs=list(RUNS.values()),
-        used=[
-            file
-            for run in SETTINGS.values()
-            for file in (run["weights"], pretrained_source(run))
-            if file
+        used=lambda wildcards: [
+            str(named.path) for run in SETTINGS.values() for named in checked(named_paths, run)
         ],
         named=SETTINGS[""]["clean"],
     message:

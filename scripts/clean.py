@@ -14,7 +14,7 @@ from detmake.training import lock
 params = snakemake.params
 store = Store(**params.store)
 kept = store.kept_for(map(Path, params.snapshots), map(Path, params.notes))
-found = {
+candidates = {
     "checkpoints": [
         *(Path(folder) for folder in params.checkpoints if Path(folder).is_dir()),
         *sorted(Path(params.results).glob("search/checkpoints/*/")),
@@ -22,14 +22,15 @@ found = {
     "caches": [Path(path) for path in params.caches if Path(path).exists()],
     "store": [folder for folder in store.entries() if folder not in kept],
     # Every run has this file.
-    "runs": [
-        folder
-        for folder in sorted(
-            {file.parents[1] for file in Path(params.results).glob("*/dataset/train.json")}
-            - set(map(Path, params.runs))
-        )
-        if not any(Path(file).resolve().is_relative_to(folder.resolve()) for file in params.used)
-    ],
+    "runs": sorted(
+        {file.parents[1] for file in Path(params.results).glob("*/dataset/train.json")}
+        - set(map(Path, params.runs))
+    ),
+}
+used = [Path(file).resolve() for file in params.used]
+found = {
+    kind: [path for path in paths if not any(file.is_relative_to(path.resolve()) for file in used)]
+    for kind, paths in candidates.items()
 }
 meaning = {
     "checkpoints": "of an interrupted or stopped training, which would begin anew",

@@ -162,12 +162,20 @@ def test_weights_that_the_run_itself_makes(built):
     (built.folder / "hard.pth").hardlink_to(results / "hard/weights.pth")
     (built.folder / "alias.pth").symlink_to(results / "weights.pth")
     runs = {run: {"weights": name} for run, name in names.items()}
+    checkpoint = results / "checkpoints/epoch_37.pth"
+    checkpoint.parent.mkdir()
+    checkpoint.touch()
+    runs["going_on"] = {"pretrained": "results/checkpoints/epoch_37.pth"}
     built.configure(runs={**runs, "other": {"pretrained": "alias.pth"}})
     output = built.snakemake(*[f"results/{run}/weights.pth" for run in runs], fails=True)
     for run in names:
         assert f"runs.{run}.weights: found " in output
         assert f"makes this file (results/{run}/weights.pth) and deletes it first" in output
         assert (results / run / "weights.pth").read_bytes() == b"the only copy"
+    removed = "but the build removes files in results/checkpoints"
+    named = "runs.going_on.pretrained: found results/checkpoints/epoch_37.pth"
+    assert f"{named}, {removed}" in output
+    assert checkpoint.exists()
     found = "runs.other.pretrained: found alias.pth, but the build makes this file"
     assert f"{found} (results/weights.pth)" in output
 

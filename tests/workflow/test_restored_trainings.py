@@ -145,6 +145,10 @@ def test_what_may_be_deleted_is_listed_and_what_is_named_is_removed(built):
     (old / "weights.pth").touch()
     used = built.snakemake("clean", "--config", "pretrained=results/old/weights.pth")
     assert "results/old" not in rows(used)
+    used = built.snakemake("clean", "--config", "weights=results/checkpoints/epoch_1.pth")
+    assert "results/checkpoints" not in rows(used)
+    used = built.snakemake("clean", "--config", f"pretrained=.detmake/store/{entry}/weights.pth")
+    assert f".detmake/store/{entry}" not in rows(used)
     snapshot.write_bytes(b"another")
     assert rows(built.snakemake("clean"))[f".detmake/store/{entry}"][0] == "store"
     with lock.held(checkpoints):
