@@ -172,6 +172,15 @@ class Store:
             kept.setdefault(self._folder_of(identity), files[0])
         return kept
 
+    def noted(self, note: Path) -> Path | None:
+        """Return the folder of the training that `describe` wrote a note of; it need not exist.
+
+        Without a note that can be read, return None.
+        """
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            return self._folder_of(json.loads(note.read_text(encoding="utf-8"))["identity"])
+        return None
+
     def holds(self, identity: str) -> bool:
         """Return whether there is an entry of a training; it may be damaged."""
         return self.enabled and self._folder_of(identity).is_dir()

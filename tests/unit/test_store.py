@@ -1,5 +1,6 @@
 """The store of finished trainings: entries are whole or absent, and the oldest go first."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -268,11 +269,11 @@ def digest_of(item):
     return order.index((item[0] / "weights.pth").read_bytes())
 
 
-def start(store, data, target="results/weights.pth"):
+def start(store, data, target="results/weights.pth", note=Path("none.json")):
     def identity(file):
         return f"{data} from {file.read_text()}" if file else data
 
-    chosen = previous.start(store, target, identity)
+    chosen = previous.start(store, target, note, identity)
     return chosen and chosen.read_text()
 
 
@@ -295,6 +296,15 @@ def test_other_runs_and_damaged_snapshots_are_no_start(chain):
     assert start(chain, "data 3") == "first"
 
 
+def test_a_snapshot_that_was_made_for_another_run_is_the_last_of_this_one(chain, tmp_path):
+    """The run's training was restored from the store."""
+    note = tmp_path / "train.json"
+    note.write_text(json.dumps({"identity": "other"}))
+    assert start(chain, "data 3", note=note) == "other"
+    note.write_text("damaged")
+    assert start(chain, "data 3", note=note) == "second"
+
+
 def test_without_a_store_there_is_no_previous_snapshot(tmp_path):
     with pytest.raises(InputError, match=r"pretrained: found previous.*store\.enabled is false"):
-        previous.start(Store(False, 10, tmp_path / "store"), "results/weights.pth", str)
+        previous.start(Store(False, 10, tmp_path / "store"), "results/weights.pth", Path(), str)

@@ -34,7 +34,7 @@ def produce(
         checkpoints: as for `detmake.training.train.train`. They stay if the training is to stop
             before its last epoch.
         target: names the training in the store.
-        note: receives what `detmake.store.describe` writes.
+        note: receives what `detmake.store.describe` writes; it may hold that of the last training.
         on: the machine: `device`, `processes` and `num_workers`.
         threads: threads of torch.
 
@@ -52,7 +52,9 @@ def produce(
         return [Path(file) for file in (source["train"], source["val"], start) if file]
 
     if params["pretrained"] == "previous":
-        pretrained = previous.start(store, target, lambda start: fingerprint(recipe, files(start)))
+        pretrained = previous.start(
+            store, target, note, lambda start: fingerprint(recipe, files(start))
+        )
     used = files(pretrained)
     identity, course = fingerprint(recipe, used), fingerprint(recipe.course(), used)
     goes_on = recipe.learning_parameters.stop_after is not None

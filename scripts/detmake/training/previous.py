@@ -11,15 +11,19 @@ from detmake.store import Store
 log = logging.getLogger("detmake")
 
 
-def start(store: Store, target: str, identity_of: Callable[[Path | None], str]) -> Path | None:
+def start(
+    store: Store, target: str, note: Path, identity_of: Callable[[Path | None], str]
+) -> Path | None:
     """Choose the snapshot that a training starts from.
 
-    It is the last one of its run in the store. But if the store already has this training, from
-    whatever start, that start is taken: what is built stays as it is until data or settings change.
+    It is the last one of its run in the store, even if it was made for another run. But if the
+    store already has this training, from whatever start, that start is taken: what is built stays
+    as it is until data or settings change.
 
     Args:
         store: the store of finished trainings.
         target: the snapshot to make, such as `results/weights.pth`.
+        note: the note of the run's last training (`detmake.store.describe`); it need not exist.
         identity_of: returns the identity of the training for a start; None: from scratch.
 
     Returns:
@@ -33,10 +37,11 @@ def start(store: Store, target: str, identity_of: Callable[[Path | None], str]) 
             "pretrained: found previous, the last snapshot in the store of finished trainings, but "
             "store.enabled is false. Set it to true, or name the file of a snapshot."
         )
+    last = store.noted(note)
     snapshots = {
         folder / "weights.pth": entry.files["weights.pth"]
-        for folder, entry in store.entries().items()
-        if entry.target == target
+        for folder, entry in sorted(store.entries().items(), key=lambda item: item[0] != last)
+        if folder == last or entry.target == target
     }
     whole = [file for file, digest in snapshots.items() if _has(file, digest)]
     starts: list[Path | None] = [*whole, None]
