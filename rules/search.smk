@@ -170,9 +170,10 @@ rule conclude_search:
         drawn=DRAWN,
         configurations={
             trial: configuration.alone(
-                FILE_CONFIG, TRIALS[trials.run_name(LAST_RUNG, trial)], COMMAND_LINE, SCHEMA
+                FILE_CONFIG, TRIALS[run], COMMAND_LINE, SCHEMA, SETTINGS[run]
             )
             for trial in DRAWN
+            for run in [trials.run_name(LAST_RUNG, trial)]
         },
     message:
         "Concluding the search: {output.best}"

@@ -12,6 +12,7 @@ templates = configuration_case.templates
 
 RATE = "learning_parameters.learning_rate"
 SPACE = {RATE: [3e-4, 3e-3], "input_size": [[320, 256], [416, 320]]}
+BACKBONE = {"backbone": [{"type": "MobileNetV2", "widen_factor": 0.5}]}
 SEARCH = {"trials": 12, "space": SPACE, "rungs": [4, 12, 36], "objective": "f-measure", "seed": 0}
 
 
@@ -85,13 +86,15 @@ def test_a_trial_stands_alone(resolve):
     config = {
         "data": DATA,
         "learning_parameters": {"epochs": 99, "batch_size": 3},
-        "search": {"trials": 1, "space": SPACE, "rungs": [2, 6]},
+        "backbone": {"frozen_stages": 2},
+        "search": {"trials": 1, "space": SPACE | BACKBONE, "rungs": [2, 6]},
         "runs": {"slow": {}},
     }
     settings = resolve(config)
     changes = trials.runs(settings[""]["search"], load_validator(SCHEMA))["search/2/00"]
     line = {"device": "cpu", "plan": "search", "evaluation": {"subset": "val"}}
-    content = configuration.alone(config, changes, line, SCHEMA)
+    assert settings["search/2/00"]["model"]["backbone"]["frozen_stages"] == 2
+    content = configuration.alone(config, changes, line, SCHEMA, settings["search/2/00"])
     alone = resolve(content)
     assert set(alone) == {""}
     expected = settings["search/2/00"] | {"evaluation": {"subset": "val"}, "search": None}

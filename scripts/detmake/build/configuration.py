@@ -99,6 +99,7 @@ def alone(
     changes: Sequence[Mapping[str, Any]],
     command_line: Mapping[str, Any],
     schema: Path,
+    settings: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the configuration of one run, without other runs and searches.
 
@@ -108,6 +109,7 @@ def alone(
     Args:
         file_config, command_line, schema: as for `resolve`, which finds no mistake in them.
         changes: what differs in the run, as layers.
+        settings: what `resolve` returns for the run.
     """
     validator = load_validator(schema)
     layers = [_read_layer(layer, validator)[0] for layer in (file_config, *changes, command_line)]
@@ -115,6 +117,8 @@ def alone(
     merged["data"] = reduce(_merge_data, [layer["data"] for layer in layers if "data" in layer])
     if given := [layer["pretrained"] for layer in layers if "pretrained" in layer]:
         merged["pretrained"] = given[-1]
+    if "backbone" in merged:  # how layers of it merge depends on the template
+        merged["backbone"] = copy.deepcopy(settings["model"]["backbone"])
     return {key: value for key, value in merged.items() if key not in _NOT_OF_A_RUN}
 
 
