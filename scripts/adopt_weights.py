@@ -29,3 +29,5 @@ with logs.job(snakemake.log[0]):
     write_label_schema(Path(output.label_schema), adopted.labels)
     write_confidence_threshold(Path(output.confidence_threshold), adopted.confidence_threshold)
     adopted.save(Path(output.weights))
+    for file in params["record"]:
+        Path(file).unlink(missing_ok=True)

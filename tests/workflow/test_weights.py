@@ -137,6 +137,7 @@ def adopted(built_project, tmp_path_factory):
     template["model"]["bbox_head"]["anchor_generator"]["octave_base_scale"] = fitted
     (project.folder / "fitted.yaml").write_text(yaml.safe_dump(template))
     checkpoint = {"weights": "checkpoint.pth", "template": "fitted.yaml"}
+    shutil.copytree(project.folder / "results/logs", project.folder / "results/mine/logs")
     project.configure(runs={"mine": {"weights": "mine.pth"}, "checkpoint": checkpoint})
     return project
 
@@ -162,6 +163,9 @@ def test_finished_weights_are_evaluated_exported_and_quantized(adopted):
         for run in ("", "mine/", "checkpoint/")
     }
     assert len(thresholds) == 1
+    # The weights do not come from the run's earlier training.
+    assert (adopted.folder / "results/logs/scalars.csv").exists()
+    assert not (adopted.folder / "results/mine/logs/scalars.csv").exists()
     assert adopted.stale(*targets) == {}
     replace_by_an_older_file(adopted.folder / "mine.pth")
     assert adopted.stale("results/mine/weights.pth") == {"adopt_weights": 1}
