@@ -21,10 +21,10 @@ rule draw_batch:
     params:
         **settings("pipeline", "input_size"),
         **code_of("draw_batch", "training"),
-        size=lambda wildcards: settings_of(wildcards)["learning_parameters"]["batch_size"],
-        seed=lambda wildcards: settings_of(wildcards)["learning_parameters"]["seed"],
-        balance=lambda wildcards: settings_of(wildcards)["learning_parameters"]["balance"],
-        augmentation=lambda wildcards: settings_of(wildcards)["learning_parameters"]["augmentation"],
+        learning=lambda wildcards: {
+            key: settings_of(wildcards)["learning_parameters"][key]
+            for key in ("batch_size", "seed", "balance", "augmentation")
+        },
     message:
         "Drawing the first batch of the training of {wildcards.run}"
     script:

@@ -84,7 +84,8 @@ rule draw_cells:
 
 rule download_bccd:
     input:
-        manifest=local(ROOT / "rules/bccd.csv"),
+        # The file may be put there by hand, with an older time.
+        manifest=ancient(local(ROOT / "rules/bccd.csv")),
     output:
         archive=local("resources/bccd/archive.zip"),
     log:

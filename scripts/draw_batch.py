@@ -12,10 +12,10 @@ IMAGES = 12  # at most, of a large batch
 
 with logs.job(snakemake.log[0]) as log:
     source, params = Path(snakemake.input[0]), snakemake.params
-    size = min(params.size, IMAGES)
+    learning = params.learning
     batch = first_batch(
-        *(source, params.pipeline, params.input_size, size, params.seed, params.balance),
-        params.augmentation,
+        *(source, params.pipeline, params.input_size, min(learning["batch_size"], IMAGES)),
+        *(learning["seed"], learning["balance"], learning["augmentation"]),
     )
     labels = subsets.class_names(subsets.read(source))
     picture = drawing.contact_sheet(
@@ -28,4 +28,5 @@ with logs.job(snakemake.log[0]) as log:
     with staged_files([output]) as scratch:
         (scratch / output.name).write_bytes(drawing.jpeg(picture))
     boxes = sum(len(annotated.labels) for _, _, annotated in batch)
-    log.info("First batch: %d of %d images, %d boxes in them", len(batch), params.size, boxes)
+    shown = len(batch), learning["batch_size"]
+    log.info("First batch: %d of %d images, %d boxes in them", *shown, boxes)
