@@ -119,7 +119,7 @@ INPUTS = {
     "data/test/_annotations.coco.json": {"prepare_dataset:test"},
     "finished.pth": {"adopt_weights"},
     "pretrained.pth": {"train:declared run"},
-    "rules/bccd.csv": {"download_bccd", "convert_bccd"},
+    "rules/bccd.csv": {"convert_bccd"},
     "LICENSE": {"deploy"},
     "requirements.txt": {"deploy"},
     "scripts/deployed/demo.py": {"deploy"},
