@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from dataset_case import Dataset, remark
+from dataset_case import Dataset, boxes, remark
 
 from detmake.data import image_digests
 from detmake.data.image_digests import listed_digest
@@ -128,6 +128,30 @@ def test_file_names_do_not_depend_on_where_the_data_is(yolo, tmp_path, list_file
     assert data.boxes() == {"a": [DOG]}
     root = Path(data.prepare()["info"]["image_root"])
     assert root == data.folder / ("photos" if list_file.startswith("photos") else "")
+
+
+@pytest.mark.parametrize("options", [{}, {"group": r"^images/(.)"}, {"groups": True}])
+def test_an_image_from_elsewhere_moves_no_other_image_of_a_split(yolo, tmp_path, options):
+    names = [f"images/{k}.png" for k in range(24)]
+    yolo.draw(*names, "../new/images/z.png")
+    yolo.write({f"labels/{k}.txt": ONE_DOG for k in range(24)})
+    yolo.write({"../new/labels/z.txt": ONE_DOG, "all.txt": "\n".join(names)})
+    yolo.write({"data.yaml": "train: all.txt\nnames: [cat, dog]\n"})
+    if options.get("groups"):
+        yolo.write({"groups.csv": f"image,group\n{names[1]},{names[0]}\n{names[2]},{names[0]}\n"})
+        options = {"groups": str(yolo.folder / "groups.csv")}
+    yolo.data = {"source": str(yolo.folder), "split": {"val": 0.25, "test": 0.25}, **options}
+    before = {subset: set(yolo.boxes(subset)) for subset in ("train", "val", "test")}
+    assert "split_name" not in yolo.prepare()["images"][0]
+    with open(yolo.folder / "all.txt", "a") as lines:
+        lines.write("\n../new/images/z.png\n")
+    after = {subset: yolo.prepare(subset) for subset in before}
+    assert {subset: set(boxes(coco)) - {"z"} for subset, coco in after.items()} == before
+    assert {coco["info"]["image_root"] for coco in after.values()} == {str(tmp_path)}
+    entries = {e["file_name"]: e["split_name"] for c in after.values() for e in c["images"]}
+    assert entries == {f"set/{name}": name for name in names} | {
+        "new/images/z.png": "../new/images/z.png"
+    }
 
 
 def test_without_any_label_file_the_message_says_where_they_should_be(yolo):

@@ -11,6 +11,7 @@ import pandas as pd
 
 from detmake.data import checking, sources, subsets
 from detmake.data.near_duplicates import clusters as near_duplicates_of
+from detmake.data.selection import split_name
 from detmake.errors import InputError
 from detmake.suggestion.split import best_seed, subset_names
 
@@ -26,8 +27,8 @@ class Dataset:
     Attributes:
         data: the value for the key `data`; a split has its seed.
         subsets: prepared subsets by name: train, val and, if there is one, test.
-        groups: of near-duplicates that shall stay together: the first file name of each, by file
-            name (`selection.read_groups`).
+        groups: of near-duplicates that shall stay together: the first name of each, by name
+            (`selection.split_name`).
         near_duplicates: share of the images that look nearly like another one, in [0, 1].
     """
 
@@ -115,10 +116,10 @@ def read(data: str | Mapping[str, Any]) -> Dataset:
 
 
 def _near_duplicates(coco: Mapping[str, Any]) -> dict[str, str]:
-    """Return the first file name of each group of near-duplicates, by file name."""
+    """Return the first name of each group of near-duplicates, by name."""
     images = coco["images"]
     groups = {}
     for cluster in near_duplicates_of([image["dhash"] for image in images]):
-        names = sorted(images[index]["file_name"] for index in cluster)
+        names = sorted(split_name(images[index]) for index in cluster)
         groups |= dict.fromkeys(names, names[0])
     return groups
