@@ -132,7 +132,10 @@ def test_each_figure_has_its_interval_and_the_best_model_is_the_reference(models
     ("subset", "named"),
     [
         ("val", ["cells/test.json (test)", "cells/test.json (val)"]),
-        ("test", ["cells/test.json (test), SHA-256 01ab…", "cells/test.json (test), SHA-256 45cd…"]),
+        (
+            "test",
+            ["cells/test.json (test), SHA-256 01ab…", "cells/test.json (test), SHA-256 45cd…"],
+        ),
     ],
 )
 def test_models_on_other_images_are_not_compared(models, speed, tmp_path, subset, named):

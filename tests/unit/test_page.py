@@ -266,7 +266,7 @@ def test_advice_on_classes():
     }
     remarks = advice.classes(pd.DataFrame.from_dict(rows, "index", columns=columns))
     assert remarks == [
-        "1 classes have fewer than 10 boxes, too few to judge: rare",
+        "classes with fewer than 10 boxes, too few to judge: 1 (rare)",
         "tiny: of the boxes below 12 pixels (square root of the area), 9 of 12 are missed, of the "
         "others 8 %: try a larger input_size, or tiling.",
         "small: weakest at small objects (AP 0.20, against 0.60 at medium ones): "

@@ -184,7 +184,7 @@ def merge_classes(
     )
     findings.remark(
         "classes that `classes` does not select, left out",
-        [f"{name!r} ({count} boxes)" for name, count in sorted(left_out.items())],
+        [f"{name!r} (boxes: {count})" for name, count in sorted(left_out.items())],
         logging.INFO,
     )
     annotations = [

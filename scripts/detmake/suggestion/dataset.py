@@ -30,12 +30,14 @@ class Dataset:
         groups: of near-duplicates that shall stay together: the first name of each, by name
             (`selection.split_name`).
         near_duplicates: share of the images that look nearly like another one, in [0, 1].
+        has_best_seed: whether its seed is the best of those that were tried.
     """
 
     data: str | Mapping[str, Any]
     subsets: Mapping[str, Mapping[str, Any]]
     groups: Mapping[str, str]
     near_duplicates: float
+    has_best_seed: bool = False
 
     @property
     def test(self) -> Mapping[str, Any]:
@@ -91,11 +93,12 @@ def read(data: str | Mapping[str, Any]) -> Dataset:
     prepared, names = {"train": whole}, None
     groups = _near_duplicates(whole)
     near_duplicates = len(groups) / len(whole["images"])
+    has_best_seed = bool(found["train"].share) and data.get("seed") is None
     if found["train"].share:
         given = data.get("group") or data.get("groups")
         if given or near_duplicates > MOST_NEAR_DUPLICATES:
             groups = {}
-        if data.get("seed") is None:
+        if has_best_seed:
             data = {**data, "seed": best_seed(found, whole, groups)}
         names = subset_names(found, whole, groups, data["seed"])
     else:
@@ -112,7 +115,7 @@ def read(data: str | Mapping[str, Any]) -> Dataset:
                 )
         elif subset != "train":
             prepared[subset] = checking.prepare(source, classes, subset)
-    return Dataset(data, prepared, groups, near_duplicates)
+    return Dataset(data, prepared, groups, near_duplicates, has_best_seed)
 
 
 def _near_duplicates(coco: Mapping[str, Any]) -> dict[str, str]:
