@@ -2,6 +2,7 @@
 
 import base64
 import functools
+import json
 import re
 import weakref
 from html.parser import HTMLParser
@@ -142,7 +143,15 @@ def test_eighty_classes(tmp_path):
 
 
 def test_models_that_find_nothing(tmp_path):
-    written = render(write_run(tmp_path, ["red"], found=False, nncf=False))
+    results = write_run(tmp_path, ["red"], found=False, nncf=False)
+    file = results / "pot/performance.json"
+    content = json.loads(file.read_text())
+    content["measured_with"]["int8_instructions"] = None
+    content["quantization"]["drop_points"] = -0.001
+    file.write_text(json.dumps(content))
+    written = render(results)
+    assert "int8 instructions: unknown" in written.html
+    assert "<small>0.00 of 1 points</small>" in written.html
     assert "F-measure of 0.000" in written.verdict
     assert '<table class="matrix">' in written.html
     assert set(written.suspects.kind) == {"not found"}
