@@ -252,10 +252,10 @@ def _image_root(source: Source, folders: Iterable[str]) -> str:
 
 
 def _split_folder(source: Source, folder: str) -> str:
-    """Return a folder as names in a split begin: relative to a folder that no image changes.
+    """Return how the names of a folder's images begin in a split: its path from a fixed folder.
 
-    This is the folder of the data.yaml. For what lies outside, it is the first part of the subset,
-    which may be far away, so that a split does not depend on the place of the data.yaml.
+    This is the folder of the data.yaml. For what lies outside, it is the first part of the subset:
+    data may be far from its data.yaml, and a split then does not depend on where this one is.
     """
     first = source.parts[0]
     bases = [source.root, first.parent if first.suffix == ".txt" else first]
