@@ -47,7 +47,7 @@ def models(tmp_path):
             "images_per_second": 7.0,
             "annotations": "cells/test.json",
             "confidence_threshold": 0.5,
-            "sha256": {"subset": {"test.json": "0123"}},
+            "sha256": {"subset": {"test.json": "01ab"}},
         }
         path.write_text(json.dumps(content))
         return str(path)
@@ -103,7 +103,8 @@ def test_a_row_for_each_model_in_the_order_given(models, speed):
             "f-measure": [0.94551, 0.94449, 0.5],
             "mAP50": [0.93125] * 3,
             "mAP": [0.68474] * 3,
-            "subset": ["cells/test.json"] * 3,
+            "subset": ["cells/test.json (test)"] * 3,
+            "subset_sha256": ["01ab"] * 3,
             "size_mb": [11.2, 2.4, 1.0],
             "latency_ms": [59.31, 14.62, 30.26],
             "images_per_second": [17.07, 129.42, 33.04],
@@ -127,11 +128,31 @@ def test_each_figure_has_its_interval_and_the_best_model_is_the_reference(models
     assert table["against_best"][2].endswith(": beyond noise")
 
 
-def test_models_on_other_images_have_a_reference_of_their_own(models, speed):
-    file = Path(models[2]["performance"])
-    other = {"sha256": {"subset": {"val.json": "4567"}}}
+@pytest.mark.parametrize(
+    ("subset", "named"),
+    [
+        ("val", ["cells/test.json (test)", "cells/test.json (val)"]),
+        (
+            "test",
+            ["cells/test.json (test), SHA-256 01ab…", "cells/test.json (test), SHA-256 45cd…"],
+        ),
+    ],
+)
+def test_models_on_other_images_are_not_compared(models, speed, tmp_path, subset, named):
+    """All subsets of a YOLO dataset have one annotation file, and so have splits of all seeds."""
+    file = Path(models[0]["performance"])
+    other = {"sha256": {"subset": {f"{subset}.json": "45cd"}}}
     file.write_text(json.dumps(json.loads(file.read_text()) | other))
-    assert list(comparison.table(models, speed)["against_best"] == "reference") == [1, 0, 1]
+    table = comparison.table(models, speed)
+    assert list(table["against_best"] == "reference") == [1, 1, 0]
+    _, lines = write(table, tmp_path)
+    column = cells(lines[0]).index("subset")
+    assert [cells(line)[column] for line in lines[2:5]] == [named[1], named[0], named[0]]
+    assert "do not compare" in lines[6]
+    # On one chart, no line joins the two best ones, each of which has a line of one point.
+    root = ElementTree.parse(tmp_path / "comparison.svg").getroot()
+    joining = [path for path in root.iter() if "stroke-opacity: 0.4;" in path.get("style", "")]
+    assert [path.get("d").split().count("L") for path in joining if path.get("clip-path")] == [0, 0]
 
 
 def write(table, folder, conditions="Some CPU"):
@@ -177,7 +198,7 @@ def test_markdown_is_readable(models, speed, tmp_path):
         ["other", "SSD", "snapshot", "0.500", "0.931", "0.685", "1.0", "30.3", "33.0"],
     ]
     assert lines[5] == ""
-    assert "on `cells/test.json`" in lines[6]
+    assert "on `cells/test.json (test)`" in lines[6]
     assert conditions in lines[6]
 
 
@@ -195,6 +216,7 @@ def test_markdown_names_the_subset_of_each_row_where_there_are_several(models, s
     """All names look like numbers, and are none."""
     table = comparison.table(models, speed)
     table["run"], table["subset"] = ["007", "1e5", "12"], ["01", "01", "1e3"]
+    table["subset_sha256"] = table["subset"]
     _, lines = write(table, tmp_path)
     rows = [cells(line) for line in (lines[0], *lines[2:5])]
     assert [[row[0], row[3], row[4].split()[0], row[-1]] for row in rows] == [

@@ -95,7 +95,7 @@ def test_subsets_that_are_pooled_are_remarked_on(cvat):
     annotate(cvat, *(image(f"{name}.png", DOG, subset="Train") for name in "ab"))
     assert not any("subsets of CVAT" in text for text in cvat.prepare()["info"]["remarks"])
     annotate(cvat, image("a.png", DOG, subset="Train"), image("b.png", DOG, subset="Test"))
-    assert remark(cvat.prepare(), "one file").endswith(": Test (1 images), Train (1 images)")
+    assert remark(cvat.prepare(), "one file").endswith(": 2 (Test (images: 1), Train (images: 1))")
 
 
 def test_an_image_that_moves_between_these_folders_is_seen(cvat, tmp_path):
@@ -126,7 +126,7 @@ def test_other_shapes_are_left_out(cvat):
     points = '<points label="dog" points="1,2"/>'
     annotate(cvat, image("a.png", DOG, points, points, '<polyline label="dog" points="1,2;3,4"/>'))
     assert cvat.boxes() == {"a": [DOG_BOX]}
-    assert ": points (2), polyline (1)" in remark(cvat.prepare(), "have no box")
+    assert ": 2 (points (2), polyline (1))" in remark(cvat.prepare(), "have no box")
 
 
 @pytest.mark.parametrize(

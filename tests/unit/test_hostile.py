@@ -149,7 +149,7 @@ DATA_YAML = "train: images\nval: images\nnames: [cat, dog]\n"
 YOLO_CASES = [
     # data.yaml                  label                      what the refusal says
     (DATA_YAML, "0 0.5 0.5 0.1 0.1", READ),
-    ("train: list.txt\nval: images\nnames: [cat]", "", "2 listed images that are not there"),
+    ("train: list.txt\nval: images\nnames: [cat]", "", "listed images that are not there: 2 ("),
     (DATA_YAML, "nan 0.5 0.5 0.1 0.1", "not an index of names"),
     (DATA_YAML, "1e400 0.5 0.5 0.1 0.1", "not an index of names"),
     (DATA_YAML, "0.5 0.5 0.5 0.1 0.1", "not an index of names"),

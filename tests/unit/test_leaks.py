@@ -18,8 +18,8 @@ def test_images_of_two_subsets_are_reported_by_name():
     others = {"train": subset(x="a.png", y="b.png"), "val": subset(z="c.png", y="d.png")}
     found = leaks.check(subset(y="copy of b.png", w="e.png"), "test", others, "fail")
     assert found == [
-        "1 images that the train subset has, too (leaks): copy of b.png (b.png)",
-        "1 images that the val subset has, too (leaks): copy of b.png (d.png)",
+        "images that the train subset has, too (leaks): 1 (copy of b.png (b.png))",
+        "images that the val subset has, too (leaks): 1 (copy of b.png (d.png))",
     ]
 
 
@@ -38,6 +38,6 @@ def test_subsets_without_common_images_are_not_mentioned():
 def test_a_subset_within_another_is_refused_unless_the_key_allows_it(val, train, said):
     with pytest.raises(InputError) as error:
         leaks.check(val, "val", {"train": train}, "fail")
-    assert f"data/coco.json (val): 1 images, {said}" in str(error.value)
+    assert f"data/coco.json (val): images, {said} subset has, too (leaks): 1 (" in str(error.value)
     assert "data.on_leak: warn" in str(error.value)
     assert len(leaks.check(val, "val", {"train": train}, "warn")) == 1

@@ -100,7 +100,7 @@ def test_limits_name_rare_classes_and_sizes_that_are_missing():
         ({}, None),
         ({"evaluated": "val"}, "also chose the weights"),
         ({"test": subset("b", [(0, 20.0), (0, 40.0)])}, "also chose the weights"),
-        ({"test": subset("a", [(0, 20.0), (0, 40.0)])}, "1 images of the test subset are in train"),
+        ({"test": subset("a", [(0, 20.0), (0, 40.0)])}, "test subset that are in train, too: 1."),
     ],
 )
 def test_images_that_do_not_measure_fairly_are_named(changes, said):
@@ -142,6 +142,7 @@ def test_an_int8_model_says_what_it_needs():
         ),
         ({"source": "https://b/c.pth", "license": "MIT"}, None, "from https://b/c.pth. Their lic"),
         ({"source": "https://b/c.pth", "license": "MIT"}, None, "license: MIT."),
+        ({"source": "previous", "license": "MIT"}, None, "of the same run. Their license: MIT."),
         (None, "/home/me/d.pth", "those of d.pth, whose license is not known"),
     ],
 )

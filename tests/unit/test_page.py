@@ -2,6 +2,7 @@
 
 import base64
 import functools
+import json
 import re
 import weakref
 from html.parser import HTMLParser
@@ -142,7 +143,15 @@ def test_eighty_classes(tmp_path):
 
 
 def test_models_that_find_nothing(tmp_path):
-    written = render(write_run(tmp_path, ["red"], found=False, nncf=False))
+    results = write_run(tmp_path, ["red"], found=False, nncf=False)
+    file = results / "pot/performance.json"
+    content = json.loads(file.read_text())
+    content["measured_with"]["int8_instructions"] = None
+    content["quantization"]["drop_points"] = -0.001
+    file.write_text(json.dumps(content))
+    written = render(results)
+    assert "int8 instructions: unknown" in written.html
+    assert "<small>0.00 of 1 points</small>" in written.html
     assert "F-measure of 0.000" in written.verdict
     assert '<table class="matrix">' in written.html
     assert set(written.suspects.kind) == {"not found"}
@@ -266,7 +275,7 @@ def test_advice_on_classes():
     }
     remarks = advice.classes(pd.DataFrame.from_dict(rows, "index", columns=columns))
     assert remarks == [
-        "1 classes have fewer than 10 boxes, too few to judge: rare",
+        "classes with fewer than 10 boxes, too few to judge: 1 (rare)",
         "tiny: of the boxes below 12 pixels (square root of the area), 9 of 12 are missed, of the "
         "others 8 %: try a larger input_size, or tiling.",
         "small: weakest at small objects (AP 0.20, against 0.60 at medium ones): "

@@ -163,6 +163,8 @@ def test_figures_in_words():
     )
     content["quantization"] = {"drop_points": -0.31}
     assert in_words("int8", content) == "int8: F-measure 0.925, +0.3 points on validation"
+    content["quantization"] = {"drop_points": 0.0}
+    assert in_words("int8", content) == "int8: F-measure 0.925, +0.0 points on validation"
 
 
 class KnownDetector:

@@ -150,11 +150,11 @@ def test_a_file_of_groups_that_is_wrong_is_refused(coco, content, said):
 def test_lines_of_groups_that_name_no_image_are_named(coco):
     coco.data |= {"groups": str(coco.folder / "groups.csv")}
     coco.write({"groups.csv": "image,group\nimages\\video1_0.png,x\nimages/video1_1.png,x\n"})
-    said = "none of which is in the dataset: images/video1_0.png, images/video1_1.png"
+    said = "none of which is in the dataset: 2 (images/video1_0.png, images/video1_1.png)"
     coco.refused(said, "as in video0_0.png")
     coco.write({"groups.csv": "image,group\nvideo1_0.png,x\nvideo1_9.png,x\n\n"})
     said = remark(coco.prepare("val"), "not in the dataset")
-    assert said.startswith("1 images in") and said.endswith(": video1_9.png")
+    assert said.startswith("images in") and said.endswith(": 1 (video1_9.png)")
 
 
 def test_names_of_groups_may_be_of_windows(coco):
@@ -186,7 +186,9 @@ def test_a_group_stays_together(coco):
 def test_images_without_a_group_are_remarked_on(coco):
     coco.annotate("video1_0.png", "video1_1.png", *(f"{k}.png" for k in range(30)))
     coco.data |= {"group": "video(.)_"}
-    assert remark(coco.prepare(), "no `group`").startswith("30 images")
+    assert remark(coco.prepare(), "no `group`").endswith(
+        ": 30 (0.png, 1.png, 2.png, 3.png, 4.png, …)"
+    )
     coco.data |= {"group": "scene"}
     coco.refused("none of whose names `group` (scene) finds anything", "video1_0.png")
 
@@ -222,9 +224,9 @@ def test_classes_are_selected_and_the_others_are_left_out(coco):
     assert classes_of(train) == ["cow", "dog"]
     assert boxes_of(train) == ["dog", "cow"]
     assert remark(train, "does not select") == (
-        "2 classes that `classes` does not select, left out: 'cat' (1 boxes), 'dogs' (1 boxes)"
+        "classes that `classes` does not select, left out: 2 ('cat' (boxes: 1), 'dogs' (boxes: 1))"
     )
-    assert "2 images without boxes, kept as background: b.png, d.png" in train["info"]["remarks"]
+    assert "images without boxes, kept as background: 2 (b.png, d.png)" in train["info"]["remarks"]
 
 
 def test_classes_are_merged(coco):
@@ -242,4 +244,4 @@ def test_classes_are_merged(coco):
 
 def test_unknown_names_are_refused(coco):
     coco.data |= {"classes": {"vehicle": ["car", "dog"]}}
-    coco.refused("1 names in `classes` that the annotations do not have: 'car'", "'cat', 'dog'")
+    coco.refused("names in `classes` that the annotations do not have: 1 ('car')", "'cat', 'dog'")

@@ -29,7 +29,7 @@ def subset(
         (image, k, box) for image, listed in zip(ids, boxes, strict=True) for k, box in listed
     ]
     return {
-        "info": {"image_root": "/images", "remarks": ["3 boxes without area, dropped: x"]},
+        "info": {"image_root": "/images", "remarks": ["boxes without area, dropped: 3 (x, y, z)"]},
         "categories": [{"id": k, "name": name} for k, name in enumerate(CLASSES, start=1)],
         "images": [
             {
@@ -85,7 +85,7 @@ def test_images_boxes_and_classes_are_counted(described):
         "crowds": 1,
         "median_boxes": 0,
         "most_boxes": 2,
-        "repairs": ["3 boxes without area, dropped: x"],
+        "repairs": ["boxes without area, dropped: 3 (x, y, z)"],
     }
     assert found["subsets"]["val"]["images_without_boxes"] == 0
     assert found["image_sizes"] == [
@@ -150,8 +150,8 @@ def test_near_duplicates_are_not_the_same_file_and_leak_if_they_span_subsets(des
     leak = ["train/0.png", "train/3.png", "val/0.png"]
     assert found["near_duplicates"] == [leak, ["train/1.png", "train/2.png"]]
     assert found["near_duplicate_leaks"] == [leak]
-    said = "span several subsets (leaks): (train/0.png ≈ train/3.png ≈ val/0.png)"
-    assert f"- 1 groups of near-duplicates that {said}" in statistics.markdown(found)
+    said = "span several subsets (leaks): 1 (train/0.png ≈ train/3.png ≈ val/0.png)"
+    assert f"- groups of near-duplicates that {said}" in statistics.markdown(found)
     train["images"][2]["sha256"] = train["images"][1]["sha256"]
     found = described(train=train, val=val)
     assert found["identical_images"] == [["train/1.png", "train/2.png"]]
@@ -229,16 +229,19 @@ def test_the_page_shows_tables_and_what_to_look_at(described):
         r"| dog\|wolf | 8 (4) | 2 (1) | 0.22–0.98 |",
         "| cat | 7.0 | 7.0 | 7.0 | 5 (100.0 %) |",
         "| unseen | | | | 0 (0.0 %) |",
-        "- 1 groups of identical images that span several subsets (leaks): "
+        "- groups of identical images that span several subsets (leaks): 1 "
         "(train/0.png = val/0.png)",
-        "- 1 groups of identical images within one subset: "
+        "- groups of identical images within one subset: 1 "
         "(train/1.png = train/2.png = train/3.png)",
-        "- 1 classes of which more than 5 % of the boxes are below 8 px: cat (100.0 %)",
-        "- checking val: 3 boxes without area, dropped: x",
+        "- classes of which more than 5 % of the boxes are below 8 px: 1 (cat (100.0 %))",
+        "- checking val: boxes without area, dropped: 3 (x, y, z)",
     ):
         assert line in lines, page
-    assert "- 5 pairs of boxes of one class with an IoU above 0.9: train/0.png dog|wolf" in page
-    assert "- 5 boxes whose longer side is more than 5 times the shorter one" in page
+    assert "- pairs of boxes of one class with an IoU above 0.9: 5 (train/0.png dog|wolf" in page
+    assert (
+        "- boxes whose longer side is more than 5 times the shorter one, after resizing: 5 ("
+        in page
+    )
 
 
 def test_rare_image_sizes_are_summed_up(described):
@@ -250,4 +253,4 @@ def test_rare_image_sizes_are_summed_up(described):
         )
     }
     page = " ".join(statistics.markdown(described(**parts)).split())
-    assert "| 2 others | 2 | | |" in page
+    assert "| other sizes: 2 | 2 | | |" in page

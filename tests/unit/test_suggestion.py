@@ -209,7 +209,10 @@ def test_near_duplicates_get_groups_and_stay_together(tmp_path):
     assert "like another one. `snakemake inspect` lists them" in experiment.text(
         suggestion(many), {}
     )
-    assert dataset.read({**data, "group": "(.)"}).groups == {}
+    grouped = dataset.read({**data, "group": "(.)"})
+    assert grouped.groups == {}
+    texts = [experiment.text(suggestion(one), {}) for one in (many, grouped)]
+    assert ["add `group`" in text for text in texts] == [True, False]
 
 
 def test_a_split_of_few_images_leaves_no_subset_empty_or_says_so(tmp_path):
@@ -221,7 +224,10 @@ def test_a_split_of_few_images_leaves_no_subset_empty_or_says_so(tmp_path):
 
 
 def test_a_seed_of_the_user_stays(rare_class):
-    assert dataset.read({**rare_class, "seed": 7}).data["seed"] == 7
+    given = dataset.read({**rare_class, "seed": 7})
+    assert given.data["seed"] == 7
+    texts = [experiment.text(suggestion(one), {}) for one in (given, dataset.read(rare_class))]
+    assert ["Of 100 seeds" in text for text in texts] == [False, True]
 
 
 @pytest.fixture(scope="module")
@@ -315,7 +321,7 @@ def test_published_weights_are_mentioned_where_there_are_some(read):
     assert "no published weights of this template" in experiment.text(without, {})
 
 
-@pytest.mark.parametrize(("small", "balance"), [(4, "repeat"), (5, "none")])
+@pytest.mark.parametrize(("small", "balance"), [(4, "repeat"), (5, "none"), (0, "none")])
 def test_rare_classes_are_balanced(read, small, balance):
     coco = read.subsets["train"]
     ids = [image["id"] for image in coco["images"][:40]]
@@ -343,6 +349,9 @@ def test_quantization_is_bounded_by_the_expected_time(read):
     assert suggestion(read).max_models() == 16
     assert suggestion(read, epochs=8).max_models() == 2 + 4
     assert suggestion(read, epochs=1).max_models() == 4
+    text = experiment.text(suggestion(read), {"pot_parameters": {"max_models": 7}})
+    assert yaml.safe_load(text)["pot_parameters"] == {"max_models": 7}
+    assert "up to 7 are tried" in text.replace("\n# ", " ")
 
 
 def test_a_wish_that_is_too_short_is_called_so(read):

@@ -76,7 +76,7 @@ def test_files_beside_the_images(beside):
     coco = beside.prepare()
     assert beside.boxes() == {"a": [DOG_BOX], "b": [], "c": [("cat", [1.5, 2, 1.5, 2.25])]}
     assert [category["name"] for category in coco["categories"]] == ["cat", "dog"]
-    assert "1 images without boxes, kept as background: b.jpg" in coco["info"]["remarks"]
+    assert "images without boxes, kept as background: 1 (b.jpg)" in coco["info"]["remarks"]
     assert beside.boxes("val") == {"a": [DOG_BOX]}
 
 
@@ -171,7 +171,7 @@ def test_files_without_a_partner_are_refused(beside, voc):
     beside.refused("names that several XML files share", "a.XML and a.xml")
     (voc.folder / "Annotations/a.xml").unlink()
     (voc.folder / "JPEGImages/b.png").unlink()
-    voc.refused("2 names in", "ImageSets/Main/train.txt", "without an XML file", ": a, b")
+    voc.refused("names in", "ImageSets/Main/train.txt", "without an XML file", ": 2 (a, b)")
 
 
 @pytest.mark.parametrize(

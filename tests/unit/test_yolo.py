@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from dataset_case import Dataset, remark
+from dataset_case import Dataset, boxes, remark
 
 from detmake.data import image_digests
 from detmake.data.image_digests import listed_digest
@@ -51,8 +51,8 @@ def test_a_dataset_is_read(yolo):
         f"images/train/{name}" for name in ("a.png", "b.png", "c.JPG", "deeper/d.png")
     ]
     assert coco["info"]["image_root"] == str(yolo.folder)
-    assert [text[:48] for text in coco["info"]["remarks"]] == [
-        "2 images without boxes, kept as background: imag"
+    assert [text[:49] for text in coco["info"]["remarks"]] == [
+        "images without boxes, kept as background: 2 (imag"
     ]
     assert yolo.boxes("val") == {"a": [DOG]}
     assert yolo.source("test") == yolo.source("val")
@@ -130,6 +130,30 @@ def test_file_names_do_not_depend_on_where_the_data_is(yolo, tmp_path, list_file
     assert root == data.folder / ("photos" if list_file.startswith("photos") else "")
 
 
+@pytest.mark.parametrize("options", [{}, {"group": r"^images/(.)"}, {"groups": True}])
+def test_an_image_from_elsewhere_moves_no_other_image_of_a_split(yolo, tmp_path, options):
+    names = [f"images/{k}.png" for k in range(24)]
+    yolo.draw(*names, "../new/images/z.png")
+    yolo.write({f"labels/{k}.txt": ONE_DOG for k in range(24)})
+    yolo.write({"../new/labels/z.txt": ONE_DOG, "all.txt": "\n".join(names)})
+    yolo.write({"data.yaml": "train: all.txt\nnames: [cat, dog]\n"})
+    if options.get("groups"):
+        yolo.write({"groups.csv": f"image,group\n{names[1]},{names[0]}\n{names[2]},{names[0]}\n"})
+        options = {"groups": str(yolo.folder / "groups.csv")}
+    yolo.data = {"source": str(yolo.folder), "split": {"val": 0.25, "test": 0.25}, **options}
+    before = {subset: set(yolo.boxes(subset)) for subset in ("train", "val", "test")}
+    assert "split_name" not in yolo.prepare()["images"][0]
+    with open(yolo.folder / "all.txt", "a") as lines:
+        lines.write("\n../new/images/z.png\n")
+    after = {subset: yolo.prepare(subset) for subset in before}
+    assert {subset: set(boxes(coco)) - {"z"} for subset, coco in after.items()} == before
+    assert {coco["info"]["image_root"] for coco in after.values()} == {str(tmp_path)}
+    entries = {e["file_name"]: e["split_name"] for c in after.values() for e in c["images"]}
+    assert entries == {f"set/{name}": name for name in names} | {
+        "new/images/z.png": "../new/images/z.png"
+    }
+
+
 def test_without_any_label_file_the_message_says_where_they_should_be(yolo):
     (yolo.folder / "labels/train/a.txt").unlink()
     yolo.refused(
@@ -159,7 +183,7 @@ def test_a_bad_line_is_named(yolo, line, said):
         yolo.refused(
             *said,
             f"labels/train/a.txt line 3 ({line!r})",
-            f"{yolo.folder}/images/train (train): 1 ",
+            ": 1 (",
         )
     else:
         assert yolo.boxes() == {"a": [DOG]}
@@ -190,7 +214,7 @@ def test_images_or_labels_of_one_name(yolo):
 def test_a_label_without_an_image_is_left_out(yolo, caplog):
     yolo.write({"labels/train/b.txt": ONE_DOG, "labels/train/a.TXT": ONE_DOG})
     with caplog.at_level(logging.WARNING, logger="detmake"):
-        assert remark(yolo.prepare(), "without an image, left out").endswith(": a.TXT, b.txt")
+        assert remark(yolo.prepare(), "without an image, left out").endswith(": 2 (a.TXT, b.txt)")
     assert "without an image" in caplog.text
 
 
@@ -217,7 +241,7 @@ def test_names_that_are_not_utf8_are_refused(yolo):
     name = os.fsencode(yolo.folder / "images/train") + b"/caf\xe9.png"
     with open(name, "wb") as image:
         image.write((yolo.folder / "images/train/a.png").read_bytes())
-    said = r"images whose file_name is not Unicode text (UTF-8): 'images/train/caf\udce9.png'"
+    said = r"images whose file_name is not Unicode text (UTF-8): 1 ('images/train/caf\udce9.png')"
     yolo.refused(said, "Rename the file")
     yolo.data = {"source": str(yolo.folder), "split": {"test": 0.5}}
     yolo.refused(said)
@@ -230,7 +254,7 @@ def test_lists_with_windows_drives_or_missing_images(yolo):
     yolo.write({"list.txt": "./images/train/a.png\nimages/train/q.png\n"})
     yolo.refused("image files missing", "images/train/q.png")
     yolo.write({"list.txt": "/home/other/images/train/a.png\n"})
-    yolo.refused("1 listed images that are not there: /home/other/images/train/a.png")
+    yolo.refused("listed images that are not there: 1 (/home/other/images/train/a.png)")
 
 
 def test_a_list_whose_folders_are_missing_is_refused(yolo):

@@ -43,7 +43,7 @@ def test_bccd_is_downloaded_and_converted(project, url):
         assert (len(coco["images"]), len(coco["annotations"])) == counts[split]
         assert [category["name"] for category in coco["categories"]] == ["Platelets", "RBC", "WBC"]
     remarks = project.json(targets[0])["info"]["remarks"]
-    assert any(text.startswith("2 boxes without area, dropped") for text in remarks)
+    assert any(text.startswith("boxes without area, dropped: 2 (") for text in remarks)
     assert project.stale(*targets) == {}
 
     image = project.folder / "resources/bccd/valid/BloodImage_00000.jpg"

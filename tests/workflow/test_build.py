@@ -119,7 +119,7 @@ def test_inspect_describes_the_dataset_without_training(project):
         "val": 6,
     }
     leaks = (
-        "2 images that the train subset has, too (leaks): image 0.png (image 0.png), image 1.png"
+        "images that the train subset has, too (leaks): 2 (image 0.png (image 0.png), image 1.png"
     )
     assert leaks in " ".join(project.json("results/dataset/val.json")["info"]["remarks"])
     assert found["leaks"] == [

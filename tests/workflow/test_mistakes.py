@@ -192,7 +192,7 @@ def test_weights_that_another_run_makes(built):
 def test_missing_image_stops_before_training(project, subset):
     (project.folder / "data" / subset / "image 3.png").unlink()
     output = fails(project)
-    assert f"image files missing in data/{subset}: image 3.png" in output
+    assert f"image files missing in data/{subset}: 1 (image 3.png)" in output
     assert "Training" not in output
 
 
@@ -203,7 +203,7 @@ def test_annotation_of_an_unknown_category(project):
     path.write_text(json.dumps(coco))
     output = fails(project)
     assert "data/test/_annotations.coco.json" in output
-    assert "category_id: 7" in output
+    assert "by category_id: 1 (7)" in output
     assert "Training" not in output
 
 
@@ -218,7 +218,7 @@ def test_a_data_yaml_with_the_outer_level_whose_subsets_are_one(project):
     (project.folder / "data.yaml").write_text(str({"data": subsets}))
     project.configure(data="data.yaml")
     output = fails(project, "results/dataset/test.json")
-    assert "6 images, all of the test subset, that the train subset has, too (leaks)" in output
+    assert "images, all of the test subset, that the train subset has, too (leaks): 6 (" in output
     assert "set data.on_leak: warn" in output
     project.configure(data={"source": "data.yaml", "on_leak": "warn"})
     output = project.snakemake("results/dataset/test.json")

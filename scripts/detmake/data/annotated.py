@@ -1,7 +1,7 @@
 """Annotated images of a subset: where the user has them, and what a reader makes of them."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +91,11 @@ class Annotated:
         root: the folder that file names count from.
         is_normalized: whether boxes are in parts of the image's upright width and height, from 0
             to 1, instead of pixels.
+        split_names: by image id, the names that a split goes by, where these are not the file
+            names. They stay when images are added, even if the root does not.
     """
 
     coco: dict[str, Any]
     root: Path
     is_normalized: bool = False
+    split_names: Mapping[int, str] = field(default_factory=dict)

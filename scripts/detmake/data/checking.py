@@ -57,11 +57,12 @@ def prepare(
         A COCO dictionary. `categories`: `id` (1..K) and `name`, in the order of `classes`; for the
         train subset in the order of the annotations' ids. `images`: `id`, `file_name` (relative to
         `image_root`), `width` and `height` (decoded, upright), `sha256` (of the file), `dhash` (of
-        the pixels), and `group` if the share has one of the image. `annotations`: `id` (from 1),
-        `image_id`, `category_id`, `bbox` (four floats: xywh in pixels, within the image), `area`
-        (of the box) and `iscrowd` (1 also for annotations marked `ignore`). `info`: `image_root`,
-        `annotation_file` and `remarks` (list of str). `licenses`: `name` and `url`, as far as the
-        annotations declare them.
+        the pixels), `group` if the share has one of the image, and `split_name` if a split goes by
+        another name than the file name. `annotations`: `id` (from 1), `image_id`, `category_id`,
+        `bbox` (four floats: xywh in pixels, within the image), `area` (of the box) and `iscrowd`
+        (1 also for annotations marked `ignore`). `info`: `image_root`, `annotation_file` and
+        `remarks` (list of str). `licenses`: `name` and `url`, as far as the annotations declare
+        them.
 
     Raises:
         InputError: the annotations are missing or not of their format; ids, names or sizes
@@ -81,7 +82,8 @@ def prepare(
     _check_sizes(findings, coco["images"])
     _check_boxes(findings, coco["annotations"], file_names)
     coco = {**coco, "categories": _tidy_names(findings, coco["categories"])}
-    coco, groups = _select(findings, coco, file_names, source, classes)
+    split_names = {**file_names, **annotated.split_names}
+    coco, groups = _select(findings, coco, split_names, source, classes)
     file_names = {image["id"]: file_names[image["id"]] for image in coco["images"]}
     names, category_ids = _match_categories(
         findings, coco["categories"], coco["annotations"], classes
@@ -109,6 +111,7 @@ def prepare(
                 "sha256": image.sha256,
                 "dhash": image.dhash,
                 **groups.get(image_id, {}),
+                **_split_name(image.file_name, split_names[image_id]),
             }
             for image_id, image in images.items()
         ],
@@ -356,20 +359,24 @@ def _check_likeness(findings: Findings, classes: Sequence[str]) -> None:
     )
 
 
+def _split_name(file_name: str, split_name: str) -> dict[str, str]:
+    return {} if split_name == file_name else {"split_name": split_name}
+
+
 def _select(
     findings: Findings,
     coco: Mapping[str, Any],
-    file_names: Mapping[int, str],
+    names: Mapping[int, str],
     source: Source,
     classes: Sequence[str] | None,
 ) -> tuple[dict[str, Any], dict[int, dict[str, str]]]:
     """Return what a source takes of its annotations, and the group of each image that has one."""
     images, annotations, groups = coco["images"], coco["annotations"], {}
     if source.share:
-        taken = in_share(findings, file_names, source.share)
+        taken = in_share(findings, names, source.share)
         images = [entry for entry in images if entry["id"] in taken]
         annotations = [entry for entry in annotations if entry["image_id"] in taken]
-        found = groups_of([file_names[key] for key in taken], source.share)
+        found = groups_of([names[key] for key in taken], source.share)
         groups = {
             key: {"group": group}
             for key, group in zip(taken, found, strict=True)

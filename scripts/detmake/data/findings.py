@@ -51,9 +51,9 @@ class Findings:
 
 
 def listed(what: str, items: Sequence[str]) -> str:
-    """Return a line with the number of items, what they are, and the first of them."""
+    """Return a line with what the items are, their number, and the first of them."""
     more = ", …" if len(items) > _EXAMPLES else ""
-    return printable(f"{len(items)} {what}: {', '.join(map(_cut, items[:_EXAMPLES]))}{more}")
+    return printable(f"{what}: {len(items)} ({', '.join(map(_cut, items[:_EXAMPLES]))}{more})")
 
 
 def _cut(item: str) -> str:

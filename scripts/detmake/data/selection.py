@@ -23,19 +23,24 @@ def position(key: str, seed: int) -> float:
     return int.from_bytes(digest[:6]) / 2**48
 
 
-def group_of(file_name: str, pattern: str | None) -> str | None:
+def split_name(image: Mapping[str, Any]) -> str:
+    """Return the name that a split goes by of an entry of `images` in a prepared subset."""
+    return image.get("split_name", image["file_name"])
+
+
+def group_of(name: str, pattern: str | None) -> str | None:
     """Return what keeps an image together with others: the text that a pattern finds in its name.
 
     It is the text of the pattern's groups, joined by slashes, if it has any.
 
     Args:
-        file_name: name of the image, relative to its root.
+        name: name of the image that a split goes by (`split_name`).
         pattern: a regular expression; None for no groups.
 
     Returns:
         None if there is no pattern, or it finds no text (some patterns match the empty text).
     """
-    found = re.search(pattern, file_name) if pattern else None
+    found = re.search(pattern, name) if pattern else None
     if found is None:
         return None
     texts = [text or "" for text in found.groups()] or [found[0]]
@@ -43,7 +48,7 @@ def group_of(file_name: str, pattern: str | None) -> str | None:
 
 
 def read_groups(file: Path) -> dict[str, str]:
-    """Read the groups of images, by file name relative to the image root.
+    """Read the groups of images, by the names that a split goes by (`split_name`).
 
     Blank lines do not count, and backslashes are the slashes of Windows.
 
@@ -77,7 +82,7 @@ def read_groups(file: Path) -> dict[str, str]:
     return groups
 
 
-def groups_of(file_names: Sequence[str], share: Share) -> list[str | None]:
+def groups_of(names: Sequence[str], share: Share) -> list[str | None]:
     """Return the group of each image by the share's file of groups or pattern, or None.
 
     Raises:
@@ -85,27 +90,27 @@ def groups_of(file_names: Sequence[str], share: Share) -> list[str | None]:
     """
     if share.groups:
         groups = read_groups(share.groups)
-        return [groups.get(name) for name in file_names]
-    return [group_of(name, share.group) for name in file_names]
+        return [groups.get(name) for name in names]
+    return [group_of(name, share.group) for name in names]
 
 
-def in_share(findings: Findings, file_names: Mapping[int, str], share: Share) -> set[int]:
+def in_share(findings: Findings, names: Mapping[int, str], share: Share) -> set[int]:
     """Return the ids of the images that belong to a share.
 
-    An image without a group has its file name for a key.
+    An image without a group has its name for a key.
 
     Args:
-        file_names: by image id, relative to the image root.
+        names: names that a split goes by (`split_name`), by image id.
 
     Raises:
         InputError: the pattern of groups finds nothing in any name, the file of groups cannot be
             read or names other images only, or the share has no images.
     """
-    groups = dict(zip(file_names, groups_of(list(file_names.values()), share), strict=True))
-    without = [file_names[image_id] for image_id, group in groups.items() if group is None]
+    groups = dict(zip(names, groups_of(list(names.values()), share), strict=True))
+    without = [names[image_id] for image_id, group in groups.items() if group is None]
     if share.groups:
         lines = read_groups(share.groups)
-        unknown = sorted(lines.keys() - set(file_names.values()))
+        unknown = sorted(lines.keys() - set(names.values()))
         if len(unknown) == len(lines):
             findings.refuse(
                 f"images in {share.groups}, none of which is in the dataset",
@@ -113,7 +118,7 @@ def in_share(findings: Findings, file_names: Mapping[int, str], share: Share) ->
                 f"Names count from the folder of the images, as in {without[0]}.",
             )
         findings.remark(f"images in {share.groups} that are not in the dataset", unknown)
-    if share.group and len(without) == len(file_names):
+    if share.group and len(without) == len(names):
         findings.refuse(
             f"images, in none of whose names `group` ({share.group}) finds anything",
             without,
@@ -123,13 +128,13 @@ def in_share(findings: Findings, file_names: Mapping[int, str], share: Share) ->
         findings.remark(
             "images whose names have no `group`, each of which is a group of its own", without
         )
-    keys = {image_id: groups[image_id] or name for image_id, name in file_names.items()}
+    keys = {image_id: groups[image_id] or name for image_id, name in names.items()}
     taken = {
         image_id
         for image_id, key in keys.items()
         if share.low <= position(key, share.seed) < share.high
     }
-    size, images = f"{share.high - share.low:.0%}", f"{len(file_names)} images"
+    size, images = f"{share.high - share.low:.0%}", f"{len(names)} images"
     if share.group or share.groups:
         images += f" in {len(set(keys.values()))} groups"
     if not taken:
@@ -179,7 +184,7 @@ def merge_classes(
     )
     findings.remark(
         "classes that `classes` does not select, left out",
-        [f"{name!r} ({count} boxes)" for name, count in sorted(left_out.items())],
+        [f"{name!r} (boxes: {count})" for name, count in sorted(left_out.items())],
         logging.INFO,
     )
     annotations = [

@@ -303,7 +303,7 @@ def _size_rows(statistics: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
     if others := sizes[_SIZES:]:
         count = sum(size["images"] for size in others)
-        other = {"size": f"{len(others)} others", "images": count}
+        other = {"size": f"other sizes: {len(others)}", "images": count}
         rows[_SIZES:] = [dict.fromkeys(rows[0], "") | other]
     return rows
 
@@ -347,7 +347,7 @@ def remarks(statistics: Mapping[str, Any]) -> list[str]:
     """Say what was found, and what was looked for and not found."""
 
     def together(images: Sequence[str], sign: str = "=") -> str:
-        return f"({f' {sign} '.join([*images[:3], '…'] if len(images) > 3 else images)})"
+        return f" {sign} ".join([*images[:3], "…"] if len(images) > 3 else images)
 
     def label(item: Mapping[str, Any], box: Sequence[float]) -> str:
         return f"{item['image']} {item['class']} [{', '.join(f'{x:.5g}' for x in box)}]"

@@ -94,7 +94,7 @@ def in_words(model: str, content: Mapping[str, Any], latency_ms: float | None = 
     """
     words = [f"F-measure {content['f-measure']:.3f}", f"mAP50 {content['mAP50']:.3f}"]
     if quantization := content.get("quantization"):
-        points = f"{-quantization['drop_points']:+.1f}".replace("-", "−")
+        points = f"{-quantization['drop_points']:+z.1f}".replace("-", "−")
         words[1:] = [f"{points} points on validation"]
     if latency_ms is not None:
         words.append(f"{latency_ms:.1f} ms")

@@ -103,7 +103,7 @@ def classes(table: pd.DataFrame) -> list[str]:
             columns of `detmake.evaluation.missed.smallest_quarter`.
     """
     few = table.index[table.ground_truths < FEW]
-    what = f"classes have fewer than {FEW} boxes, too few to judge"
+    what = f"classes with fewer than {FEW} boxes, too few to judge"
     remarks = [listed(what, list(few))] if len(few) else []
     for name, row in table[table.ground_truths >= FEW].iterrows():
         sizes = row[list(SIZES)].astype(float)

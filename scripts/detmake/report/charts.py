@@ -5,7 +5,7 @@ import re
 import warnings
 from collections.abc import Callable, Sequence
 from html import escape
-from itertools import cycle
+from itertools import cycle, zip_longest
 
 import matplotlib
 import numpy as np
@@ -20,7 +20,10 @@ from detmake.runtime.drawing import label_places
 #: Stands for the colour of the page's text, which is another one in dark mode.
 _INK = "#010203"
 #: What `accuracy_against_latency` shows, in words.
-BEST = "Further up and further left is better. The line joins the models that no other one beats."
+BEST = (
+    "Further up and further left is better. A line joins the models that no other one beats on the "
+    "same images."
+)
 INTERVALS = "A thin upright line is the 95 % interval of an F-measure."
 _LABEL = 9  # size of the names beside points
 #: Curves that a legend names; a chart of more classes names none.
@@ -161,23 +164,28 @@ def training(scalars: pd.DataFrame) -> str | None:
 
 
 def accuracy_against_latency(models: pd.DataFrame) -> str:
-    """Draw models by latency and F-measure; join those that no other one beats in both.
+    """Draw models by latency and F-measure; join those that no other one beats on its images.
 
     Args:
         models: `model`, its name; `latency_ms`; `f-measure` in [0, 1]; `run`, if they are of
-            several runs; `f-measure_low` and `f-measure_high`, if its interval is known.
+            several runs; `subset_sha256`, if they were measured on several subsets;
+            `f-measure_low` and `f-measure_high`, if its interval is known.
     """
     models = models.sort_values("latency_ms")
     if "run" not in models:
         models = models.assign(run="")
+    if "subset_sha256" not in models:
+        models = models.assign(subset_sha256="")
     runs, kinds = models.run.unique(), models.model.unique()
     names = models.model if len(runs) == 1 else models.run + " " + models.model
-    joined = best(models)
+    lines = [best(measured) for _, measured in models.groupby("subset_sha256", sort=False)]
+    joined = pd.concat(lines)
     colours = dict(zip(runs, map("C{}".format, range(len(runs))), strict=True))
     markers = dict(zip(kinds, cycle("os^Dv"), strict=False))
 
     def draw(axes: Axes) -> None:
-        axes.plot(joined.latency_ms, joined["f-measure"], color=_INK, alpha=0.4, label="best ones")
+        for label, line in zip_longest(["best ones"], lines):
+            axes.plot(line.latency_ms, line["f-measure"], color=_INK, alpha=0.4, label=label)
         for model in models.to_dict("records"):
             colour, at = colours[model["run"]], model["latency_ms"]
             if "f-measure_low" in model:

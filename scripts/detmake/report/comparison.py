@@ -1,6 +1,5 @@
 """Tables of measured models: the comparison of all runs, and the benchmark of one run."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,10 +33,11 @@ def table(models: Sequence[Mapping[str, Any]], speed: pd.DataFrame) -> pd.DataFr
     Returns:
         `run`, `template`, `model`; if one of them looks at tiles, `tiles`, their size
         ("416×320", in pixels; empty: whole images); `f-measure`, `mAP50`, `mAP` in [0, 1], each
-        with the ends of its 95 % interval (`f-measure_low`, `f-measure_high`), and `subset`, the
-        annotation file that they were measured on; `size_mb` in 10⁶ bytes; `latency_ms` and
+        with the ends of its 95 % interval (`f-measure_low`, `f-measure_high`); `subset` and
+        `subset_sha256`, the annotation file and the subset that they were measured on, and the
+        digest of this prepared subset; `size_mb` in 10⁶ bytes; `latency_ms` and
         `images_per_second`; `against_best`, in words, how far the F-measure is from the best one
-        on the same subset, and whether that is more than noise.
+        of the same digest, and whether that is more than noise.
     """
     measured = [
         run.read_model(
@@ -49,7 +49,7 @@ def table(models: Sequence[Mapping[str, Any]], speed: pd.DataFrame) -> pd.DataFr
         )
         for model in models
     ]
-    digests = [json.dumps(model.performance["sha256"]["subset"]) for model in measured]
+    files, digests = zip(*(_subset(model) for model in measured), strict=True)
     best: dict[str, Model] = {}
     for digest, model in zip(digests, measured, strict=True):
         first = best.setdefault(digest, model)
@@ -59,7 +59,8 @@ def table(models: Sequence[Mapping[str, Any]], speed: pd.DataFrame) -> pd.DataFr
         {
             **{key: named[key] for key in ("run", "template", "model")},
             "tiles": "×".join(map(str, model.performance.get("tiling", {}).get("size", ()))),
-            "subset": model.performance["annotations"],
+            "subset": f"{model.performance['annotations']} ({Path(file).stem})",
+            "subset_sha256": digest,
             **model.figures,
             **{
                 f"{key}_{end}": value
@@ -68,13 +69,19 @@ def table(models: Sequence[Mapping[str, Any]], speed: pd.DataFrame) -> pd.DataFr
             },
             "against_best": advice.difference(model, best[digest]),
         }
-        for named, model, digest in zip(models, measured, digests, strict=True)
+        for named, model, file, digest in zip(models, measured, files, digests, strict=True)
     ]
     compared = pd.DataFrame(rows)
     tiles = ["tiles"] if compared["tiles"].any() else []
     accuracy = [f"{key}{end}" for key in tables.ACCURACY for end in ("", "_low", "_high")]
-    columns = ["run", "template", "model", *tiles, *accuracy, "subset", *tables.COSTS]
-    return compared[[*columns, "against_best"]]
+    columns = ["run", "template", "model", *tiles, *accuracy, "subset", "subset_sha256"]
+    return compared[[*columns, *tables.COSTS, "against_best"]]
+
+
+def _subset(model: Model) -> tuple[str, str]:
+    """Return the name and the SHA-256 of the file of the prepared subset of a model's figures."""
+    (named,) = model.performance["sha256"]["subset"].items()
+    return named
 
 
 def write(table: pd.DataFrame, files: Mapping[str, Path], conditions: str) -> None:
@@ -87,16 +94,19 @@ def write(table: pd.DataFrame, files: Mapping[str, Path], conditions: str) -> No
         conditions: images, CPU and threads of the speed measurement, for the note.
     """
     names = [name for name in ("run", "template", "model", "tiles") if name in table]
-    annotations = table["subset"].unique()
     note = (
         "In parentheses: 95 % intervals over images (bootstrap). Two models differ beyond noise "
         "only if the interval of their difference, on the same images, leaves out zero. "
         f"Latency (one image at a time) and throughput (several at a time) on {conditions}."
     )
-    if len(annotations) == 1:
-        note = f"{', '.join(tables.headings(tables.ACCURACY))} on `{annotations[0]}`. {note}"
-    else:  # metrics measured on different images do not compare
+    if (digests := table["subset_sha256"].nunique()) == 1:
+        note = f"{', '.join(tables.headings(tables.ACCURACY))} on `{table['subset'][0]}`. {note}"
+    else:
+        note = f"Figures on different subsets do not compare. {note}"
         names.append("subset")
+        if table["subset"].nunique() < digests:  # as of splits with different seeds
+            short = table["subset_sha256"].str[:8]
+            table = table.assign(subset=table["subset"] + ", SHA-256 " + short + "…")
     columns = [*names, *tables.ACCURACY, _AGAINST_BEST, *tables.COSTS]
     text = tables.markdown(table.rename(columns={"against_best": _AGAINST_BEST}), columns)
     chart = charts.standalone(charts.accuracy_against_latency(table))

@@ -88,8 +88,9 @@ def origin(pretrained: Mapping[str, Any] | None, weights: str | None) -> str:
         return "Its training started from random weights."
     source = pretrained["source"]
     if source == "previous":
-        return "Its training started from an earlier snapshot of the same run."
-    shown = source if "://" in source else Path(source).name
+        shown = "an earlier snapshot of the same run"
+    else:
+        shown = source if "://" in source else Path(source).name
     license = pretrained.get("license") or "the configuration does not say (pretrained.license)"
     return f"Its training started from {shown}. Their license: {license}."
 
@@ -119,7 +120,7 @@ def _overlap(data: _Subsets, evaluated: str) -> str:
     """Warn if the figures are of images that also chose the weights."""
     digests = {name: {image["sha256"] for image in coco["images"]} for name, coco in data.items()}
     if shared := digests[evaluated] & digests["train"]:
-        return f"{len(shared)} images of the {evaluated} subset are in train, too."
+        return f"Images of the {evaluated} subset that are in train, too: {len(shared)}."
     if evaluated == "val" or digests[evaluated] <= digests["val"]:
         return (
             "The figures are of the images that also chose the weights and the confidence "
@@ -198,7 +199,7 @@ def _limits(data: _Subsets, evaluated: str) -> list[str]:
         "Other cameras, places, light, weather or compression than those of the evaluated images, "
         "and objects of no class of the table.",
         "Groups of people or things that the annotations do not tell apart.",
-        "Other devices and CPUs: `demo.py --verify` measures on yours.",
+        "Other devices and CPUs: `demo.py images/ --verify annotations.json` measures on yours.",
     ]
     boxes = [entry for entry in coco["annotations"] if not entry["iscrowd"]]
     counts = Counter(entry["category_id"] for entry in boxes)

@@ -146,7 +146,7 @@ def _row(model: Model, first: Model) -> dict[str, Any]:
     lost = ""
     if model.quantization:
         drop, budget = (model.quantization[key] for key in _BUDGET)
-        lost = f"{drop:.2f} of {budget:g} points".replace("-", "−")
+        lost = f"{drop:z.2f} of {budget:g} points".replace("-", "−")
     return {
         "name": model.name,
         "figures": figures,

@@ -11,6 +11,7 @@ import pandas as pd
 
 from detmake.data import checking, sources, subsets
 from detmake.data.near_duplicates import clusters as near_duplicates_of
+from detmake.data.selection import split_name
 from detmake.errors import InputError
 from detmake.suggestion.split import best_seed, subset_names
 
@@ -26,15 +27,17 @@ class Dataset:
     Attributes:
         data: the value for the key `data`; a split has its seed.
         subsets: prepared subsets by name: train, val and, if there is one, test.
-        groups: of near-duplicates that shall stay together: the first file name of each, by file
-            name (`selection.read_groups`).
+        groups: of near-duplicates that shall stay together: the first name of each, by name
+            (`selection.split_name`).
         near_duplicates: share of the images that look nearly like another one, in [0, 1].
+        has_best_seed: whether its seed is the best of those that were tried.
     """
 
     data: str | Mapping[str, Any]
     subsets: Mapping[str, Mapping[str, Any]]
     groups: Mapping[str, str]
     near_duplicates: float
+    has_best_seed: bool = False
 
     @property
     def test(self) -> Mapping[str, Any]:
@@ -90,11 +93,12 @@ def read(data: str | Mapping[str, Any]) -> Dataset:
     prepared, names = {"train": whole}, None
     groups = _near_duplicates(whole)
     near_duplicates = len(groups) / len(whole["images"])
+    has_best_seed = bool(found["train"].share) and data.get("seed") is None
     if found["train"].share:
         given = data.get("group") or data.get("groups")
         if given or near_duplicates > MOST_NEAR_DUPLICATES:
             groups = {}
-        if data.get("seed") is None:
+        if has_best_seed:
             data = {**data, "seed": best_seed(found, whole, groups)}
         names = subset_names(found, whole, groups, data["seed"])
     else:
@@ -111,14 +115,14 @@ def read(data: str | Mapping[str, Any]) -> Dataset:
                 )
         elif subset != "train":
             prepared[subset] = checking.prepare(source, classes, subset)
-    return Dataset(data, prepared, groups, near_duplicates)
+    return Dataset(data, prepared, groups, near_duplicates, has_best_seed)
 
 
 def _near_duplicates(coco: Mapping[str, Any]) -> dict[str, str]:
-    """Return the first file name of each group of near-duplicates, by file name."""
+    """Return the first name of each group of near-duplicates, by name."""
     images = coco["images"]
     groups = {}
     for cluster in near_duplicates_of([image["dhash"] for image in images]):
-        names = sorted(images[index]["file_name"] for index in cluster)
+        names = sorted(split_name(images[index]) for index in cluster)
         groups |= dict.fromkeys(names, names[0])
     return groups

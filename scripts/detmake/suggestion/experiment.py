@@ -12,6 +12,7 @@ from detmake.suggestion import choice
 from detmake.suggestion.choice import Candidate, Overhead, Work
 from detmake.suggestion.dataset import MOST_NEAR_DUPLICATES, Dataset
 from detmake.suggestion.machine import Machine
+from detmake.suggestion.split import SEEDS
 
 _WIDTH = 96  # characters of a comment
 
@@ -178,11 +179,18 @@ def _data(suggestion: Suggestion) -> list[str]:
         + "."
     ]
     if isinstance(dataset.data, Mapping) and "split" in dataset.data:
-        lines.append(
-            "The split takes subsets that are missing from the train images. Of 100 seeds, this "
-            "one gives them the most even shares of images and classes. If images come from "
-            "videos, scenes or patients, add `group`, so that those of one stay together."
-        )
+        split = "The split takes subsets that are missing from the train images."
+        if dataset.has_best_seed:
+            split += (
+                f" Of {SEEDS} seeds, this one gives them the most even shares of images and "
+                "classes."
+            )
+        if not (dataset.data.get("group") or dataset.data.get("groups")):
+            split += (
+                " If images come from videos, scenes or patients, add `group`, so that those of "
+                "one stay together."
+            )
+        lines.append(split)
     share = f"{100 * dataset.near_duplicates:.0f} % of these images look nearly like another one"
     if dataset.groups:
         lines.append(f"{share}. The file of groups keeps them in one subset.")
@@ -227,17 +235,17 @@ def _learning(suggestion: Suggestion) -> str:
     many = suggestion.epochs == choice.MOST_EPOCHS
     interval = suggestion.validation_interval
     epochs = (
-        f"{iterations} iterations of {chosen.iteration:.2f} s each, and a validation "
-        f"{f'every {interval} epochs' if interval > 1 else 'after each'}: "
-        f"{suggestion.training_seconds / 60:.1f} minutes"
+        f"Iterations of each epoch: {iterations}, of {chosen.iteration:.2f} s each. A validation "
+        f"follows {f'every {interval} epochs' if interval > 1 else 'each epoch'}. All epochs take "
+        f"{suggestion.training_seconds / 60:.1f} minutes."
     )
     if many:
-        epochs += ". More epochs would overfit, so the build takes less time than you wished for"
+        epochs += " More epochs would overfit, so the build takes less time than you wished for."
     lines = [
         "learning_parameters:",
         f"  # It takes {chosen.memory / 2**30:.1f} of {memory / 2**30:.0f} GiB of memory.",
         f"  batch_size: {chosen.batch_size}",
-        *(f"  # {line}" for line in textwrap.wrap(f"Each epoch has {epochs}.", _WIDTH - 2)),
+        *(f"  # {line}" for line in textwrap.wrap(epochs, _WIDTH - 2)),
         f"  epochs: {suggestion.epochs}",
         "  # The learning rate falls until the last epoch, so training does not stop early.",
         "  learning_rate_schedule: cosine",
@@ -249,6 +257,7 @@ def _learning(suggestion: Suggestion) -> str:
 
 def _balance(images: pd.Series) -> list[str]:
     """Return the lines of the key `balance`: none unless a class is much rarer than another."""
+    images = images[images > 0]  # what is on no image cannot be taken more often
     rarest, commonest = images.idxmin(), images.idxmax()
     if choice.IMBALANCED * images[rarest] > images[commonest]:
         return []
@@ -262,12 +271,12 @@ def _balance(images: pd.Series) -> list[str]:
 def _quantization(suggestion: Suggestion, copied: Mapping[str, Any]) -> str:
     """Return the limit of int8 models, and the keys that the user gave."""
     seconds = suggestion.overhead.quantized_model
-    most = suggestion.max_models()
+    settings = {"max_models": suggestion.max_models()} | copied.get("pot_parameters", {})
     why = (
         f"Most builds make {choice.QUANTIZED_MODELS} int8 models, which take {seconds:.0f} s each. "
-        f"If they lose too much accuracy, up to {most} are tried, and the build takes longer."
+        f"If they lose too much accuracy, up to {settings['max_models']} are tried, and the build "
+        "takes longer."
     )
-    given = copied.get("pot_parameters", {})
-    text = f"{_comment(why)}\n{_yaml({'pot_parameters': {'max_models': most} | given})}"
+    text = f"{_comment(why)}\n{_yaml({'pot_parameters': settings})}"
     others = {key: value for key, value in copied.items() if key != "pot_parameters"}
     return f"{text}\n\n# Given on the command line.\n{_yaml(others)}" if others else text

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from detmake.data.annotated import Source
-from detmake.data.selection import groups_of, position
+from detmake.data.selection import groups_of, position, split_name
 
 #: Seeds that are tried, from 0.
 SEEDS = 100
@@ -21,14 +21,14 @@ def subset_names(
     Args:
         found: the sources of a split dataset (`data.sources.locate`).
         coco: prepared, with all images that are split.
-        groups: of images, by file name (`selection.read_groups`); they count before a pattern.
+        groups: of images, by name (`selection.split_name`); they count before a pattern.
         seed: of the positions.
 
     Returns:
         (N,) str, in the order of the images; the empty text where a share leaves images out.
     """
     shares = {name: source.share for name, source in found.items() if source.share}
-    names = [image["file_name"] for image in coco["images"]]
+    names = list(map(split_name, coco["images"]))
     patterns = groups_of(names, shares["train"])
     keys = [groups.get(name) or group or name for name, group in zip(names, patterns, strict=True)]
     positions = np.array([position(key, seed) for key in keys])

@@ -69,7 +69,7 @@ def read(source: Source, findings: Findings) -> Annotated:
         findings.remark(
             "subsets of CVAT in one file, all of which are taken (to keep them apart, export each "
             "one as a file of its own)",
-            [f"{name or '(none)'} ({count} images)" for name, count in sorted(subsets.items())],
+            [f"{name or '(none)'} (images: {count})" for name, count in sorted(subsets.items())],
         )
     findings.refuse(
         "shapes without their numbers", faulty, "Export the annotations again, or correct these."

@@ -96,14 +96,16 @@ def read(source: Source, findings: Findings) -> Annotated:
     annotations: list[dict[str, Any]] = []
     unlabelled: list[str] = []
     problems: dict[str, list[str]] = {"line": [], "class": [], "value": []}
-    root = _image_root(source, listed)
+    root, split_names = _image_root(source, listed), {}
     for folder, image_names in listed.items():
+        split_folder = _split_folder(source, folder)
         paths = [os.path.join(folder, name) for name in image_names]
         refuse_shared_stems(findings, "images", paths)
         labels = _labels(findings, source, folder, image_names)
         for name in image_names:
             file_name = os.path.relpath(os.path.join(folder, name), root)
             images.append({"id": len(images) + 1, "file_name": file_name})
+            split_names[len(images)] = os.path.normpath(os.path.join(split_folder, name))
             if not (label := labels[name]):
                 unlabelled.append(file_name)
                 continue
@@ -131,7 +133,7 @@ def read(source: Source, findings: Findings) -> Annotated:
     coco = {"images": images, "annotations": annotations, "categories": categories}
     if isinstance(roboflow := content.get("roboflow"), dict):  # its exports name their license
         coco["licenses"] = [{"name": roboflow.get("license"), "url": roboflow.get("url")}]
-    return Annotated(coco, Path(root), is_normalized=True)
+    return Annotated(coco, Path(root), is_normalized=True, split_names=split_names)
 
 
 def image_files(source: Source) -> dict[str, list[str]]:
@@ -236,7 +238,7 @@ def _text(file: str | Path) -> str:
 
 
 def _image_root(source: Source, folders: Iterable[str]) -> str:
-    """Return a folder that holds all of these folders, the same one when images are added."""
+    """Return a folder that holds all of these folders, the same one while these need no other."""
     given = [part.parent if part.suffix == ".txt" else part for part in source.parts]
     common = os.path.commonpath([os.path.abspath(folder) for folder in given])
     # Images of a list may be outside its folder: then the nearest folder above that holds them.
@@ -247,6 +249,18 @@ def _image_root(source: Source, folders: Iterable[str]) -> str:
         if all(path.is_relative_to(os.path.abspath(root)) for path in inside):
             return root
     return "/"  # paths that begin with two slashes are relative to nothing else
+
+
+def _split_folder(source: Source, folder: str) -> str:
+    """Return how the names of a folder's images begin in a split: its path from a fixed folder.
+
+    This is the folder of the data.yaml. For what lies outside, it is the first part of the subset:
+    data may be far from its data.yaml, and a split then does not depend on where this one is.
+    """
+    first = source.parts[0]
+    bases = [source.root, first.parent if first.suffix == ".txt" else first]
+    path, bases = Path(os.path.abspath(folder)), [os.path.abspath(base) for base in bases]
+    return os.path.relpath(path, next(filter(path.is_relative_to, bases), bases[-1]))
 
 
 def _label_folder(folder: str) -> str:
