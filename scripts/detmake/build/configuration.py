@@ -2,6 +2,7 @@
 
 import copy
 import math
+import os
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
@@ -310,9 +311,10 @@ def _read_template(
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the settings of a template, given by name or path under `key`, and its mistakes."""
     path = folder / f"{name}.yaml"
-    if name != path.stem or not path.is_file():
+    # Of `os.path`, since `Path` raises an error if a name is too long.
+    if name != path.stem or not os.path.isfile(path):
         path = Path(name)
-    if path.suffix not in {".yaml", ".yml"} or not path.is_file():
+    if path.suffix not in {".yaml", ".yml"} or not os.path.isfile(path):
         names = {path.stem: path.stem for path in sorted(folder.glob("*.yaml"))}
         return {}, [
             f"{key}: found {show(name)}{close_match(name, names)}, expected the path of a .yaml "
