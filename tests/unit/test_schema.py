@@ -121,7 +121,7 @@ def test_a_template_may_not_set_the_optimizers_learning_rate(problems, templates
 
 
 @pytest.mark.parametrize(
-    "path", ["/tmp/x", "results/", "../x", "a/./b", "a//b", "", ".", "a{b}", "a ", " a", 'a"', 4]
+    "path", ["/tmp/x", "results/", "../x", "a/./b", "a//b", "", ".", "a{b}", "a ", " a", "a\n", 4]
 )
 def test_results_is_a_plain_relative_folder(problems, path):
     (line,) = problems({"results": path})
