@@ -221,6 +221,16 @@ def test_a_demo_replaces_an_earlier_one(detector, folder, tmp_path):
     assert {"a.jpg", "predictions.json", "video.mp4"} <= {file.name for file in out.iterdir()}
 
 
+def test_unreadable_images_leave_no_gap_in_the_contact_sheet(detector, folder, tmp_path):
+    """Of 50 files, a tile is made of every third picture; every third file is unreadable."""
+    (folder / "b.png").symlink_to("a.png")
+    files = [folder / ("b.jpg", "a.png", "b.png")[k % 3] for k in range(50)]
+    outcome = demo.run(detector, media.Images(files), tmp_path / "out", 0.5)
+    assert (outcome.frames, len(outcome.skipped)) == (33, 17)
+    sheet = cv2.imread(str(tmp_path / "out/contact_sheet.jpg"))
+    assert sheet.shape == (3 * 324, 4 * 400, 3)  # 11 tiles
+
+
 @pytest.mark.parametrize("threshold", [-0.1, 50, float("nan")])
 def test_a_threshold_that_is_no_score_is_refused(detector, folder, tmp_path, threshold):
     with pytest.raises(InputError, match="Expected a number from 0 to 1"):

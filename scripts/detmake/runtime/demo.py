@@ -140,7 +140,7 @@ class _Pictures:
         name = next(n for n in chain([file.stem], numbered) if n.casefold() not in self._names)
         self._names.add(name.casefold())
         (self._folder / f"{name}.jpg").write_bytes(drawing.jpeg(picture))
-        if position % self._every == 0:
+        if len(self._images) % self._every == 0:
             self._tiles.append(drawing.tile(picture, file.name))
         height, width = image.shape[:2]
         name = printable(file.name)
