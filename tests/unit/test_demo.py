@@ -107,6 +107,17 @@ def test_a_video_gives_all_its_frames(tmp_path):
     assert source.skipped == []
 
 
+@pytest.mark.parametrize("stated", [0, -1, float("nan"), float("inf"), 90_000])
+def test_a_rate_that_no_camera_has_is_replaced_by_the_usual_one(tmp_path, monkeypatch, stated):
+    class Capture(cv2.VideoCapture):
+        def get(self, key):
+            return stated if key == cv2.CAP_PROP_FPS else super().get(key)
+
+    path = make_video(tmp_path / "in.mp4", 1)
+    monkeypatch.setattr(cv2, "VideoCapture", Capture)
+    assert media.open_source(str(path)).rate == 25
+
+
 def test_missing_frames_of_a_truncated_video_are_reported(tmp_path):
     """An AVI file has its index at the end, so that it can be read up to the cut."""
     path = tmp_path / "in.avi"
