@@ -5,6 +5,7 @@ import os
 import resource
 from pathlib import Path
 from threading import Event
+from unittest.mock import Mock
 
 import cv2
 import known_model
@@ -109,13 +110,10 @@ def test_a_video_gives_all_its_frames(tmp_path):
 
 @pytest.mark.parametrize("stated", [0, -1, float("nan"), float("inf"), 90_000])
 def test_a_rate_that_no_camera_has_is_replaced_by_the_usual_one(tmp_path, monkeypatch, stated):
-    class Capture(cv2.VideoCapture):
-        def get(self, key):
-            return stated if key == cv2.CAP_PROP_FPS else super().get(key)
-
-    path = make_video(tmp_path / "in.mp4", 1)
-    monkeypatch.setattr(cv2, "VideoCapture", Capture)
-    assert media.open_source(str(path)).rate == 25
+    (tmp_path / "in.mp4").touch()
+    capture = Mock(**{"get.return_value": stated})
+    monkeypatch.setattr(cv2, "VideoCapture", lambda source: capture)
+    assert media.open_source(str(tmp_path / "in.mp4")).rate == 25
 
 
 def test_missing_frames_of_a_truncated_video_are_reported(tmp_path):
@@ -225,6 +223,19 @@ def test_files_that_no_demo_wrote_are_not_replaced(detector, folder, tmp_path):
     assert {file.name: file.read_text() for file in out.iterdir()} == before
 
 
+@pytest.mark.parametrize("earlier", [False, True], ids=["alone", "beside pictures of a demo"])
+def test_a_video_that_no_demo_wrote_is_not_replaced(detector, folder, tmp_path, earlier):
+    out = tmp_path / "out"
+    if earlier:
+        demo.run(detector, media.open_source(str(folder)), out, 0.5)
+    out.mkdir(exist_ok=True)
+    (out / "video.mp4").write_text("of the user")
+    video = make_video(tmp_path / "in.mp4", 2)
+    with pytest.raises(InputError, match=r"out: found video\.mp4, which no demo wrote"):
+        demo.run(detector, media.open_source(str(video)), out, 0.5)
+    assert (out / "video.mp4").read_text() == "of the user"
+
+
 def test_a_demo_replaces_an_earlier_one(detector, folder, tmp_path):
     out, video = tmp_path / "out", make_video(tmp_path / "in.mp4", 2)
     for source in (video, video, folder, folder, video):
@@ -297,7 +308,9 @@ def test_every_frame_of_a_video_is_drawn(detector, tmp_path):
     frames = [frame for _, frame in written]
     assert len(frames) == 20
     assert frames[0].shape[:2] == (672, 896)
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["video.mp4"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"video.mp4", "video.json"}
+    record = json.loads((tmp_path / "out/video.json").read_text())
+    assert record == {"frames": 20, "frames_per_second": 10}
 
 
 def test_stopping_leaves_a_playable_video(detector, tmp_path):
