@@ -107,7 +107,7 @@ def test_damaged_figures(results):
 
 
 def test_digests_of_another_form(results):
-    for recorded in ({"x": {}}, ["a"], "a", 1, {"model": ["a"]}, {"model": {}}):
+    for recorded in ({"x": {}}, ["a"], "a", 1, {"model": ["a"]}, {"model": {"a": "b"}}):
         (results / "performance.json").write_text(json.dumps({"sha256": recorded}))
         assert misfits(results)[0].startswith("cannot be read: expected `sha256` to be a mapping")
 

@@ -92,7 +92,7 @@ def misfit(
     if (
         not isinstance(recorded, dict)
         or not all(isinstance(files, dict) for files in recorded.values())
-        or not recorded.get("model")
+        or not (recorded.get("model") and recorded.get("subset"))
     ):
         return (
             "cannot be read: expected `sha256` to be a mapping of model, subset and predictions to "
