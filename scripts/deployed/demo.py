@@ -10,6 +10,7 @@ from threading import Event
 
 import numpy as np
 
+from detmake.artifacts import MODEL_FILES
 from detmake.errors import InputError
 from detmake.runtime import demo, figures, media, speed
 from detmake.runtime.inference import OpenvinoDetector, device_name
@@ -152,9 +153,10 @@ def _benchmark(models: Sequence[Path], options: argparse.Namespace) -> int:
 
 
 def _verify(model: Path, options: argparse.Namespace) -> int:
-    problems = []
+    problems, verified = [], "Verified."
     if model.resolve() == (HERE / "model").resolve():
-        changed = figures.changed_files(HERE / "SHA256SUMS")
+        packed = [f"model/{name}" for name in (*MODEL_FILES.values(), "performance.json")]
+        changed = figures.changed_files(HERE / "SHA256SUMS", ["demo.py", *packed])
         problems += [f"{name}: missing, or not as it was packed" for name in changed]
     recorded = model / "performance.json"
     try:
@@ -181,10 +183,12 @@ def _verify(model: Path, options: argparse.Namespace) -> int:
         _describe_cpu(bool(detector.quantization))
         print("\n".join(lines))
         problems += [worse] if worse else []
+        if not verification.are_comparable(measured, performance):
+            verified = "The files are as the build packed them. The accuracy was not judged."
     for problem in problems:
         print(f"Wrong: {problem}", file=sys.stderr)
     if not problems:
-        print("Verified.")
+        print(verified)
     return 1 if problems else 0
 
 

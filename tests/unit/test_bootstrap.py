@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_metrics import random_data
+from test_metrics import RED, detections, random_data, subset
 
 from detmake.evaluation import bootstrap
 from detmake.evaluation.metrics import Evaluation
@@ -103,6 +103,16 @@ def test_samples_are_the_figures_of_subsets_drawn_and_matched_anew(monkeypatch):
         )  # a recall may round
     low, high = bootstrap.interval(samples["mAP"])
     assert low < Evaluation(coco, found).average_precision() < high
+
+
+def test_a_detection_half_in_a_crowd_counts_at_higher_ious(monkeypatch):
+    """0.57 of the first one is in the crowd: AP is 1 at two of ten thresholds, 0.5 at the rest."""
+    coco = subset({1: [(RED, (50, 0, 70, 20)), (RED, (0, 0, 40, 40), 1)]})
+    found = {1: detections((RED, (20, 0, 55, 20), 0.9), (RED, (50, 0, 70, 20), 0.8))}
+    evaluation = Evaluation(coco, found)
+    assert evaluation.average_precision() == pytest.approx(0.6)
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 3)  # one image: each sample is the subset
+    assert bootstrap.resample(evaluation, 0.3)["mAP"].to_list() == pytest.approx([0.6] * 3)
 
 
 def test_a_subset_without_objects_has_no_samples():

@@ -5,6 +5,7 @@ import os
 import resource
 from pathlib import Path
 from threading import Event
+from unittest.mock import Mock
 
 import cv2
 import known_model
@@ -105,6 +106,14 @@ def test_a_video_gives_all_its_frames(tmp_path):
     assert positions == tuple(range(12))
     assert all(frame.shape == (SIZE[1], SIZE[0], 3) for frame in frames)
     assert source.skipped == []
+
+
+@pytest.mark.parametrize("stated", [0, -1, float("nan"), float("inf"), 90_000])
+def test_a_rate_that_no_camera_has_is_replaced_by_the_usual_one(tmp_path, monkeypatch, stated):
+    (tmp_path / "in.mp4").touch()
+    capture = Mock(**{"get.return_value": stated})
+    monkeypatch.setattr(cv2, "VideoCapture", lambda source: capture)
+    assert media.open_source(str(tmp_path / "in.mp4")).rate == 25
 
 
 def test_missing_frames_of_a_truncated_video_are_reported(tmp_path):
@@ -214,11 +223,34 @@ def test_files_that_no_demo_wrote_are_not_replaced(detector, folder, tmp_path):
     assert {file.name: file.read_text() for file in out.iterdir()} == before
 
 
+@pytest.mark.parametrize("earlier", [False, True], ids=["alone", "beside pictures of a demo"])
+def test_a_video_that_no_demo_wrote_is_not_replaced(detector, folder, tmp_path, earlier):
+    out = tmp_path / "out"
+    if earlier:
+        demo.run(detector, media.open_source(str(folder)), out, 0.5)
+    out.mkdir(exist_ok=True)
+    (out / "video.mp4").write_text("of the user")
+    video = make_video(tmp_path / "in.mp4", 2)
+    with pytest.raises(InputError, match=r"out: found video\.mp4, which no demo wrote"):
+        demo.run(detector, media.open_source(str(video)), out, 0.5)
+    assert (out / "video.mp4").read_text() == "of the user"
+
+
 def test_a_demo_replaces_an_earlier_one(detector, folder, tmp_path):
     out, video = tmp_path / "out", make_video(tmp_path / "in.mp4", 2)
     for source in (video, video, folder, folder, video):
         demo.run(detector, media.open_source(str(source)), out, 0.5)
     assert {"a.jpg", "predictions.json", "video.mp4"} <= {file.name for file in out.iterdir()}
+
+
+def test_unreadable_images_leave_no_gap_in_the_contact_sheet(detector, folder, tmp_path):
+    """Of 50 files, a tile is made of every third picture; every third file is unreadable."""
+    (folder / "b.png").symlink_to("a.png")
+    files = [folder / ("b.jpg", "a.png", "b.png")[k % 3] for k in range(50)]
+    outcome = demo.run(detector, media.Images(files), tmp_path / "out", 0.5)
+    assert (outcome.frames, len(outcome.skipped)) == (33, 17)
+    sheet = cv2.imread(str(tmp_path / "out/contact_sheet.jpg"))
+    assert sheet.shape == (3 * 324, 4 * 400, 3)  # 11 tiles
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 50, float("nan")])
@@ -276,7 +308,9 @@ def test_every_frame_of_a_video_is_drawn(detector, tmp_path):
     frames = [frame for _, frame in written]
     assert len(frames) == 20
     assert frames[0].shape[:2] == (672, 896)
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["video.mp4"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"video.mp4", "video.json"}
+    record = json.loads((tmp_path / "out/video.json").read_text())
+    assert record == {"frames": 20, "frames_per_second": 10}
 
 
 def test_stopping_leaves_a_playable_video(detector, tmp_path):

@@ -51,8 +51,11 @@ def test_costs_by_hand():
     assert table.cost.drop(["background", "missed"]).eq(0).all()
 
 
-def noisy(seed):
-    """A subset of three classes, and detections with every type of error."""
+def noisy(seed, unseen):
+    """A subset of three classes, and detections with every type of error.
+
+    Each image has `unseen` boxes of a fourth class, which no detection touches.
+    """
     rng = np.random.default_rng(seed)
     truths, found = {}, {}
     for image in range(1, 31):
@@ -60,6 +63,7 @@ def noisy(seed):
         boxes = np.hstack([corners, corners + rng.uniform(15, 50, (8, 2))])
         labels = rng.integers(0, 3, 8)
         truths[image] = list(zip(labels.tolist(), boxes.tolist(), strict=True))
+        truths[image] += [(3, (400, 40 * k, 420, 40 * k + 20)) for k in range(unseen)]
         chosen = rng.integers(0, 8, 12)
         shifts = rng.normal(0, 1, (12, 4)) * rng.choice([0.5, 4, 12], (12, 1))
         stray = rng.uniform(0, 100, (4, 2))
@@ -70,13 +74,13 @@ def noisy(seed):
         wrong = rng.random(16) < 0.2
         guesses[wrong] = rng.integers(0, 3, np.count_nonzero(wrong))
         found[image] = Detections(boxes, rng.random(16), guesses)
-    return subset(truths, ("red", "white", "blue")), found
+    return subset(truths, ("red", "white", "blue", "black")), found
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_counts_and_costs_are_those_of_tidecv(seed):
+@pytest.mark.parametrize(("seed", "unseen"), [(0, 0), (1, 0), (2, 0), (2, 3)])
+def test_counts_and_costs_are_those_of_tidecv(seed, unseen):
     tidecv = pytest.importorskip("tidecv")
-    coco, found = noisy(seed)
+    coco, found = noisy(seed, unseen)
     truth, predicted = tidecv.Data("truth"), tidecv.Data("predicted")
     for entry in coco["annotations"]:
         truth.add_ground_truth(entry["image_id"], entry["category_id"], entry["bbox"])
@@ -88,7 +92,7 @@ def test_counts_and_costs_are_those_of_tidecv(seed):
     counts = {type(error): 0 for error in run.errors}
     for error in run.errors:
         counts[type(error)] += 1
-    table = costs(overlaps(coco, found), 3)
+    table = costs(overlaps(coco, found), 4)
     order = tidecv.TIDE._error_types
     assert (table["count"] > 0).all()
     assert list(table["count"]) == [counts[kind] for kind in order]

@@ -106,6 +106,12 @@ def test_damaged_figures(results):
     assert misfits(results)[0].startswith("cannot be read as JSON: ")
 
 
+def test_digests_of_another_form(results):
+    for recorded in ({"x": {}}, ["a"], "a", 1, {"model": ["a"]}, {"model": {"a": "b"}}):
+        (results / "performance.json").write_text(json.dumps({"sha256": recorded}))
+        assert misfits(results)[0].startswith("cannot be read: expected `sha256` to be a mapping")
+
+
 def test_only_the_named_parts_are_compared(results):
     (results / "pot/predictions.json").unlink()
     (results / "dataset/test.json").unlink()
@@ -120,18 +126,18 @@ def test_changed_and_missing_files_are_named(tmp_path):
         ["sha256sum", "a", "two words", "c"], cwd=tmp_path, capture_output=True, check=True
     )
     (tmp_path / "SHA256SUMS").write_bytes(sums.stdout)
-    assert figures.changed_files(tmp_path / "SHA256SUMS") == []
+    assert figures.changed_files(tmp_path / "SHA256SUMS", ["a"]) == []
     (tmp_path / "two words").write_text("three")
     (tmp_path / "c").unlink()
-    assert figures.changed_files(tmp_path / "SHA256SUMS") == ["two words", "c"]
+    assert figures.changed_files(tmp_path / "SHA256SUMS", ["a"]) == ["two words", "c"]
 
 
-@pytest.mark.parametrize("content", [None, "no digest"])
-def test_digests_that_cannot_be_read_are_refused(tmp_path, content):
-    if content:
+@pytest.mark.parametrize("content", [None, "no digest", "", f"{'0' * 64}  b\n"])
+def test_digests_that_cannot_be_read_or_lack_a_file_are_refused(tmp_path, content):
+    if content is not None:
         (tmp_path / "SHA256SUMS").write_text(content)
     with pytest.raises(InputError, match="SHA256SUMS: expected the digests of the archive"):
-        figures.changed_files(tmp_path / "SHA256SUMS")
+        figures.changed_files(tmp_path / "SHA256SUMS", ["a"])
 
 
 def test_figures_name_no_path_of_this_machine(results):

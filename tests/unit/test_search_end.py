@@ -87,6 +87,17 @@ def test_no_model_within_the_limit():
     assert "Raise search.at_most" in str(error.value)
 
 
+def test_a_last_rung_that_failed_is_not_blamed_on_the_limit():
+    finalists = FINALISTS.assign(failed="bad | worse", latency_ms=None)
+    finalists["int8 f-measure"] = None
+    ranking = RANKING.replace({"outcome": {"stopped": "too slow"}})
+    found = searches.table(SEARCH | {"at_most": {"latency_ms": 6}}, DRAWN, [ranking], finalists)
+    with pytest.raises(InputError, match="Every trial of the last rung failed:") as error:
+        searches.best(found)
+    assert "search.at_most" not in str(error.value)
+    assert r"failed: bad \| worse" in str(error.value)
+
+
 def test_the_configuration_of_the_best_is_yaml_with_comments():
     trials = table()
     content = {"data": "d", "template": "t"}

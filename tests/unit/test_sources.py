@@ -245,6 +245,15 @@ def test_a_stray_image_beside_the_file_or_in_images_does_not_count(tmp_path, lis
     assert sources.locate(data)["train"].root == tmp_path / "images"
 
 
+@pytest.mark.parametrize("real", ["images", "annotations/images"])
+def test_of_two_folders_of_images_the_one_that_the_file_lists_counts(tmp_path, real):
+    write(tmp_path, "images/preview.png", "annotations/images/preview.png", f"{real}/a.png")
+    coco_file = {"images": [{"file_name": "a.png"}], "annotations": [], "categories": []}
+    (tmp_path / "annotations/all.json").write_text(json.dumps(coco_file))
+    located = sources.locate({"source": str(tmp_path), "split": "auto"})
+    assert os.path.samefile(located["train"].root, tmp_path / real)
+
+
 def test_suffixes_may_be_in_capitals(tmp_path):
     write(tmp_path, "a/all.XML", "b/all.JSON")
     for file, kind in (("a/all.XML", "cvat"), ("b/all.JSON", "coco")):

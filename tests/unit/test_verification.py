@@ -2,7 +2,7 @@
 
 import pytest
 
-from detmake.evaluation.verification import compare
+from detmake.evaluation.verification import are_comparable, compare
 
 BUILD = {
     **{"f-measure": 0.9, "mAP50": 0.8, "mAP": 0.5},
@@ -21,6 +21,7 @@ BUILD = {
 )
 def test_a_figure_that_is_lower_by_more_than_a_point_is_wrong(here, wrong):
     lines, found = compare(BUILD | here, BUILD)
+    assert are_comparable(BUILD | here, BUILD)
     assert (found is None) == (wrong is None)
     assert wrong is None or wrong in found
     assert len(lines) == 4
@@ -35,6 +36,7 @@ def test_the_table_shows_both_figures_and_their_difference():
 def test_figures_of_other_data_are_shown_but_not_judged(other):
     lines, wrong = compare(BUILD | {"f-measure": 0.1} | other, BUILD)
     assert wrong is None
+    assert not are_comparable(BUILD | other, BUILD)
     boxes = other.get("ground_truths", 40)
     said = f"other images or boxes (10 images with 40 boxes; here, 10 images with {boxes} boxes)."
     assert lines[-1].endswith(said)

@@ -233,6 +233,12 @@ def test_the_archive_measures_what_the_build_measured(deployed, unpacked):
         build, here, change = map(float, line.removeprefix(name).split())
         assert build == here == pytest.approx(performance[key], abs=5e-4)
         assert change == 0
+    assert output.endswith("\nVerified.\n")
+    others = deployed.folder / "data/valid/_annotations.coco.json"
+    code, output = run_demo(sys.executable, unpacked, "--verify", others)
+    assert code == 0
+    assert output.endswith("as the build packed them. The accuracy was not judged.\n")
+    assert "Verified." not in output
 
 
 def test_verification_names_what_was_changed_and_what_it_needs(python, unpacked, tmp_path):
@@ -250,6 +256,10 @@ def test_verification_names_what_was_changed_and_what_it_needs(python, unpacked,
     assert "speaks of another model" in output
     named = run_demo(python, copy, "--verify", "--model", copy / "model/../model")[1]
     assert "model/openvino.bin: missing, or not as it was packed" in named
+    (copy / "SHA256SUMS").write_text("")
+    code, output = run_demo(python, copy, "--verify")
+    assert code == 2
+    assert "SHA256SUMS: expected the digests of the archive, found none for demo.py" in output
 
 
 def test_an_unreadable_file_is_skipped_and_the_exit_code_is_1(deployed, python, unpacked, tmp_path):
@@ -337,7 +347,8 @@ def test_the_demo_draws_into_a_video_that_the_configuration_names(deployed, tmp_
     writer.release()
     project.configure(demo={"source": "in.avi", "model": "openvino"})
     project.snakemake("results/demo")
-    assert [path.name for path in (project.folder / "results/demo").glob("[!.]*")] == ["video.mp4"]
+    written = {path.name for path in (project.folder / "results/demo").glob("[!.]*")}
+    assert written == {"video.mp4", "video.json"}
     assert "15 frames, 0 skipped" in (project.folder / "results/logs/demo.log").read_text()
 
 

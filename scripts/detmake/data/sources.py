@@ -290,7 +290,7 @@ def _in_one_folder(folder: Path, is_made: _Made) -> Source | None:
 def _one_file(file: Path, is_made: _Made) -> Source:
     """Return the source of one file; images are in a folder `images`, or beside it.
 
-    If there are both, the file is read: the folder is the one that holds its first image.
+    If there are several such folders, the file is read: the one that holds its first image counts.
     """
     if file.suffix.lower() not in _FORMATS:
         raise InputError(
@@ -300,9 +300,9 @@ def _one_file(file: Path, is_made: _Made) -> Source:
     folders = [file.parent / "images", file.parent.parent / "images"]
     folders = [folder for folder in folders if folder.is_dir() or is_made(folder)]
     source = Source(_FORMATS[file.suffix.lower()], file, file.parent)
-    if folders and _has_file(file.parent, IMAGE_SUFFIXES):
-        return replace(source, root=_holder(source, [*folders, file.parent]))
-    return replace(source, root=(folders or [file.parent])[0])
+    if not folders or _has_file(file.parent, IMAGE_SUFFIXES):
+        folders.append(file.parent)
+    return replace(source, root=_holder(source, folders) if len(folders) > 1 else folders[0])
 
 
 def _holder(source: Source, folders: Sequence[Path]) -> Path:

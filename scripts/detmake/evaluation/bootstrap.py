@@ -79,10 +79,11 @@ def resample(evaluation: Evaluation, threshold: float) -> pd.DataFrame:
         for start in range(0, RESAMPLES, step):
             part = slice(start, start + step)
             weights = times[part][:, outcomes.images[own]]
+            before = None
             for at in range(10):
                 counted, hit = outcomes.counted[at, own], np.flatnonzero(outcomes.hits[at, own])
-                if at == 0 or not counted.all():
-                    detections = np.cumsum(weights * counted, axis=1)
+                if before is None or not np.array_equal(counted, before):
+                    detections, before = np.cumsum(weights * counted, axis=1), counted
                 aps[at, label, part] = average_precision(
                     np.cumsum(weights[:, hit], axis=1), detections[:, hit], truths[part]
                 )

@@ -74,6 +74,8 @@ def costs(images: Sequence[Overlaps], classes: int) -> pd.DataFrame:
         aps = []
         for label in np.flatnonzero(boxes):
             own = table[table.label == label].sort_values("score", ascending=False, kind="stable")
+            if not boxes_left[label] and own.empty:  # such a class does not count, as in TIDE
+                continue
             hits = own.hit.to_numpy()
             at = np.flatnonzero(hits)
             ap = average_precision(np.arange(1, len(at) + 1), at + 1, boxes_left[label])

@@ -40,6 +40,11 @@ def measure(
     return evaluate(detector, coco, postprocessing, "Verifying")[0]
 
 
+def are_comparable(measured: Mapping[str, Any], performance: Mapping[str, Any]) -> bool:
+    """Tell whether figures measured here are of the images and boxes that the build had."""
+    return all(measured[key] == performance.get(key) for key in ("images_sha256", "ground_truths"))
+
+
 def compare(
     measured: Mapping[str, Any], performance: Mapping[str, Any]
 ) -> tuple[list[str], str | None]:
@@ -51,13 +56,13 @@ def compare(
 
     Returns:
         A table as lines of text, and what is wrong: None if no metric is lower than the build's by
-        more than `TOLERANCE`, or if the two were measured on other images or boxes.
+        more than `TOLERANCE`, or if the two are not comparable (`are_comparable`).
     """
     lines = [f"{'':16} {'build':>7} {'here':>7} {'change':>7}"]
     for key, name in METRICS.items():
         here, build = measured[key], performance[key]
         lines.append(f"{name:16} {build:7.3f} {here:7.3f} {here - build:+7.3f}")
-    if any(measured[key] != performance.get(key) for key in ("images_sha256", "ground_truths")):
+    if not are_comparable(measured, performance):
         of_build, here = (
             f"{one['images']} images with {one['ground_truths']} boxes"
             for one in (performance, measured)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from detmake.artifacts import write_text
 from detmake.errors import InputError
+from detmake.markdown_text import escaped
 
 #: Outcomes of the last rung, better than those of the rungs before.
 BEST, FINALIST, TOO_SLOW, FAILED = "best", "finalist", "too slow", "failed"
@@ -88,11 +89,13 @@ def best(trials: pd.DataFrame) -> str:
         InputError: no trial of the last rung succeeded within the limits.
     """
     if trials["outcome"].iloc[0] != BEST:
-        told = markdown(trials)
-        raise InputError(
-            f"No trial of the last rung is a model within search.at_most:\n{told}\n"
-            "Raise search.at_most, or change search.space. What was trained is kept."
-        )
+        found = "Every trial of the last rung failed"
+        remedy = "Change what made them fail, or search.space."
+        # Trials of earlier rungs may be too slow, too, but have no figures of int8.
+        if (trials["outcome"].eq(TOO_SLOW) & trials["int8"].notna()).any():
+            found = "No trial of the last rung is a model within search.at_most"
+            remedy = "Raise search.at_most, or change search.space."
+        raise InputError(f"{found}:\n{markdown(trials)}\n{remedy} What was trained is kept.")
     return trials["trial"].iloc[0]
 
 
@@ -100,7 +103,7 @@ def markdown(trials: pd.DataFrame) -> str:
     """Return the table for readers: reasons are cut short, and stand beside the outcome."""
     shown = trials.astype(object).where(trials.notna(), None)
     shown["outcome"] = [
-        f"{outcome}: {reason[:_REASON]}" if reason else outcome
+        f"{outcome}: {escaped(reason[:_REASON])}" if reason else outcome
         for outcome, reason in zip(shown["outcome"], shown.pop("failed"), strict=True)
     ]
     formats = {"snapshot": ".3f", "int8": ".3f", "latency_ms": ".1f", "minutes": ".1f"}

@@ -19,7 +19,8 @@ from detmake.errors import InputError, printable
 from detmake.runtime import drawing
 from detmake.runtime.media import Images, Video, VideoWriter
 
-_VIDEO, _IMAGES, _PREDICTIONS = "video.mp4", "images.json", "predictions.json"
+_IMAGES, _PREDICTIONS = "images.json", "predictions.json"
+_VIDEO, _RECORD = "video.mp4", "video.json"
 _SHEET_TILES = 24
 _RATE_FRAMES = 30  # over which frames per second are averaged
 
@@ -54,7 +55,9 @@ def run(
 
     Images give a picture each with boxes, labels and scores, and `contact_sheet.jpg` if there are
     several; `predictions.json`, all detections in COCO's results format; and `images.json`, the
-    COCO file without annotations that the predictions refer to. A video gives `video.mp4`.
+    COCO file without annotations that the predictions refer to. A video gives `video.mp4`, and
+    `video.json` with its `frames` and `frames_per_second`. By these JSON files, a later demo knows
+    that it may replace the others.
 
     Args:
         detector: the detector; it should be compiled for throughput.
@@ -67,7 +70,7 @@ def run(
 
     Raises:
         InputError: the folder holds files of the source, or other files that no demo wrote, which
-            pictures could replace; it cannot be made; the threshold is not from 0 to 1.
+            its files could replace; it cannot be made; the threshold is not from 0 to 1.
     """
     if not 0 <= confidence_threshold <= 1:
         raise InputError(f"The threshold is {confidence_threshold}. Expected a number from 0 to 1.")
@@ -87,10 +90,14 @@ def run(
         raise InputError(
             f"{folder}: cannot be made a folder ({error.strerror}). Choose another output folder."
         ) from error
-    others = {file.name for file in folder.iterdir() if not file.name.startswith(".")} - {_VIDEO}
-    if others and not {_IMAGES, _PREDICTIONS} <= others:
+    others = {file.name for file in folder.iterdir() if not file.name.startswith(".")}
+    if {_IMAGES, _PREDICTIONS} <= others:
+        others &= {_VIDEO, _RECORD}  # pictures may have any other name
+    if _RECORD in others:
+        others -= {_VIDEO, _RECORD}
+    if others:
         raise InputError(
-            f"{folder}: found {min(others)}, which no demo wrote, and which a picture could "
+            f"{folder}: found {min(others)}, which no demo wrote, and which this one could "
             "replace. Choose a new output folder, or that of an earlier demo."
         )
     started, stop = perf_counter(), stop or Event()
@@ -140,7 +147,7 @@ class _Pictures:
         name = next(n for n in chain([file.stem], numbered) if n.casefold() not in self._names)
         self._names.add(name.casefold())
         (self._folder / f"{name}.jpg").write_bytes(drawing.jpeg(picture))
-        if position % self._every == 0:
+        if len(self._images) % self._every == 0:
             self._tiles.append(drawing.tile(picture, file.name))
         height, width = image.shape[:2]
         name = printable(file.name)
@@ -162,7 +169,8 @@ class _Recording:
     """Output for a video or a camera."""
 
     def __init__(self, folder: Path, rate: float, progress: "_Progress") -> None:
-        self._writer, self._progress = VideoWriter(folder / _VIDEO, rate), progress
+        self._folder, self._rate, self._progress = folder, rate, progress
+        self._writer = VideoWriter(folder / _VIDEO, rate)
 
     def add(self, position: int, image: np.ndarray, found: Detections, picture: np.ndarray) -> None:
         drawing.write_rate(picture, self._progress.rate)
@@ -170,6 +178,9 @@ class _Recording:
 
     def close(self) -> None:
         self._writer.close()
+        if self._progress.frames:
+            content = {"frames": self._progress.frames, "frames_per_second": self._rate}
+            write_json(self._folder / _RECORD, content)
 
 
 class _Progress:

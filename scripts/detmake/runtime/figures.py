@@ -80,7 +80,7 @@ def misfit(
 
     Returns:
         None if the figures speak of this model, these annotations and these predictions, or else
-        what does not fit.
+        what does not fit, or why the file cannot be read.
     """
     try:
         content = json.loads(performance.read_text(encoding="utf-8"))
@@ -89,13 +89,22 @@ def misfit(
     recorded = content.get("sha256") if isinstance(content, dict) else None
     if not recorded:
         return "does not say which model it speaks of"
+    if (
+        not isinstance(recorded, dict)
+        or not all(isinstance(files, dict) for files in recorded.values())
+        or not (recorded.get("model") and recorded.get("subset"))
+    ):
+        return (
+            "cannot be read: expected `sha256` to be a mapping of model, subset and predictions to "
+            f"digests by file name, found {json.dumps(recorded):.60}"
+        )
     folder = performance.parent
     run = folder if "weights.pth" in recorded["model"] else folder.parent
     places = {"model": folder, "subset": run / "dataset", "predictions": folder}
     for what in parts:
         place = places[what]
         for name, digest in recorded.get(what, {}).items():  # older figures lack predictions
-            if not (place / name).exists():
+            if not (place / name).is_file():
                 return f"{what} missing: {place / name}"
             if sha256(place / name) != digest:
                 other = "other" if what == "predictions" else "another"
@@ -103,17 +112,18 @@ def misfit(
     return None
 
 
-def changed_files(sums: Path) -> list[str]:
+def changed_files(sums: Path, required: Iterable[str]) -> list[str]:
     """Compare files with their recorded digests, as `sha256sum --check` does.
 
     Args:
         sums: a file in the format of `sha256sum`, whose names count from its folder.
+        required: names that it must have, at least.
 
     Returns:
         The names of files that are missing or have another content.
 
     Raises:
-        InputError: there is no such file, or it is damaged.
+        InputError: there is no such file, it is damaged, or it lacks a required name.
     """
     try:
         lines = sums.read_text(encoding="utf-8").splitlines()
@@ -122,6 +132,11 @@ def changed_files(sums: Path) -> list[str]:
         raise InputError(
             f"{sums}: expected the digests of the archive, found none ({error}). Unpack it again."
         ) from error
+    if lacking := [name for name in required if name not in digests]:
+        raise InputError(
+            f"{sums}: expected the digests of the archive, found none for {lacking[0]}. "
+            "Unpack it again."
+        )
     files = {name: sums.parent / name for name in digests}
     return [
         name for name, file in files.items() if not file.is_file() or sha256(file) != digests[name]

@@ -13,8 +13,9 @@ from detmake.image_files import is_image
 from detmake.runtime import demo_files
 from detmake.runtime.images import read_image
 
-#: Frames per second of a written video whose source does not state its own.
-_USUAL_RATE = 25.0
+#: Frames per second of a video that does not state its own, or states ticks of a clock, such as
+#: 90000, above any that a camera takes.
+_USUAL_RATE, _HIGHEST_RATE = 25.0, 1000.0
 
 
 def open_source(source: str, seconds: float | None = None) -> "Images | Video":
@@ -61,7 +62,7 @@ class Video:
 
     Attributes:
         files: the file; empty for a camera.
-        rate: frames per second.
+        rate: frames per second, at most 1000; 25 if the source states none, or more.
         skipped: one message per frame, or rest of the video, that could not be read so far.
 
     Raises:
@@ -79,7 +80,8 @@ class Video:
             what = f"{source}: expected a video" if self._is_file else f"camera {source}"
             remedy = "Is it whole?" if self._is_file else "Is it connected, and free?"
             raise InputError(f"{what}: OpenCV cannot open it. {remedy}")
-        self.rate = self._capture.get(cv2.CAP_PROP_FPS) or _USUAL_RATE
+        rate = self._capture.get(cv2.CAP_PROP_FPS)  # perhaps 0, negative or nan
+        self.rate = rate if 0 < rate <= _HIGHEST_RATE else _USUAL_RATE
         self.skipped: list[str] = []
 
     def __len__(self) -> int:
