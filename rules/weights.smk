@@ -70,7 +70,12 @@ rule adopt_weights:
         # What an earlier training of the run left. A report would take it for that of the weights.
         record=expand(
             "{{run}}/{file}",
-            file=["logs/scalars.csv", "logs/per_class.csv", "logs/train.json", "dataset/batch.jpg"],
+            file=[
+                "logs/scalars.csv",
+                "logs/per_class.csv",
+                "logs/train.json",
+                "dataset/batch.jpg",
+            ],
         ),
     message:
         "Using finished weights {input.weights} instead of training {wildcards.run}"

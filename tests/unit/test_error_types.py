@@ -51,7 +51,7 @@ def test_costs_by_hand():
     assert table.cost.drop(["background", "missed"]).eq(0).all()
 
 
-def noisy(seed, unseen):
+def noisy(seed, unseen=0):
     """A subset of three classes, and detections with every type of error.
 
     Each image has `unseen` boxes of a fourth class, which no detection touches.
