@@ -21,6 +21,7 @@ from openvino import opset9 as opset
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
+from detmake.runtime import openvino_core  # noqa: E402
 from detmake.runtime.images import read_image  # noqa: E402
 from detmake.runtime.inference import compile_model, detect  # noqa: E402
 
@@ -59,7 +60,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=200)
     arguments = parser.parse_args()
     threads = len(os.sched_getaffinity(0))
-    model = ov.Core().read_model(arguments.folder / "openvino.xml")
+    model = openvino_core.core().read_model(arguments.folder / "openvino.xml")
     whole = compile_model(model, threads)
     network = compile_model(cut_network(model.clone()), threads)
     _, channels, height, width = network.input(0).shape

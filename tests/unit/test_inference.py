@@ -2,18 +2,21 @@
 
 import gc
 import os
+import subprocess
+import sys
 import weakref
 from itertools import count, islice
+from pathlib import Path
 
 import known_model
 import numpy as np
-import openvino as ov
 import pytest
 
 from detmake.errors import InputError
-from detmake.runtime import inference
+from detmake.runtime import inference, openvino_core
 from detmake.runtime.inference import OpenvinoDetector
 
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 HINTS = pytest.mark.parametrize("hint", ["LATENCY", "THROUGHPUT"])
 
 
@@ -47,6 +50,34 @@ class PlainImages:
     def alive(self):
         gc.collect()
         return sum(reference() is not None for reference in self.references)
+
+
+#: Two models are compiled, by detmake and as NNCF does it, and the older one is released first.
+RELEASED = """
+import gc, signal, sys, time
+from pathlib import Path
+from detmake.quantization import recipes  # loads NNCF
+from detmake.runtime.inference import OpenvinoDetector
+import openvino as ov
+folder = Path(sys.argv[1])
+first = OpenvinoDetector(folder)
+second = ov.Core().compile_model(folder / "openvino.xml", "CPU")
+del first
+gc.collect()
+del second
+gc.collect()
+signal.signal(signal.SIGALRM, lambda *_: print("handled"))
+signal.setitimer(signal.ITIMER_REAL, 0.1)
+time.sleep(0.5)
+"""
+
+
+def test_a_signal_after_models_are_released_does_not_crash(folder):
+    """OpenVINO leaves a stack for signal handlers that is gone, if a process has two cores."""
+    command = [sys.executable, "-c", RELEASED, str(folder)]
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
+    run = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
+    assert (run.returncode, run.stdout) == (0, "handled\n")
 
 
 @HINTS
@@ -208,13 +239,13 @@ def test_a_device_that_this_machine_lacks_is_refused(folder):
 def test_a_device_that_cannot_run_the_model_is_named(folder, monkeypatch):
     """As an NPU, which takes no input of any size."""
 
-    class Core(ov.Core):
+    class Core(openvino_core.Core):
         available_devices = ("CPU", "NPU")
 
         def compile_model(self, *arguments):
             raise RuntimeError("dynamic shapes are not supported")
 
-    monkeypatch.setattr(inference.ov, "Core", Core)
+    monkeypatch.setattr(openvino_core, "core", Core)
     with pytest.raises(InputError, match=r"NPU, which cannot run this model[^!]*dynamic shapes"):
         OpenvinoDetector(folder, device="NPU")
 

@@ -19,7 +19,7 @@ from detmake.evaluation.metrics import Evaluation
 from detmake.quantization.budget import Budget
 from detmake.quantization.layers import fewest, noisiest_first
 from detmake.quantization.recipes import Recipe, quantize, recipes, shrunk
-from detmake.runtime import inference, tiled
+from detmake.runtime import inference, openvino_core, tiled
 from detmake.runtime.images import read_image
 from detmake.runtime.model_folder import write_model_folder
 from detmake.tiling import Tiling, Window
@@ -95,7 +95,7 @@ def quantize_folder(
             `on_degradation` is `fail`.
     """
     description = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    model = ov.Core().read_model(source / "openvino.xml")
+    model = openvino_core.core().read_model(source / "openvino.xml")
     tiling = Tiling.described(description.get("tiling"))
     search = Search(model, images, val_coco, parameters, tiling, device)
     best = search.run()

@@ -20,10 +20,13 @@ from nncf.quantization.range_estimator import (
 )
 
 from detmake.quantization.input_range import widen
+from detmake.runtime import openvino_core
 from detmake.runtime.images import read_image
 from detmake.runtime.inference import LARGE
 
 nncf.set_log_level(logging.WARNING)  # do not list every node that stays in floating point
+# NNCF makes cores, too, which would come and go beside the one of this process.
+ov.Core = openvino_core.core
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import openvino as ov
 
 from detmake.detections import Detections
 from detmake.errors import InputError
-from detmake.runtime import tiled
+from detmake.runtime import openvino_core, tiled
 from detmake.tiling import Tiling
 
 #: Bytes of an image that runs alone: OpenVINO copies it, and then makes it four times as large.
@@ -48,7 +48,7 @@ class OpenvinoDetector:
             self.confidence_threshold = float(description["confidence_threshold"])
             self.quantization: dict[str, Any] | None = description.get("quantization")
             self.tiling = Tiling.described(description.get("tiling"))
-            model = ov.Core().read_model(folder / "openvino.xml")
+            model = openvino_core.core().read_model(folder / "openvino.xml")
         except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{folder}: expected a model folder with openvino.xml, openvino.bin and "
@@ -114,7 +114,7 @@ def compile_model(
     device: str = "CPU",
 ) -> ov.CompiledModel:
     """Compile a detector; arguments and errors as for `OpenvinoDetector`."""
-    core = ov.Core()
+    core = openvino_core.core()
     # On a CPU with bfloat16, OpenVINO uses it unless asked for accuracy.
     options: dict[str, Any] = {
         "PERFORMANCE_HINT": performance_hint,
@@ -144,7 +144,7 @@ def compile_model(
 
 def device_name(device: str) -> str:
     """Return the full name of a device, such as that of the CPU; of `AUTO`, what it has."""
-    core = ov.Core()
+    core = openvino_core.core()
     if device == "AUTO":
         return f"AUTO ({', '.join(core.available_devices)})"
     return core.get_property(device, "FULL_DEVICE_NAME").strip()

@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import openvino as ov
-
 from detmake.evaluation.matching import evaluate_subset
 from detmake.quantization.recipes import LADDER, quantize
+from detmake.runtime import openvino_core
 from detmake.runtime.inference import OpenvinoDetector
 from detmake.suggestion.choice import QUANTIZED_MODELS, Candidate, Overhead, Work
 
@@ -47,7 +46,7 @@ def measure(
     detector = OpenvinoDetector(folder, threads, "THROUGHPUT")
     evaluate_subset(detector, coco, None)  # warms up
     inferred = _seconds(lambda: evaluate_subset(detector, coco, None)) / len(coco["images"])
-    model = ov.Core().read_model(folder / "openvino.xml")
+    model = openvino_core.core().read_model(folder / "openvino.xml")
     few, more = (
         _seconds(lambda count=count: quantize(model, _cycle(images, count), LADDER[0]))
         for count in (_FEW, _MORE)

@@ -6,11 +6,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import openvino as ov
-
 from detmake.model import ir
 from detmake.model.snapshot import Snapshot
 from detmake.quantization import post_training, recipes
+from detmake.runtime import openvino_core
 from detmake.runtime.model_folder import write_model_folder
 
 #: Images that calibrate a model of which only the latency counts.
@@ -30,7 +29,7 @@ def brief(
     """
     with TemporaryDirectory() as scratch:
         ir.export(snapshot, Path(scratch))
-        model = ov.Core().read_model(Path(scratch, "openvino.xml"))
+        model = openvino_core.core().read_model(Path(scratch, "openvino.xml"))
         description = json.loads(Path(scratch, "config.json").read_text(encoding="utf-8"))
         recipe = recipes.recipes(parameters.preset, parameters.target)[0]
         quantized = recipes.quantize(model, images[:FEW], recipe)
