@@ -1,6 +1,6 @@
 """Seconds of a whole training, by MMDetection's own Runner and by detmake.
 
-Both train the detector of the default experiment on the embedded cells, from image files to the
+Both train a detector on the embedded cells as the default experiment says, from image files to the
 validated weights: the same images, augmentations, optimizer and number of validations. MMDetection
 has the loader, evaluator and hooks of its published configurations. Imports do not count. The two
 alternate, each in a new process. Run it from the repository's folder:
@@ -35,30 +35,31 @@ def prepare(folder: Path) -> None:
         write_json(folder / f"{name}.json", coco)
 
 
-def settings(epochs: int) -> dict:
-    """Return the settings of the default experiment, with other epochs."""
+def settings(template: str, epochs: int) -> dict:
+    """Return the settings of the default experiment, with another template and other epochs."""
     import yaml
 
     from detmake.build import configuration
 
     experiment = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+    experiment["template"] = template
     experiment["learning_parameters"]["epochs"] = epochs
     resolved = configuration.resolve(experiment, {}, ROOT / "rules/schema.yaml", ROOT / "templates")
     return resolved[""]
 
 
-def by_detmake(folder: Path, scratch: Path, epochs: int) -> float:
+def by_detmake(folder: Path, scratch: Path, chosen: dict) -> float:
     """Train as the rule `train` does, and return the seconds."""
     from detmake.training.recipe import Recipe
     from detmake.training.train import train
 
-    recipe = Recipe.from_params({**settings(epochs), "code": [], "channel_order": None})
+    recipe = Recipe.from_params({**chosen, "code": [], "channel_order": None})
     started = time.perf_counter()
     train(recipe, folder / "train.json", folder / "val.json", scratch)
     return time.perf_counter() - started
 
 
-def by_mmdetection(folder: Path, scratch: Path, epochs: int) -> float:
+def by_mmdetection(folder: Path, scratch: Path, chosen: dict) -> float:
     """Train with MMDetection's Runner and return the seconds."""
     from mmengine.config import ConfigDict
     from mmengine.runner import Runner
@@ -69,10 +70,11 @@ def by_mmdetection(folder: Path, scratch: Path, epochs: int) -> float:
     from detmake.training.augmented_dataset import train_pipeline
     from detmake.training.schedule import validation_interval
 
-    chosen = settings(epochs)
+    del chosen["optimizer"]["fused"]
     parameters, size = chosen["learning_parameters"], chosen["input_size"]
     coco = subsets.read(folder / "train.json")
     labels, boxes = subsets.class_names(coco), subsets.box_sizes(coco, size)
+    epochs = parameters["num_iters"]
     iterations = -(-len(coco["images"]) // parameters["batch_size"])
     pipelines = train_pipeline(chosen["pipeline"], size), test_pipeline(size)
     for transform in pipelines[0]:
@@ -137,6 +139,7 @@ def by_mmdetection(folder: Path, scratch: Path, epochs: int) -> float:
 def main() -> None:
     """Measure both sides in turn and print medians and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--template", default="yolox_nano_relu")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
@@ -144,13 +147,15 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.side:
         import torch
+        import torch._dynamo  # torch's optimizers import it
 
         import detmake.training.train  # noqa: F401  imports do not count
 
         torch.set_num_threads(len(os.sched_getaffinity(0)))
         side = by_detmake if arguments.side == "detmake" else by_mmdetection
         with tempfile.TemporaryDirectory() as scratch:
-            print(side(arguments.data, Path(scratch) / "checkpoints", arguments.epochs))
+            chosen = settings(arguments.template, arguments.epochs)
+            print(side(arguments.data, Path(scratch) / "checkpoints", chosen))
         return
     seconds: dict[str, list[float]] = {side: [] for side in SIDES}
     with tempfile.TemporaryDirectory() as data:
@@ -158,7 +163,7 @@ def main() -> None:
         for _ in range(arguments.rounds):
             for side in SIDES:
                 command = [sys.executable, __file__, "--epochs", str(arguments.epochs)]
-                command += ["--side", side, "--data", data]
+                command += ["--template", arguments.template, "--side", side, "--data", data]
                 output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
                 seconds[side].append(float(output.stdout.split()[-1]))
     for side in SIDES:

@@ -23,6 +23,32 @@ from detmake.training.recipe import BaseRecipe, LearningParameters, Recipe
 # Schedule
 
 
+def test_mixed_precision_with_strided_depthwise_convolutions(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    depthwise = torch.nn.Conv2d(4, 4, 3, stride=2, groups=4)
+    pointwise = torch.nn.Conv2d(4, 2, 1)
+    network = torch.nn.Sequential(torch.nn.Conv2d(4, 4, 3, groups=4), depthwise, pointwise)
+    seen = {}
+    for name, module in network.named_children():
+        module.register_forward_hook(lambda *parts, name=name: seen.update({name: parts[2].dtype}))
+    images = torch.rand(2, 4, 9, 9)
+    with schedule.mixed_precision(network):
+        loss = network(images).float().sum()
+    loss.backward()
+    assert seen == {"0": torch.bfloat16, "1": torch.float32, "2": torch.bfloat16}
+    assert depthwise.weight.grad.dtype == torch.float32
+
+    assert network(images).dtype == torch.float32  # and nothing is left of it
+    assert "forward" not in vars(depthwise)
+
+
+def test_no_mixed_precision_on_other_cpus(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    network = torch.nn.Conv2d(4, 4, 3, stride=2, groups=4)
+    with schedule.mixed_precision(network):
+        assert network(torch.rand(1, 4, 9, 9)).dtype == torch.float32
+
+
 @pytest.mark.parametrize(
     ("iterations", "interval"),
     [(1, 5), (4, 5), (5, 4), (32, 2), (48, 2), (49, 1), (64, 1), (9999, 1)],
