@@ -43,7 +43,7 @@ DATASETS: dict[str, dict[str, Any]] = {
     "bccd": {"data": "resources/bccd", "input_size": [384, 288]},
     "slides": {"data": "resources/slides", "input_size": [320, 256], "tiling": {"size": 480}},
 }
-#: Epochs on each dataset: as many as two quiet cores train in 8 minutes, at most.
+#: Epochs on each dataset: as many as two slow, quiet cores train in about 8 minutes.
 EPOCHS = {
     "yolox_nano_relu": {"cells": 38, "bccd": 22, "slides": 55},
     "yolox_tiny": {"cells": 18, "bccd": 10, "slides": 26},
@@ -155,6 +155,7 @@ def measured(results: Path) -> dict[str, float]:
 
 def row(run: Mapping[str, Any], bccd: Path | None) -> dict[str, Any]:
     """Build a run and return its row, without the columns `MACHINE`."""
+    commit = _commit()
     psutil.cpu_percent()
     before, started = _cpu_seconds(), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -165,7 +166,7 @@ def row(run: Mapping[str, Any], bccd: Path | None) -> dict[str, Any]:
     whole = len(os.sched_getaffinity(0)) == os.cpu_count()
     return {
         "date": date.today().isoformat(),
-        "commit": _commit(),
+        "commit": commit,
         **run,
         "quiet": whole and others < QUIET,
         **found,

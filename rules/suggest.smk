@@ -1,7 +1,13 @@
 """Suggest: an experiment for a dataset, this machine and a wish for minutes."""
 
-# Keys that a suggestion is about. Others that the command line gives are copied into it.
+# Keys that a suggestion is about. Others that the command line gives are copied into it, but for some.
 SUGGESTED_KEYS = {"data", "minutes", "template", "input_size"}
+REFUSED_KEYS = {
+    "pretrained": "chooses it",
+    "learning_parameters": "chooses it",
+    "backbone": "measures the templates without it",
+    "tiling": "measures whole images",
+}
 
 
 @cache
@@ -45,8 +51,8 @@ def copied_keys(wildcards):
     """Return what the command line gives besides what is suggested."""
     given = schema.coerce(COMMAND_LINE, schema.load_validator(SCHEMA).schema)
     refused = [
-        f"{key}: `suggest` chooses it. Remove it here, and change it in the file that it writes."
-        for key in ("pretrained", "learning_parameters")
+        f"{key}: `suggest` {why}. Remove it here, and change it in the file that it writes."
+        for key, why in REFUSED_KEYS.items()
         if key in given
     ]
     if refused:

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from detmake.artifacts import sha256
 from detmake.data import statistics
 from detmake.detections import Detections
 from detmake.evaluation import predictions
@@ -93,7 +94,7 @@ def write_run(
     (results / "logs/scalars.csv").write_text(SCALARS)
     batch = drawing.contact_sheet([drawing.tile(noise, "a <b>.png")] * 8)
     (results / "dataset/batch.jpg").write_bytes(drawing.jpeg(batch))
-    rows = ["model,latency_ms,latency_p95_ms,images_per_second"]
+    rows = ["model,latency_ms,latency_p95_ms,images_per_second,sha256"]
     places = {"": "weights.pth", "openvino": "openvino", "pot": "pot"} | (
         {"nncf": "nncf"} if nncf else {}
     )
@@ -111,7 +112,8 @@ def write_run(
         model = [results / place / file for file in files]
         content |= subject(model, subset, results / place / "predictions.json", "cpu")
         (results / place / "performance.json").write_text(json.dumps(content))
-        rows.append(f"{results / path},{40 / (number + 1)},50,{30 * (number + 1)}")
+        digest = sha256(model[-1])
+        rows.append(f"{results / path},{40 / (number + 1)},50,{30 * (number + 1)},{digest}")
     (results / "speed.csv").write_text("\n".join(rows) + "\n")
     return results
 

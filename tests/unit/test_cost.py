@@ -18,7 +18,7 @@ def test_the_parts_are_measured_and_grow_with_the_input(files, tmp_path):
     log = logging.getLogger("detmake")
     level, before = log.level, set(tmp_path.iterdir())
     costs = {}
-    for size in ((64, 64), (192, 192)):
+    for size in ((64, 64), (256, 256)):
         started = time.perf_counter()
         costs[size], snapshot = cost.measure(tiny_training.recipe(input_size=size), *files)
         wall = time.perf_counter() - started
@@ -29,8 +29,8 @@ def test_the_parts_are_measured_and_grow_with_the_input(files, tmp_path):
         assert snapshot.input_size == list(size)
         assert snapshot.labels == ["disc"]
         snapshot.core()  # the weights fit
-    small, large = costs.values()  # nine times as many pixels
-    assert large.iteration > 2 * small.iteration
+    small, large = costs.values()  # 16 times as many pixels
+    assert large.iteration > 1.5 * small.iteration
     assert large.validated_image > 2 * small.validated_image
     assert log.level == level
     assert set(tmp_path.iterdir()) == before

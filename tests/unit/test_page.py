@@ -157,6 +157,19 @@ def test_models_that_find_nothing(tmp_path):
     assert set(written.suspects.kind) == {"not found"}
 
 
+def test_the_speed_of_another_model(tmp_path):
+    results = write_run(tmp_path, ["red"])
+    speed = pd.read_csv(results / "speed.csv")
+    speed.loc[1, "sha256"] = speed.sha256[0]
+    speed.to_csv(results / "speed.csv", index=False)
+    built = run.read(results)
+    assert [bool(model.speed) for model in built.models] == [True, False, True, True]
+    assert built.missing == [
+        f"latency of the IR: {results}/speed.csv speaks of another model; "
+        f"snakemake {results}/speed.csv"
+    ]
+
+
 def test_what_is_missing(tmp_path):
     results = write_run(tmp_path, ["red"])
     (results / "performance.json").unlink()

@@ -297,6 +297,27 @@ def test_the_search_fills_the_minutes_with_what_it_measured(read, monkeypatch, t
         found(30, ["ssd_mobilenetv2"])
 
 
+def test_the_search_tries_smaller_batches_where_memory_ends(read, monkeypatch, tmp_path):
+    monkeypatch.setattr(overhead, "measure", lambda *_: OVERHEAD)
+    fitting = {"atss_mobilenetv2": 0, "yolox_tiny": 3}
+
+    def measure(template, size, batch_size):
+        if batch_size > fitting[template]:
+            raise MemoryError
+        return candidate(template, 0.25, size, batch_size=batch_size)
+
+    def found(*templates):
+        machine = Machine("a CPU", 16 * 2**30, "a GPU", 4 * 2**30)
+        places = (measure, lambda: tmp_path, lambda _: 5, 2)
+        return search.search(read, machine, 10, templates, None, 300, *places)
+
+    suggested = found("atss_mobilenetv2", "yolox_tiny")
+    assert [(one.template, one.batch_size) for one in suggested.measured] == [("yolox_tiny", 2)]
+    assert "s an iteration of 2" in experiment.text(suggested, {})
+    with pytest.raises(InputError, match="the GPU has too little memory for one image at 320×224"):
+        found("atss_mobilenetv2")
+
+
 def test_the_suggestion_is_a_valid_experiment_that_says_what_it_takes(read):
     text = experiment.text(suggestion(read), {"device": "cpu"})
     written = yaml.safe_load(text)

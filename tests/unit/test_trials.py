@@ -82,6 +82,20 @@ def test_trials_are_runs_of_the_configuration(resolve):
     assert settings[""]["learning_parameters"]["num_iters"] == 99
 
 
+def test_the_command_line_does_not_change_what_is_drawn(resolve):
+    config = {"data": DATA, "search": {"trials": 1, "space": {RATE: [0.001, 0.002]}, "rungs": [6]}}
+    line = {"learning_parameters": {"epochs": 3, "learning_rate": 0.5, "seed": 7}}
+    settings = resolve(config, line)
+    (trial,) = (settings[name]["learning_parameters"] for name in settings if name)
+    assert 0.001 <= trial["learning_rate"] <= 0.002
+    assert (trial["num_iters"], trial["seed"]) == (6, 7)
+    assert settings[""]["learning_parameters"]["learning_rate"] == 0.5
+
+    changes = trials.runs(settings[""]["search"], load_validator(SCHEMA))["search/1/00"]
+    content = configuration.alone(config, changes, line, SCHEMA, settings["search/1/00"])
+    assert resolve(content)[""]["learning_parameters"] == trial
+
+
 def test_a_trial_stands_alone(resolve):
     config = {
         "data": DATA,

@@ -158,13 +158,21 @@ def test_suggest_names_a_wrong_path_before_it_measures(clone, tmp_path):
     assert not (tmp_path / "config").exists()
 
 
-@pytest.mark.parametrize("given", ["pretrained=auto", "learning_parameters={seed: 1}"])
-def test_suggest_refuses_keys_that_it_chooses(clone, tmp_path, given):
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ("pretrained=auto", "chooses it"),
+        ("learning_parameters={seed: 1}", "chooses it"),
+        ("backbone={depth: 50}", "measures the templates without it"),
+        ("tiling={size: 480}", "measures whole images"),
+    ],
+)
+def test_suggest_refuses_keys_that_it_chooses_or_leaves_out(clone, tmp_path, given, why):
     options = ["--config", f"data={clone / 'data'}", given]
     output = snakemake(
         tmp_path, "--snakefile", clone / "Snakefile", "suggest", *options, fails=True
     )
-    assert f"{given.split('=')[0]}: `suggest` chooses it" in output
+    assert f"{given.split('=')[0]}: `suggest` {why}" in output
     assert not (tmp_path / "config").exists()
 
 

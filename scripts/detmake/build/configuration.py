@@ -73,7 +73,10 @@ def resolve(
     for run in dict.fromkeys(["", *file_runs, *line_runs]):
         prefix = place_of(run)
         from_line = [on_line, _mapping(line_runs.get(run))]
-        layers = [in_file, _mapping(file_runs.get(run)), *from_line]
+        own = _mapping(file_runs.get(run))
+        # A trial keeps what was drawn for it, whatever the command line says for all runs.
+        of_trial = trials.is_trial(run)
+        layers = [in_file, *from_line, own] if of_trial else [in_file, own, *from_line]
         name = ChainMap(*reversed(layers), base)["template"]
         if not isinstance(name, str):
             name = ""  # the schema reports it, and an empty name
@@ -88,7 +91,7 @@ def resolve(
         mistakes = _mistakes_of_run(effective[run], validator)
         # Runs share the mistakes of the base run, which comes first.
         errors += [f"{prefix}{mistake}" for mistake in mistakes if mistake not in errors]
-        if trials.is_trial(run):
+        if of_trial:
             errors += _mistakes_of_trial(settings, effective[""])
     if errors:
         raise InputError(summary(errors))
@@ -102,18 +105,18 @@ def alone(
     schema: Path,
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return the configuration of one run, without other runs and searches.
+    """Return the configuration of a trial, without the search and other runs.
 
     It names the template, even if that is the default. Keys of one call or one machine, which
     change no result, are left out.
 
     Args:
         file_config, command_line, schema: as for `resolve`, which finds no mistake in them.
-        changes: what differs in the run, as layers.
-        settings: what `resolve` returns for the run.
+        changes: what differs in the trial, as layers.
+        settings: what `resolve` returns for the trial.
     """
     validator = load_validator(schema)
-    layers = [_read_layer(layer, validator)[0] for layer in (file_config, *changes, command_line)]
+    layers = [_read_layer(layer, validator)[0] for layer in (file_config, command_line, *changes)]
     merged = _merge({"template": defaults(validator.schema)["template"]}, *layers)
     merged["data"] = reduce(_merge_data, [layer["data"] for layer in layers if "data" in layer])
     if given := [layer["pretrained"] for layer in layers if "pretrained" in layer]:

@@ -135,6 +135,12 @@ def read(folder: Path) -> Run:
             subset = content["sha256"]["subset"]
             run.coco.update(subsets.read(folder / "dataset" / next(iter(subset))))
         measured = rows.get(str(folder / path), {})
+        if measured and measured.pop("sha256", "") not in content["sha256"]["model"].values():
+            measured = {}
+            run.missing.append(
+                f"latency of the {name}: {folder / 'speed.csv'} speaks of another model; "
+                f"snakemake {folder / 'speed.csv'}"
+            )
         run.models.append(read_model(name, folder / path, file, run.coco, measured))
         log.info(performance.in_words(name, content, measured.get("latency_ms")))
     wanted = {"latency": "speed.csv", "statistics of the data": "dataset/statistics.json"}

@@ -174,7 +174,7 @@ def batch_size(usual: int, memory_of_batch: int, memory: int, images: int) -> in
     """Return the largest batch size, up to the usual one, that memory and images allow.
 
     Args:
-        usual: the usual batch size.
+        usual: the usual batch size, or a smaller one that was measured.
         memory_of_batch: bytes that it took.
         memory: bytes that there are.
         images: of the train subset.

@@ -158,12 +158,12 @@ def _template(suggestion: Suggestion) -> list[str]:
     width = max(len(one.template) for one in suggestion.measured)
     table = [
         f"  {one.template:{width}}  {one.input_size[0]}×{one.input_size[1]}  "
-        f"{one.iteration:.2f} s an iteration"
+        f"{one.iteration:.2f} s an iteration of {one.batch_size}"
         for one in suggestion.measured
     ]
     return [
         f"From scratch on BCCD, F-measures rank the templates so: {order}. {why} "
-        f"Measured here, with batches of {suggestion.machine.batch_size}:",
+        "Measured here, with the images of a batch:",
         *table,
     ]
 

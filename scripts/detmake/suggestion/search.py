@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from detmake.data import subsets
@@ -17,7 +18,8 @@ log = logging.getLogger("detmake")
 #: Images that inference and quantization are measured on.
 _IMAGES = 16
 
-#: From template, input size and batch size to what a training of it takes.
+#: From template, input size and batch size to what a training of it takes. Raises MemoryError if a
+#: GPU has too little memory.
 Measure = Callable[[str, tuple[int, int], int], Candidate]
 
 
@@ -62,13 +64,15 @@ def search(
     else:
         sizes = choice.suitable_sizes(dataset.boxes(), dataset.image_size())
     usual = machine.batch_size
-    measured = _measure_all(measure, templates, sizes[0], usual)
+    measured = _measure_all(partial(_within_memory, measure), templates, sizes[0], usual)
     wish = 60 * minutes
     template, size, has_time = choice.best(measured, sizes, choice.EPOCHS_SHARE * wish)
     tried = next(one for one in measured if one.template == template)
-    batch_size = choice.batch_size(usual, tried.memory, machine.training_memory, work.train)
+    batch_size = choice.batch_size(
+        tried.batch_size, tried.memory, machine.training_memory, work.train
+    )
     # Measured again, if only since other work on this machine comes and goes.
-    chosen = measure(template, size, batch_size)
+    chosen = _within_memory(measure, template, size, batch_size)
     rest = overhead.measure(
         export,
         subsets.some_images(val, _IMAGES),
@@ -77,7 +81,7 @@ def search(
         work,
         threads,
     )
-    interval = validation_interval(work.iterations(batch_size))
+    interval = validation_interval(work.iterations(chosen.batch_size))
     return Suggestion(
         dataset=dataset,
         machine=machine,
@@ -90,6 +94,23 @@ def search(
         epochs=choice.epochs_in(wish - rest.total, chosen, work, interval),
         validation_interval=interval,
     )
+
+
+def _within_memory(
+    measure: Measure, template: str, size: tuple[int, int], batch_size: int
+) -> Candidate:
+    """Measure a template with the largest batch, up to a size, that the GPU has memory for."""
+    while True:
+        try:
+            return measure(template, size, batch_size)
+        except MemoryError as error:
+            if batch_size == 1:
+                raise InputError(
+                    f"the GPU has too little memory for one image at {size[0]}×{size[1]}. Name a "
+                    "smaller input_size on the command line"
+                ) from error
+            batch_size //= 2
+            log.warning("%s: too little memory; trying batches of %d", template, batch_size)
 
 
 def _measure_all(

@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 
 from detmake.artifacts import write_json
 from detmake.data import subsets
+from detmake.errors import InputError
 from detmake.model import device
 from detmake.model.snapshot import Snapshot
 from detmake.training.recipe import Recipe
@@ -64,6 +65,7 @@ def measure(recipe: Recipe, train_file: Path, val_file: Path) -> tuple[Cost, Sna
 
     Raises:
         InputError: as for `detmake.training.train.train`.
+        MemoryError: the GPU has too little memory for a batch.
     """
     learning = recipe.learning_parameters
     coco = subsets.read(train_file)
@@ -87,10 +89,15 @@ def measure(recipe: Recipe, train_file: Path, val_file: Path) -> tuple[Cost, Sna
             schedule["custom_hooks"].append(stopwatch)
             config, detector = new_detector(recipe, coco)
             if device.name() == "cuda":
+                torch.cuda.empty_cache()
                 torch.cuda.reset_peak_memory_stats()
             checkpoints = Path(folder, "checkpoints")
             checkpoints.mkdir()
             fit(detector, recipe, recipe.input_size, schedule, *files, checkpoints, "auto")
+    except (torch.OutOfMemoryError, InputError) as error:
+        if isinstance(error.__cause__ or error, torch.OutOfMemoryError):
+            raise MemoryError(str(error)) from error
+        raise
     finally:
         log.setLevel(level)
     if device.name() == "cuda":
