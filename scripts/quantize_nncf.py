@@ -18,9 +18,9 @@ with logs.job(snakemake.log[0], lock=lock.held(checkpoints)) as log:
 
     import torch
 
-    from detmake.model import ir
+    from detmake.data import subsets
     from detmake.quantization.budget import Budget
-    from detmake.training.quantization_aware import QuantizationAwareRecipe, train
+    from detmake.training.quantization_aware import QuantizationAwareRecipe, export, train
 
     torch.set_num_threads(snakemake.threads)
     started, params = time.monotonic(), dict(snakemake.params.items())
@@ -34,11 +34,12 @@ with logs.job(snakemake.log[0], lock=lock.held(checkpoints)) as log:
     with finished.outputs(made, store, identity, checkpoints, course) as (folder, stored):
         if stored is None:
             workers = snakemake.resources.num_workers
-            snapshot, description, is_repeatable = train(
+            snapshot, original, description, is_repeatable = train(
                 files[0], recipe, *files[1:], checkpoints, workers
             )
             snapshot.save(folder / "weights.pth")
-            ir.export(snapshot, folder, description)
+            val, points = subsets.read(files[2]), recipe.maximal_accuracy_degradation
+            export(snapshot, original, val, points, description, folder)
             entry = Entry(
                 target=f"{snakemake.wildcards.run}/nncf/weights.pth",
                 template=snapshot.template["name"],

@@ -75,6 +75,15 @@ def test_the_interval_contains_the_drop_and_is_the_same_again():
     assert bootstrap.drop_interval(first, second) == (low, high)
 
 
+def test_one_image_says_nothing_about_others():
+    coco, found = random_data(0)
+    first = {**coco, "images": coco["images"][:1]}
+    key = first["images"][0]["id"]
+    first["annotations"] = [box for box in coco["annotations"] if box["image_id"] == key]
+    evaluation = Evaluation(first, {key: found[key]})
+    assert bootstrap.drop_interval(evaluation, evaluation) == (-1, 1)
+
+
 def test_a_subset_without_objects_has_no_drop():
     coco, found = random_data(0)
     empty = {**coco, "annotations": []}

@@ -245,6 +245,28 @@ def test_an_unknown_backbone_is_refused(model):
 
 
 @pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"bbox_head": {"type": "ATSSHed"}}, "model.bbox_head: cannot be built: KeyError"),
+        ({"neck": {"type": "FPM", "in_channels": [1, 2, 3]}}, "model: cannot be built: KeyError"),
+        ({"type": "ATTS"}, "model: cannot be built: KeyError"),
+    ],
+)
+def test_other_mistakes_in_a_model_are_named(change, problem):
+    model = template_files.load("atss_mobilenetv2")["model"]
+    changed = model | change
+    with pytest.raises(InputError, match=f"^{problem}"):
+        build_detector(model_config(changed, 3))
+
+
+def test_a_model_without_a_head_is_refused():
+    model = template_files.load("atss_mobilenetv2")["model"]
+    del model["bbox_head"]
+    with pytest.raises(InputError, match=r"^model: found type, .* expected a `bbox_head`"):
+        model_config(model, 3)
+
+
+@pytest.mark.parametrize(
     "options, cause",
     [
         ({"depth": 19}, "invalid depth 19"),

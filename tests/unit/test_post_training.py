@@ -276,6 +276,24 @@ def test_if_the_first_recipe_is_undecided_the_next_one_is_tried_as_well(tmp_path
     assert search.budget.describe(best.f_measure, best.interval)["undecided"]
 
 
+def test_the_int8_model_has_the_threshold_that_it_was_judged_by(tmp_path):
+    images, coco = BRIGHT.images(tmp_path / "calibration"), BRIGHT.subset(tmp_path / "validation")
+    description = {
+        "template": {"name": "cells"},
+        "labels": ["class 0"],
+        "input_size": [GRID * CELL, GRID * CELL],
+        "confidence_threshold": 0.975,
+        "iou_threshold": 0.5,
+    }
+    write_model_folder(BRIGHT.model(), tmp_path / "openvino", description)
+    post_training.quantize_folder(tmp_path / "openvino", images, coco, PARAMETERS, tmp_path / "pot")
+    threshold = json.loads((tmp_path / "pot/config.json").read_text())["confidence_threshold"]
+    detector = inference.OpenvinoDetector(tmp_path / "pot")
+    evaluation = evaluate_subset(detector, coco, None)
+    assert threshold == detector.confidence_threshold == evaluation.best_confidence_threshold()
+    assert evaluation.counts(threshold).f_measure == 1
+
+
 # Layers that return to floating point
 
 

@@ -10,17 +10,54 @@ import pandas as pd
 import pytest
 import torch
 from mmdet.structures import DetDataSample
+from mmengine.config import ConfigDict
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import EarlyStoppingHook
+from mmengine.optim import build_optim_wrapper
 from mmengine.structures import InstanceData
 from mmengine.visualization import LocalVisBackend
 
+from detmake.errors import InputError
 from detmake.quantization.budget import Budget
 from detmake.training import quantization_aware, resume, runner, schedule
 from detmake.training.quantization_aware import QuantizationAwareRecipe
 from detmake.training.recipe import BaseRecipe, LearningParameters, Recipe
 
 # Schedule
+
+
+class Shared(torch.nn.Module):
+    """Two convolutions that share their weights, and a normalization."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = torch.nn.Conv2d(2, 2, 1)
+        self.second = self.first
+        self.norm = torch.nn.BatchNorm2d(2)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "decays"),
+    [({"weight_decay": 0.05, "fused": True}, {1: [0.05], 3: [0.0]}), ({}, {4: [0.01]})],
+)
+def test_parameters_with_the_same_settings_are_one_group(optimizer, decays):
+    recipe = BaseRecipe([], {"type": "AdamW", **optimizer}, PARAMETERS, code=[])
+    wrapper = schedule.build_schedule(recipe, 8)["optim_wrapper"]
+    built = build_optim_wrapper(Shared(), {**wrapper, "type": "OptimWrapper"})
+    groups = built.optimizer.param_groups
+    found = {len(group["params"]): [group["weight_decay"]] for group in groups}
+    assert found == decays
+    assert all(group["lr"] == 0.004 for group in groups)
+
+
+@pytest.mark.parametrize("optimizer", [{"type": "Adamw"}, {"type": "RMSprop", "fused": True}])
+def test_an_optimizer_that_cannot_be_built_is_named(optimizer):
+    recipe = BaseRecipe([], optimizer, PARAMETERS, code=[])
+    wrapper = schedule.build_schedule(recipe, 8)["optim_wrapper"]
+    untrained = object.__new__(runner._Runner)
+    untrained.model = Shared()
+    with pytest.raises(InputError, match=r"^optimizer: cannot be built: TypeError"):
+        untrained.build_optim_wrapper(ConfigDict(wrapper))
 
 
 def test_mixed_precision_with_strided_depthwise_convolutions(monkeypatch):
@@ -215,6 +252,21 @@ def test_validation_metric_by_hand():
     assert evaluator.evaluate(3)["f-measure"] == 0
 
 
+def test_validation_sees_boxes_as_an_exported_model_has_them():
+    categories = [{"id": 1, "name": "red"}]
+    image = {"id": 8, "width": 100, "height": 100}
+    annotations = [truth(1, 8, 1, [0, 0, 20, 20])]
+    coco = {"info": {}, "categories": categories, "images": [image], "annotations": annotations}
+    metric = runner._ValidationMetric(coco, tiling=None)
+    overhanging = (0, [-25, 0, 20, 20], 0.9)
+    evaluator = Evaluator(metric)
+    evaluator.process([sample(8, overhanging, *[(0, [50, 50, 90, 90], 0.1)] * 200)])
+    ((_, found),) = metric.results
+    assert found.boxes[0].tolist() == [0, 0, 20, 20]
+    assert len(found.scores) == 100
+    assert evaluator.evaluate(1)["f-measure"] == 1
+
+
 # Resuming an interrupted training
 
 RECIPE = Recipe(
@@ -346,8 +398,8 @@ def test_fine_tuning_changes_images_as_the_last_epochs_of_training(trained, tune
     assert fine_tuning.learning_parameters.strong_epochs == 0
 
 
-@pytest.mark.parametrize("best, points, stops", [(0.79, 1.0, True), (0.79, 0.5, False)])
-def test_resumed_fine_tuning_stops_if_an_epoch_is_within_the_budget(best, points, stops):
+@pytest.mark.parametrize("best, points, stops", [(0.79, 2.0, True), (0.79, 1.9, False)])
+def test_resumed_fine_tuning_stops_if_an_epoch_is_within_half_the_budget(best, points, stops):
     training = SimpleNamespace(train_loop=SimpleNamespace(stop_training=False))
     hook = quantization_aware._StopWithinBudget(Budget(0.8, points))
     hook.after_load_checkpoint(training, {"best": {"f-measure": best}})

@@ -25,11 +25,13 @@ def drop_interval(original: Evaluation, other: Evaluation) -> tuple[float, float
 
     Returns:
         The ends of the interval of F-measure(original) - F-measure(other), each in [-1, 1]. The
-        same evaluations give the same interval.
+        same evaluations give the same interval. One image says nothing about others: [-1, 1].
     """
     # As float64, which is exact for counts: NumPy multiplies matrices of integers slowly.
     both = [evaluation.image_counts().astype(float) for evaluation in (original, other)]
     images = both[0].shape[1]
+    if images < 2:
+        return -1.0, 1.0
     rng = np.random.default_rng(0)
     drops = []
     for _ in range(RESAMPLES):

@@ -11,7 +11,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from detmake.detections import Detections
+from detmake.detections import MAX_DETECTIONS, Detections
 from detmake.model.snapshot import Snapshot
 from detmake.runtime import tiled
 from detmake.tiling import Tiling
@@ -64,9 +64,21 @@ def test_pipeline(input_size: Sequence[int]) -> list[dict[str, Any]]:
 
 @torch.inference_mode()
 def _detect(detector: nn.Module, batch: Sequence[Mapping[str, Any]]) -> list[Detections]:
-    found = []
-    for sample in detector.test_step(pseudo_collate(batch)):
-        instances, (height, width) = sample.pred_instances.cpu().numpy(), sample.ori_shape
-        boxes = instances.bboxes.clip(0, [width, height, width, height])  # YOLOX does not clip
-        found.append(Detections(boxes, instances.scores, instances.labels))
-    return found
+    samples = detector.test_step(pseudo_collate(batch))
+    return [as_exported(sample.pred_instances, sample.ori_shape) for sample in samples]
+
+
+def as_exported(predicted: Mapping[str, torch.Tensor], shape: Sequence[int]) -> Detections:
+    """Return what MMDetection predicts for an image as an exported model would.
+
+    MMDetection's YOLOX neither clips boxes to the image nor limits their number.
+
+    Args:
+        predicted: `bboxes` (N, 4) float, xyxy in pixels, `scores` (N,) and `labels` (N,), by
+            descending score.
+        shape: height and width of the image in pixels.
+    """
+    kept = (predicted[key][:MAX_DETECTIONS] for key in ("bboxes", "scores", "labels"))
+    boxes, scores, labels = (part.cpu().numpy() for part in kept)
+    height, width = shape
+    return Detections(boxes.clip(0, [width, height, width, height]), scores, labels)

@@ -55,25 +55,27 @@ def convert(snapshot: Snapshot) -> ov.Model:
     return _with_preprocessing(_with_nms(model, snapshot.model["test_cfg"]), snapshot)
 
 
-def export(snapshot: Snapshot, folder: Path, quantization: Mapping[str, Any] | None = None) -> None:
+def export(snapshot: Snapshot, folder: Path) -> None:
     """Write the snapshot's IR, with weights compressed to float16, and its side files.
 
     Args:
         snapshot: the snapshot.
         folder: receives `openvino.xml`, `openvino.bin`, `config.json`, `label_schema.json` and
             `confidence_threshold`.
-        quantization: how the snapshot was quantized, for `config.json`; None if it was not.
     """
-    description = {
+    write_model_folder(convert(snapshot), folder, describe(snapshot))
+
+
+def describe(snapshot: Snapshot) -> dict[str, Any]:
+    """Return what `config.json` says of a snapshot's IR (`detmake.runtime.model_folder`)."""
+    return {
         "template": dict(snapshot.template),
         "labels": list(snapshot.labels),
         "input_size": list(snapshot.input_size),
         "confidence_threshold": snapshot.confidence_threshold,
         "iou_threshold": snapshot.model["test_cfg"]["nms"]["iou_threshold"],
         **({"tiling": dict(snapshot.tiling)} if snapshot.tiling else {}),
-        **({"quantization": dict(quantization)} if quantization else {}),
     }
-    write_model_folder(convert(snapshot), folder, description)
 
 
 def _with_nms(model: ov.Model, test_cfg: Mapping[str, Any]) -> ov.Model:
@@ -123,9 +125,9 @@ def _with_preprocessing(model: ov.Model, snapshot: Snapshot) -> ov.Model:
     image.tensor().set_spatial_dynamic_shape()
     image.model().set_layout(ov.Layout("NCHW"))
     image.preprocess().convert_element_type(ov.Type.f32).resize(ResizeAlgorithm.RESIZE_LINEAR)
-    if preprocessor.get("bgr_to_rgb"):
+    if preprocessor.get("bgr_to_rgb") or preprocessor.get("rgb_to_bgr"):  # MMDetection swaps alike
         image.preprocess().reverse_channels()
-    if "mean" in preprocessor:
+    if preprocessor.get("mean") is not None:
         image.preprocess().mean(list(preprocessor["mean"])).scale(list(preprocessor["std"]))
     model = steps.build()
     model.input().get_tensor().set_names({"image"})

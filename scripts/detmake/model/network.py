@@ -84,6 +84,11 @@ def model_config(
             of the strides that the head needs.
     """
     config = deepcopy(dict(model))
+    if "bbox_head" not in config:
+        raise InputError(
+            f"model: found {', '.join(config)}, expected a `bbox_head`, too: the head of a "
+            "single-stage detector."
+        )
     head = config["bbox_head"]
     head["num_classes"] = num_classes
     generator = head.get("anchor_generator", {})
@@ -115,7 +120,7 @@ def _connect_backbone(config: dict[str, Any]) -> None:
     head, backbone = config["bbox_head"], config["backbone"]
     taker = config.get("neck", head)
     taker = taker[0] if isinstance(taker, list) else taker
-    strides = [stride[0] for stride in MODELS.build(ConfigDict(head)).prior_generator.strides]
+    strides = [stride[0] for stride in _built("model.bbox_head", head).prior_generator.strides]
     wanted = strides[: len(taker["in_channels"])]
 
     kind = MODELS.get(backbone["type"])
@@ -156,14 +161,30 @@ def build_detector(config: Mapping[str, Any]) -> nn.Module:
     """Build an MMDetection detector from its complete `model` dict (`model_config`).
 
     It computes in `channels_last`, which is faster.
+
+    Raises:
+        InputError: it cannot be built.
     """
-    detector = MODELS.build(ConfigDict(deepcopy(dict(config))))
+    detector = _built("model", deepcopy(dict(config)))
     if isinstance(detector.bbox_head, SSDHead):
         _complete_ssd(detector.bbox_head)
     detector.backbone.register_forward_pre_hook(
         lambda _, images: (images[0].contiguous(memory_format=torch.channels_last),)
     )
     return detector.to(memory_format=torch.channels_last)
+
+
+def _built(key: str, config: Mapping[str, Any]) -> nn.Module:
+    """Build a part of a model, or say which key of the template is wrong."""
+    try:
+        return MODELS.build(ConfigDict(config))
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{key}: cannot be built: {type(error).__name__}: {error}\n"
+            f"Correct `{key}` in the template file."
+        ) from error
 
 
 def _complete_ssd(head: SSDHead) -> None:

@@ -16,7 +16,8 @@ log = logging.getLogger("detmake")
 _REMEDIES = {
     "pot_parameters": "{0}.preset: auto, a larger {0}.stat_subset_size or {0}.max_models, or, on a "
     "CPU without VNNI, {0}.target: any",
-    "nncf_optimization": "a larger {0}.epochs or {0}.stat_subset_size, or the other {0}.preset",
+    "nncf_optimization": "a larger {0}.epochs or {0}.stat_subset_size, the other {0}.preset, or, "
+    "on a CPU without VNNI, post-training quantization with pot_parameters.target: any",
 }
 
 
@@ -47,9 +48,9 @@ class Budget:
         """Return the drop from the original F-measure in points; negative for a gain."""
         return 100 * (self.original - f_measure)
 
-    def allows(self, f_measure: float) -> bool:
-        """Return whether an F-measure is within the budget."""
-        return self.drop(f_measure) <= self.points + 1e-9
+    def allows(self, f_measure: float, share: float = 1.0) -> bool:
+        """Return whether an F-measure is within the budget, or a share of it."""
+        return self.drop(f_measure) <= share * self.points + 1e-9
 
     def undecided(self, interval: Interval) -> bool:
         """Return whether the interval of a drop contains the budget."""

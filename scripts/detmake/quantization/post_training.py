@@ -4,7 +4,6 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,12 @@ import pandas as pd
 
 from detmake.data import subsets
 from detmake.evaluation.bootstrap import drop_interval
-from detmake.evaluation.matching import evaluate_subset
 from detmake.evaluation.metrics import Evaluation
+from detmake.quantization import measured
 from detmake.quantization.budget import Budget
 from detmake.quantization.layers import fewest, noisiest_first
 from detmake.quantization.recipes import Recipe, quantize, recipes, shrunk
-from detmake.runtime import inference, openvino_core, tiled
+from detmake.runtime import openvino_core
 from detmake.runtime.images import read_image
 from detmake.runtime.model_folder import write_model_folder
 from detmake.tiling import Tiling, Window
@@ -61,13 +60,15 @@ class Candidate:
         recipe: how it was quantized.
         returned: names of the layers that returned to floating point.
         model: the model.
-        f_measure: its F-measure on the validation subset.
+        threshold: its best confidence threshold on the validation subset.
+        f_measure: its F-measure there.
         interval: ends of the 95 % interval of its drop of F-measure, in points.
     """
 
     recipe: Recipe
     returned: Sequence[str]
     model: ov.Model
+    threshold: float
     f_measure: float
     interval: tuple[float, float]
 
@@ -118,7 +119,9 @@ def quantize_folder(
         **search.budget.describe(best.f_measure, best.interval),
         "tried": tried.to_dict("records"),
     }
-    write_model_folder(best.model, folder, {**description, "quantization": result})
+    # The float model's threshold may lie where int8 shifted scores.
+    changed = {"confidence_threshold": best.threshold, "quantization": result}
+    write_model_folder(best.model, folder, {**description, **changed})
     report = search.budget.report(best.f_measure, best.interval)
     log.info("%s, recipe %s: %s", folder, best.recipe.name, report)
 
@@ -163,7 +166,7 @@ class Search:
         self._device = device
         self._original = self._evaluate(model)
         self.budget = Budget(
-            _best_f_measure(self._original), parameters.maximal_accuracy_degradation
+            measured.best(self._original)[1], parameters.maximal_accuracy_degradation
         )
         self.tried: list[Candidate] = []
 
@@ -218,7 +221,7 @@ class Search:
         model = quantize(self._model, self._images, recipe, returned)
         evaluation = self._evaluate(model)
         interval = tuple(100 * end for end in drop_interval(self._original, evaluation))
-        candidate = Candidate(recipe, returned, model, _best_f_measure(evaluation), interval)
+        candidate = Candidate(recipe, returned, model, *measured.best(evaluation), interval)
         self.tried.append(candidate)
         log.info(
             "Recipe '%s', %d layers in floating point: %s",
@@ -258,10 +261,4 @@ class Search:
         return pixels[top:bottom, left:right]
 
     def _evaluate(self, model: ov.Model) -> Evaluation:
-        whole = partial(inference.detect, inference.compile_model(model, device=self._device))
-        detector = partial(tiled.detect, whole, tiling=self._tiling)
-        return evaluate_subset(detector, self._val_coco, "accuracy")
-
-
-def _best_f_measure(evaluation: Evaluation) -> float:
-    return evaluation.counts(evaluation.best_confidence_threshold()).f_measure
+        return measured.evaluate(model, self._val_coco, self._tiling, self._device)

@@ -15,11 +15,16 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from detmake.data import subsets
-from detmake.model import quantized_core
+from detmake.evaluation.bootstrap import drop_interval
+from detmake.evaluation.metrics import Evaluation
+from detmake.model import ir, quantized_core
 from detmake.model.detector import test_pipeline
 from detmake.model.network import CoreDetector, build_detector
 from detmake.model.snapshot import Snapshot
+from detmake.quantization import measured
 from detmake.quantization.budget import Budget
+from detmake.runtime.model_folder import write_model_folder
+from detmake.tiling import Tiling
 from detmake.training import resume
 from detmake.training.divergence import StopIfDiverged
 from detmake.training.recipe import BaseRecipe
@@ -28,6 +33,9 @@ from detmake.training.schedule import MONITOR, build_schedule
 from detmake.training.validation import with_best_threshold
 
 log = logging.getLogger("detmake")
+
+#: The share of the budget within which training stops: the exported model may lose a little more.
+SAFE_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -93,11 +101,11 @@ def train(
     val_file: Path,
     checkpoints: Path,
     num_workers: int | str = 0,
-) -> tuple[Snapshot, dict[str, Any], bool]:
-    """Quantize a snapshot's core and fine-tune it until it is within its accuracy budget.
+) -> tuple[Snapshot, Evaluation, dict[str, Any], bool]:
+    """Quantize a snapshot's core and fine-tune it until it is well within its accuracy budget.
 
     Trains for at least one and at most `num_iters` epochs, and stops after the first epoch within
-    the budget. An interrupted call resumes from its last checkpoint.
+    half the budget (`SAFE_SHARE`). An interrupted call resumes from its last checkpoint.
 
     Args:
         weights_file: the floating-point snapshot.
@@ -106,9 +114,10 @@ def train(
 
     Returns:
         The quantized snapshot with the highest F-measure, which may be the one before fine-tuning
-        and may be beyond the budget; a description of how it was made, for `config.json`; and
-        whether a call that begins anew gives the same. It does not if this one went on, with a
-        larger budget, from checkpoints of later epochs than it needed.
+        and may be beyond the budget; the evaluation of the floating-point one on the validation
+        subset; a description of how it was made, for `config.json`; and whether a call that begins
+        anew gives the same. It does not if this one went on, with a larger budget, from checkpoints
+        of later epochs than it needed.
 
     Raises:
         InputError: the snapshot finds nothing, or training diverged.
@@ -116,7 +125,7 @@ def train(
     train_coco, val_coco = subsets.read(train_file), subsets.read(val_file)
     resume.discard_foreign_checkpoints(checkpoints, recipe, [weights_file, train_file, val_file])
     snapshot = Snapshot.load(weights_file)
-    loaded, _ = with_best_threshold(snapshot, val_coco)
+    loaded, original = with_best_threshold(snapshot, val_coco)
     budget = Budget(loaded.f_measure, recipe.maximal_accuracy_degradation)
     log.info("F-measure of the snapshot, when it was trained:  %.4f", snapshot.f_measure)
     log.info("F-measure of the snapshot, loaded:               %.4f", loaded.f_measure)
@@ -151,9 +160,41 @@ def train(
         "method": "quantization-aware training",
         "epochs": len(validated),
         "f-measure_initialized": initialized.f_measure,
-        **budget.describe(best.f_measure),
     }
-    return best, description, not any(map(budget.allows, validated[:-1]))
+    stopped_late = any(budget.allows(f_measure, SAFE_SHARE) for f_measure in validated[:-1])
+    return best, original, description, not stopped_late
+
+
+def export(
+    snapshot: Snapshot,
+    original: Evaluation,
+    val_coco: Mapping[str, Any],
+    points: float,
+    description: Mapping[str, Any],
+    folder: Path,
+) -> None:
+    """Write a quantized snapshot's IR, whose `config.json` says what the IR loses.
+
+    Torch only simulates int8. What counts is the IR on a CPU, which may round or saturate.
+
+    Args:
+        snapshot: the quantized snapshot.
+        original: the evaluation of the floating-point snapshot on the validation subset.
+        val_coco: that subset.
+        points: the accuracy budget.
+        description: how the snapshot was made.
+        folder: receives the files (`detmake.runtime.model_folder`).
+    """
+    model = ir.convert(snapshot)
+    evaluation = measured.evaluate(model, val_coco, Tiling.described(snapshot.tiling))
+    threshold, f_measure = measured.best(evaluation)
+    low, high = drop_interval(original, evaluation)
+    interval = 100 * low, 100 * high
+    budget = Budget(measured.best(original)[1], points)
+    log.info("As exported: %s", budget.report(f_measure, interval))
+    quantization = {**description, **budget.describe(f_measure, interval)}
+    changed = {"confidence_threshold": threshold, "quantization": quantization}
+    write_model_folder(model, folder, {**ir.describe(snapshot), **changed})
 
 
 def _initialized(
@@ -193,7 +234,7 @@ def _calibrated(
         return preprocess(pseudo_collate([packed]))["inputs"]
 
     mean, std = (
-        np.asarray(snapshot.model["data_preprocessor"].get(key, default), dtype=float)
+        np.asarray(snapshot.model["data_preprocessor"].get(key) or default, dtype=float)
         for key, default in (("mean", 0), ("std", 1))
     )
     input_range = float(np.min(-mean / std)), float(np.max((255 - mean) / std))
@@ -205,18 +246,19 @@ def _calibrated(
 
 
 class _StopWithinBudget(Hook):
-    """Stops training after the first validated epoch within the budget."""
+    """Stops training after the first validated epoch well within the budget."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Stop at once if an earlier epoch is within the budget, which may have been raised."""
-        runner.train_loop.stop_training = self._budget.allows(checkpoint["best"][MONITOR])
+        best = checkpoint["best"][MONITOR]
+        runner.train_loop.stop_training = self._budget.allows(best, SAFE_SHARE)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Log the epoch's F-measure against the budget and stop training if it is within."""
         f_measure = metrics[MONITOR]
         log.info("After epoch %d: %s", runner.epoch, self._budget.report(f_measure))
-        if self._budget.allows(f_measure):
+        if self._budget.allows(f_measure, SAFE_SHARE):
             runner.train_loop.stop_training = True

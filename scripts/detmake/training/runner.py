@@ -16,14 +16,15 @@ from mmengine.dist import get_world_size, is_distributed, is_main_process
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 
 from detmake.data import subsets
-from detmake.detections import Detections
+from detmake.errors import InputError
 from detmake.evaluation.metrics import Evaluation
 from detmake.model import device
-from detmake.model.detector import test_pipeline
+from detmake.model.detector import as_exported, test_pipeline
 from detmake.tiling import Tiling
 from detmake.training import augmented_dataset, distributed, loading, resume
 from detmake.training.recipe import BaseRecipe
@@ -193,6 +194,20 @@ class _Runner(Runner):
         model.load_state_dict(checkpoint["state_dict"])
         return checkpoint
 
+    def build_optim_wrapper(self, wrapper: Any) -> OptimWrapper:
+        """Build the optimizer of the template.
+
+        Raises:
+            InputError: it cannot be built.
+        """
+        try:
+            return super().build_optim_wrapper(wrapper)
+        except Exception as error:
+            raise InputError(
+                f"optimizer: cannot be built: {type(error).__name__}: {error}\n"
+                "Correct `optimizer` in the template file."
+            ) from error
+
     def _log_env(self, _: dict[str, Any]) -> None:
         """Skip this step: nobody sees it, but the shell complains if there is no C compiler."""
 
@@ -212,10 +227,9 @@ class _ValidationMetric(BaseMetric):
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         for sample in data_samples:
-            found = sample["pred_instances"]
-            parts = (found[key].cpu().numpy() for key in ("bboxes", "scores", "labels"))
             key = (sample["img_id"], sample["window"]) if self._tiling else sample["img_id"]
-            self.results.append((key, Detections(*parts)))
+            found = as_exported(sample["pred_instances"], sample["ori_shape"])
+            self.results.append((key, found))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         found = dict(results)

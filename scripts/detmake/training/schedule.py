@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from mmengine.hooks import EarlyStoppingHook, Hook
-from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.optim import AmpOptimWrapper, DefaultOptimWrapperConstructor, OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
@@ -41,6 +41,9 @@ def build_schedule(recipe: BaseRecipe, num_images: int) -> dict[str, Any]:
     # A validation of its own, where the whole training has none, would change the rest of it.
     stop = math.ceil((parameters.stop_after or epochs) / interval) * interval
 
+    no_decay = {"norm_decay_mult": 0, "bias_decay_mult": 0}
+    if "weight_decay" not in recipe.optimizer:  # MMEngine refuses factors of nothing
+        no_decay = {}
     improving = {"monitor": MONITOR, "rule": "greater"}
     schedulers: list[dict[str, Any]] = []
     if warmup:
@@ -82,8 +85,9 @@ def build_schedule(recipe: BaseRecipe, num_images: int) -> dict[str, Any]:
         "optim_wrapper": {
             "type": AmpOptimWrapper if device.name() == "cuda" else _CpuOptimWrapper,
             "optimizer": {"lr": parameters.learning_rate, **recipe.optimizer},
+            "constructor": _FewGroups,
             # RTMDet's levels share convolutions, which are duplicates.
-            "paramwise_cfg": {"norm_decay_mult": 0, "bias_decay_mult": 0, "bypass_duplicate": True},
+            "paramwise_cfg": {"bypass_duplicate": True, **no_decay},
             "clip_grad": {"max_norm": 35},
         },
         "param_scheduler": schedulers,
@@ -125,6 +129,26 @@ def mixed_precision(model: nn.Module) -> Iterator[None]:
 def _in_single_precision(forward: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     with torch.autocast("cpu", enabled=False):
         return forward(images.float())
+
+
+class _FewGroups(DefaultOptimWrapperConstructor):
+    """Makes one group of all parameters with the same settings: MMEngine makes one of each.
+
+    An optimizer's step is a call for each group.
+    """
+
+    def add_params(
+        self, params: list[dict[str, Any]], module: nn.Module, prefix: str = "", **more: Any
+    ) -> None:
+        """Add groups of a module's parameters."""
+        super().add_params(params, module, prefix, **more)
+        if not prefix:
+            groups: dict[tuple, dict[str, Any]] = {}
+            for group in params:
+                settings = {key: value for key, value in group.items() if key != "params"}
+                alike = groups.setdefault(tuple(settings.items()), {"params": [], **settings})
+                alike["params"] += group["params"]
+            params[:] = groups.values()
 
 
 class _EarlyStopping(EarlyStoppingHook):
