@@ -151,6 +151,11 @@ def test_what_may_be_deleted_is_listed_and_what_is_named_is_removed(built):
     assert f".detmake/store/{entry}" not in rows(used)
     snapshot.write_bytes(b"another")
     assert rows(built.snakemake("clean"))[f".detmake/store/{entry}"][0] == "store"
+    trial = built.folder / "results/search/2/07/weights.pth"
+    trial.parent.mkdir(parents=True)
+    trial.write_bytes(content)
+    assert f".detmake/store/{entry}" not in rows(built.snakemake("clean"))
+    shutil.rmtree(built.folder / "results/search")
     with lock.held(checkpoints):
         output = built.snakemake("clean", "--config", "clean=[checkpoints]", fails=True)
     assert "trains there" in output
