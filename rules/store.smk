@@ -27,6 +27,7 @@ onstart:
 
 
 SNAPSHOTS = expand("{run}/{file}", run=RUNS.values(), file=["weights.pth", "nncf/weights.pth"])
+SNAPSHOTS += sorted(map(str, Path(RESULTS).glob("search/*/*/weights.pth")))  # of a search's trials
 NOTES = expand("{run}/logs/{file}", run=RUNS.values(), file=["train.json", "nncf.json"])
 
 

@@ -13,8 +13,7 @@ from detmake.training import lock
 
 params = snakemake.params
 store = Store(**params.store)
-searched = Path(params.results).glob("search/*/*/weights.pth")
-kept = store.kept_for([*map(Path, params.snapshots), *searched], map(Path, params.notes))
+kept = store.kept_for(map(Path, params.snapshots), map(Path, params.notes))
 candidates = {
     "checkpoints": [
         *(Path(folder) for folder in params.checkpoints if Path(folder).is_dir()),

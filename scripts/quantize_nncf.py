@@ -7,6 +7,7 @@ from pathlib import Path
 
 from detmake import logs
 from detmake.model import device
+from detmake.runtime import figures
 from detmake.store import Entry, Store, describe
 from detmake.training import finished, lock
 from detmake.training.fingerprint import fingerprint
@@ -18,28 +19,26 @@ with logs.job(snakemake.log[0], lock=lock.held(checkpoints)) as log:
 
     import torch
 
-    from detmake.data import subsets
     from detmake.quantization.budget import Budget
-    from detmake.training.quantization_aware import QuantizationAwareRecipe, export, train
+    from detmake.training.quantization_aware import QuantizationAwareRecipe, quantize
 
     torch.set_num_threads(snakemake.threads)
     started, params = time.monotonic(), dict(snakemake.params.items())
     recipe, store = QuantizationAwareRecipe.from_params(params), Store(**params["store"])
     source = snakemake.input
     files = [Path(source.weights), Path(source.train), Path(source.val)]
-    # What to do beyond the budget does not change the training.
+    # What to do beyond the budget does not change the training. The drop depends on the CPU.
     identity = fingerprint(replace(recipe, on_degradation=""), files)
+    identity += str(figures.cpu()["int8_instructions"])
     course = fingerprint(recipe.course(), files)
     made = [Path(file) for file in snakemake.output]
     with finished.outputs(made, store, identity, checkpoints, course) as (folder, stored):
         if stored is None:
             workers = snakemake.resources.num_workers
-            snapshot, original, description, is_repeatable = train(
-                files[0], recipe, *files[1:], checkpoints, workers
+            snapshot, is_repeatable = quantize(
+                files[0], recipe, *files[1:], checkpoints, folder, workers
             )
             snapshot.save(folder / "weights.pth")
-            val, points = subsets.read(files[2]), recipe.maximal_accuracy_degradation
-            export(snapshot, original, val, points, description, folder)
             entry = Entry(
                 target=f"{snakemake.wildcards.run}/nncf/weights.pth",
                 template=snapshot.template["name"],

@@ -178,7 +178,7 @@ def _built(key: str, config: Mapping[str, Any]) -> nn.Module:
     """Build a part of a model, or say which key of the template is wrong."""
     try:
         return MODELS.build(ConfigDict(config))
-    except InputError:
+    except (InputError, OSError, MemoryError):  # of the machine: not the template's fault
         raise
     except Exception as error:
         raise InputError(

@@ -1,6 +1,7 @@
 """Quantization-aware training: int8 within an accuracy budget on the validation subset."""
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -94,33 +95,63 @@ class QuantizationAwareRecipe(BaseRecipe):
         return replace(self, learning_parameters=parameters)
 
 
-def train(
+def quantize(
     weights_file: Path,
     recipe: QuantizationAwareRecipe,
     train_file: Path,
     val_file: Path,
     checkpoints: Path,
+    folder: Path,
     num_workers: int | str = 0,
-) -> tuple[Snapshot, Evaluation, dict[str, Any], bool]:
-    """Quantize a snapshot's core and fine-tune it until it is well within its accuracy budget.
+) -> tuple[Snapshot, bool]:
+    """Quantize a snapshot, fine-tune it until it is within its accuracy budget, and export it.
 
     Trains for at least one and at most `num_iters` epochs, and stops after the first epoch within
-    half the budget (`SAFE_SHARE`). An interrupted call resumes from its last checkpoint.
+    half the budget (`SAFE_SHARE`). If the exported model is beyond the budget all the same, it
+    trains for the epochs that are left. An interrupted call resumes from its last checkpoint.
 
     Args:
         weights_file: the floating-point snapshot.
         recipe: how to quantize and fine-tune.
         train_file, val_file, checkpoints, num_workers: as for `detmake.training.train.train`.
+        folder: receives the exported model (`detmake.runtime.model_folder`).
 
     Returns:
-        The quantized snapshot with the highest F-measure, which may be the one before fine-tuning
-        and may be beyond the budget; the evaluation of the floating-point one on the validation
-        subset; a description of how it was made, for `config.json`; and whether a call that begins
-        anew gives the same. It does not if this one went on, with a larger budget, from checkpoints
-        of later epochs than it needed.
+        The quantized snapshot with the highest F-measure, which may be the one before fine-tuning,
+        and may be beyond the budget; and whether a call that begins anew gives the same. It does
+        not if this one went on, with a larger budget, from checkpoints of later epochs than it
+        needed.
 
     Raises:
         InputError: the snapshot finds nothing, or training diverged.
+    """
+    files = weights_file, recipe, train_file, val_file, checkpoints, num_workers
+    val_coco, is_repeatable = subsets.read(val_file), True
+    for share in (SAFE_SHARE, -math.inf):
+        snapshot, original, description, needed = _train(*files, share)
+        is_repeatable &= needed
+        budget = Budget(measured.best(original)[1], recipe.maximal_accuracy_degradation)
+        f_measure = _export(snapshot, original, val_coco, budget, description, folder)
+        if budget.allows(f_measure) or description["epochs"] >= recipe.num_iters:
+            break
+        log.warning("The exported model is beyond the budget: training for all epochs")
+    return snapshot, is_repeatable
+
+
+def _train(
+    weights_file: Path,
+    recipe: QuantizationAwareRecipe,
+    train_file: Path,
+    val_file: Path,
+    checkpoints: Path,
+    num_workers: int | str,
+    share: float,
+) -> tuple[Snapshot, Evaluation, dict[str, Any], bool]:
+    """Fine-tune until an epoch is within a share of the budget.
+
+    Returns:
+        The quantized snapshot; the evaluation of the floating-point one on the validation subset;
+        how it was made, for `config.json`; whether all epochs were needed.
     """
     train_coco, val_coco = subsets.read(train_file), subsets.read(val_file)
     resume.discard_foreign_checkpoints(checkpoints, recipe, [weights_file, train_file, val_file])
@@ -144,7 +175,7 @@ def train(
     schedule["optim_wrapper"]["type"] = OptimWrapper
     schedule["custom_hooks"] = [
         StopIfDiverged("Lower nncf_optimization.learning_rate."),
-        _StopWithinBudget(budget),
+        _StopWithinBudget(budget, share),
     ]
     detector = CoreDetector(build_detector(snapshot.model), initialized.core())
     files = train_file, val_file, checkpoints
@@ -161,40 +192,35 @@ def train(
         "epochs": len(validated),
         "f-measure_initialized": initialized.f_measure,
     }
-    stopped_late = any(budget.allows(f_measure, SAFE_SHARE) for f_measure in validated[:-1])
+    stopped_late = any(budget.allows(f_measure, share) for f_measure in validated[:-1])
     return best, original, description, not stopped_late
 
 
-def export(
+def _export(
     snapshot: Snapshot,
     original: Evaluation,
     val_coco: Mapping[str, Any],
-    points: float,
+    budget: Budget,
     description: Mapping[str, Any],
     folder: Path,
-) -> None:
+) -> float:
     """Write a quantized snapshot's IR, whose `config.json` says what the IR loses.
 
     Torch only simulates int8. What counts is the IR on a CPU, which may round or saturate.
 
-    Args:
-        snapshot: the quantized snapshot.
-        original: the evaluation of the floating-point snapshot on the validation subset.
-        val_coco: that subset.
-        points: the accuracy budget.
-        description: how the snapshot was made.
-        folder: receives the files (`detmake.runtime.model_folder`).
+    Returns:
+        The IR's F-measure on the validation subset.
     """
     model = ir.convert(snapshot)
     evaluation = measured.evaluate(model, val_coco, Tiling.described(snapshot.tiling))
     threshold, f_measure = measured.best(evaluation)
     low, high = drop_interval(original, evaluation)
     interval = 100 * low, 100 * high
-    budget = Budget(measured.best(original)[1], points)
     log.info("As exported: %s", budget.report(f_measure, interval))
     quantization = {**description, **budget.describe(f_measure, interval)}
     changed = {"confidence_threshold": threshold, "quantization": quantization}
     write_model_folder(model, folder, {**ir.describe(snapshot), **changed})
+    return f_measure
 
 
 def _initialized(
@@ -246,19 +272,20 @@ def _calibrated(
 
 
 class _StopWithinBudget(Hook):
-    """Stops training after the first validated epoch well within the budget."""
+    """Stops training after the first validated epoch within a share of the budget."""
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, share: float) -> None:
         self._budget = budget
+        self._share = share
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Stop at once if an earlier epoch is within the budget, which may have been raised."""
         best = checkpoint["best"][MONITOR]
-        runner.train_loop.stop_training = self._budget.allows(best, SAFE_SHARE)
+        runner.train_loop.stop_training = self._budget.allows(best, self._share)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Log the epoch's F-measure against the budget and stop training if it is within."""
         f_measure = metrics[MONITOR]
         log.info("After epoch %d: %s", runner.epoch, self._budget.report(f_measure))
-        if self._budget.allows(f_measure, SAFE_SHARE):
+        if self._budget.allows(f_measure, self._share):
             runner.train_loop.stop_training = True
