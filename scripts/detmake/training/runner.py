@@ -200,12 +200,12 @@ class _Runner(Runner):
         Raises:
             InputError: it cannot be built.
         """
-        kind = wrapper["optimizer"]["type"]
         try:
             return super().build_optim_wrapper(wrapper)
         except (OSError, MemoryError):  # of the machine: not the template's fault
             raise
         except Exception as error:
+            kind = wrapper["optimizer"]["type"]
             raise InputError(
                 f"optimizer: found {kind}, which cannot be built: {type(error).__name__}: {error}\n"
                 "Correct `optimizer` in the template file."
