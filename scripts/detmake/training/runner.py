@@ -9,6 +9,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
 from mmengine.device import get_device
@@ -115,6 +116,9 @@ def fit(
             "save_dir": str(checkpoints),
         },
         default_scope="mmdet",
+        # MMEngine names a training after the second in which it begins. In one process, two of them
+        # may begin in the same one, and would write their scalars into one folder.
+        experiment_name=uuid4().hex,
     )
     logger.handlers = log.handlers
     logger.filters = [lambda record: not record.getMessage().startswith(_NOISE)]
