@@ -2,8 +2,8 @@
 
 Each training is a build of its own, in a folder that is removed afterwards. As it ends, its figures
 become a row of `template_evidence.csv`, and the tables of docs/templates.md are written again. The
-next call trains what has no row for this CPU and these packages. Run it from the repository's
-folder: python benchmarks/template_evidence.py [--dataset cells] [--seed 0]
+next call trains what has no row for these packages. Run it from the repository's folder:
+python benchmarks/template_evidence.py [--dataset cells] [--seed 0]
 """
 
 import argparse
@@ -60,7 +60,7 @@ PACKAGES = ("torch", "onedl-mmdetection", "openvino", "nncf")
 #: The share of the machine that other processes may take of a run whose times count.
 QUIET = 0.05
 
-#: Columns that tell one row from another, and those that the run gives.
+#: Columns of the machine, of the run, and of what the run gives.
 MACHINE = ("cpu", "packages")
 RUN = ("dataset", "template", "input_size", "epochs", "seed")
 MEASURED = ("f-measure", "mAP50", "mAP", "int8_drop", "int8_ms", "minutes")
@@ -105,9 +105,9 @@ def planned() -> list[dict[str, Any]]:
     ]
 
 
-def missing(evidence: pd.DataFrame, machine: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return the planned rows that were not measured on a machine."""
-    rows = evidence[(evidence[[*MACHINE]] == pd.Series(machine)).all(axis=1)]
+def missing(evidence: pd.DataFrame, packages: str) -> list[dict[str, Any]]:
+    """Return the planned rows that no machine has measured with these packages."""
+    rows = evidence[evidence["packages"] == packages]
     found = set(rows[[*RUN]].itertuples(index=False, name=None))
     return [run for run in planned() if tuple(run.values()) not in found]
 
@@ -191,16 +191,19 @@ def _cpu_seconds() -> float:
 
 
 def markdown(evidence: pd.DataFrame) -> str:
-    """Return the tables, those of each CPU and packages apart: means, and ± their deviation.
+    """Return the tables, those of each set of packages apart: means, and ± their deviation.
 
-    The deviation is that of a sample, over seeds. The time of a run counts if it was quiet.
+    The deviation is that of a sample, over seeds. Times are those of quiet runs on one CPU, the one
+    with the most of them.
     """
-    evidence = evidence.assign(
-        **{name: evidence[name].where(evidence["quiet"]) for name in ("int8_ms", "minutes")}
-    )
     parts = []
-    for (cpu, packages), rows in evidence.groupby([*MACHINE], sort=False):
-        parts.append(f"{cpu}; {packages}; {rows['date'].min()} to {rows['date'].max()}:")
+    for packages, rows in evidence.groupby("packages", sort=False):
+        quiet = rows.loc[rows["quiet"], "cpu"]
+        timed = quiet.mode().iat[0] if len(quiet) else None
+        times = rows[["int8_ms", "minutes"]].where(rows["quiet"] & (rows["cpu"] == timed))
+        rows = rows.assign(**times)
+        where = f"; times on: {timed}" if timed else ""
+        parts.append(f"{packages}; {rows['date'].min()} to {rows['date'].max()}{where}:")
         parts += [_table(rows[rows["dataset"] == name], name) for name in DATASETS]
     return "\n\n".join(parts or ["No evidence yet."]) + "\n"
 
@@ -213,7 +216,7 @@ def _table(rows: pd.DataFrame, dataset: str) -> str:
     for template in EPOCHS:
         runs = rows[rows["template"] == template].groupby(["input_size", "epochs"], sort=False)
         cells += [
-            [f"`{template}`", *map(str, kind), str(len(of_seeds)), *_figures(of_seeds)]
+            [f"`{template}`", *map(str, kind), str(of_seeds["seed"].nunique()), *_figures(of_seeds)]
             for kind, of_seeds in runs
         ] or [[f"`{template}`", "no evidence yet", *[""] * (2 + len(MEASURED))]]
     headings = [dataset, "input size", "epochs", "seeds", *(WRITTEN[key][0] for key in MEASURED)]
@@ -253,7 +256,7 @@ def main() -> None:
     machine = this_machine()
     wanted = [
         run
-        for run in missing(read(), machine)
+        for run in missing(read(), machine["packages"])
         if all(run[name] in getattr(arguments, name) for name in ("dataset", "template", "seed"))
     ]
     print(f"{len(wanted)} rows to measure on {machine['cpu']}", flush=True)

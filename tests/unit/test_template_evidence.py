@@ -59,7 +59,20 @@ def test_one_seed_has_no_deviation_and_a_busy_machine_no_times():
     assert cells[3:] == ["1", "0.910", "0.950", "0.600", "0.001", "–", "–"]
 
 
-@pytest.mark.parametrize("column", ["cpu", "packages", "epochs", "input_size"])
+def test_accuracies_come_from_all_cpus_and_times_from_one():
+    evidence = rows(
+        {"seed": 0, "f-measure": 0.90, "int8_ms": 99.0, "cpu": "another"},
+        {"seed": 0, "f-measure": 0.92, "int8_ms": 5.0},
+        {"seed": 1, "f-measure": 0.94, "int8_ms": 5.0},
+    )
+    (cells,) = lines(evidence)
+    assert cells[3:5] == ["2", "0.920 ± 0.020"]
+    assert cells[8] == "5.0 ± 0.0"
+    table = template_evidence.markdown(evidence)
+    assert f"times on: {MACHINE['cpu']}" in table
+
+
+@pytest.mark.parametrize("column", ["packages", "epochs", "input_size"])
 def test_unlike_runs_share_no_line(column):
     other = {"epochs": 999}.get(column, "another")
     evidence = rows({}, {column: other, "f-measure": 0.5})
@@ -70,17 +83,17 @@ def test_unlike_runs_share_no_line(column):
     assert all(value in text for value in MACHINE.values())
 
 
-def test_what_has_no_row_of_this_machine_is_missing():
-    plan = template_evidence.planned()
-    evidence = pd.concat([rows(*plan[:2]), rows({**plan[2], "cpu": "another"})])
-    assert template_evidence.missing(evidence, MACHINE) == plan[2:]
-    assert template_evidence.missing(evidence, MACHINE | {"packages": "torch 4"}) == plan
-    assert template_evidence.missing(rows(*plan), MACHINE) == []
+def test_what_has_no_row_of_these_packages_is_missing():
+    plan, packages = template_evidence.planned(), MACHINE["packages"]
+    evidence = pd.concat([rows(plan[0]), rows({**plan[1], "cpu": "another"})])
+    assert template_evidence.missing(evidence, packages) == plan[2:]
+    assert template_evidence.missing(evidence, "torch 4") == plan
+    assert template_evidence.missing(rows(*plan), packages) == []
 
 
 def test_without_rows_everything_is_missing_and_the_page_says_so():
     nothing = rows()[[]].reindex(columns=rows({}).columns)
-    assert template_evidence.missing(nothing, MACHINE) == template_evidence.planned()
+    assert template_evidence.missing(nothing, MACHINE["packages"]) == template_evidence.planned()
     assert "No evidence yet" in template_evidence.markdown(nothing)
 
 
