@@ -70,7 +70,7 @@ def by_mmdetection(folder: Path, scratch: Path, chosen: dict) -> float:
     from detmake.training.augmented_dataset import train_pipeline
     from detmake.training.schedule import validation_interval
 
-    del chosen["optimizer"]["fused"]
+    chosen["optimizer"].pop("fused", None)
     parameters, size = chosen["learning_parameters"], chosen["input_size"]
     coco = subsets.read(folder / "train.json")
     labels, boxes = subsets.class_names(coco), subsets.box_sizes(coco, size)

@@ -27,8 +27,12 @@ onstart:
 
 
 SNAPSHOTS = expand("{run}/{file}", run=RUNS.values(), file=["weights.pth", "nncf/weights.pth"])
-SNAPSHOTS += sorted(map(str, Path(RESULTS).glob("search/*/*/weights.pth")))  # of a search's trials
 NOTES = expand("{run}/logs/{file}", run=RUNS.values(), file=["train.json", "nncf.json"])
+
+
+def snapshots(wildcards):
+    """Return the snapshots of the runs, and those of a search's trials."""
+    return [*SNAPSHOTS, *map(str, Path(RESULTS).glob("search/*/*/weights.pth"))]
 
 
 # Without outputs, logs and environments, as in plan.smk.
@@ -36,7 +40,7 @@ rule store:
     localrule: True
     params:
         store=SETTINGS[""]["store"],
-        snapshots=SNAPSHOTS,
+        snapshots=snapshots,
         notes=NOTES,
     message:
         "Listing the store of finished trainings"
@@ -58,7 +62,7 @@ rule clean:
     localrule: True
     params:
         store=SETTINGS[""]["store"],
-        snapshots=SNAPSHOTS,
+        snapshots=snapshots,
         notes=NOTES,
         checkpoints=expand("{run}/{folder}", run=RUNS.values(), folder=CHECKPOINTS),
         checkpoint_folders=CHECKPOINTS,

@@ -28,8 +28,10 @@ with logs.job(snakemake.log[0], lock=lock.held(checkpoints)) as log:
     source = snakemake.input
     files = [Path(source.weights), Path(source.train), Path(source.val)]
     # What to do beyond the budget does not change the training. The drop depends on the CPU.
-    identity = fingerprint(replace(recipe, on_degradation=""), files)
-    identity += str(figures.cpu()["int8_instructions"])
+    instructions = figures.cpu()["int8_instructions"]
+    identity = fingerprint(
+        replace(recipe, on_degradation=""), files, int8_instructions=instructions
+    )
     course = fingerprint(recipe.course(), files)
     made = [Path(file) for file in snakemake.output]
     with finished.outputs(made, store, identity, checkpoints, course) as (folder, stored):

@@ -23,6 +23,13 @@ from detmake.runtime.model_folder import write_model_folder
 
 GRID = 4  # cells in a row of an image
 CELL = 8  # pixels
+DESCRIPTION = {
+    "template": {"name": "cells"},
+    "labels": ["class 0"],
+    "input_size": [GRID * CELL, GRID * CELL],
+    "confidence_threshold": 0.5,
+    "iou_threshold": 0.5,
+}
 
 
 @dataclass(frozen=True)
@@ -278,14 +285,9 @@ def test_if_the_first_recipe_is_undecided_the_next_one_is_tried_as_well(tmp_path
 
 def test_the_int8_model_has_the_threshold_that_it_was_judged_by(tmp_path):
     images, coco = BRIGHT.images(tmp_path / "calibration"), BRIGHT.subset(tmp_path / "validation")
-    description = {
-        "template": {"name": "cells"},
-        "labels": ["class 0"],
-        "input_size": [GRID * CELL, GRID * CELL],
-        "confidence_threshold": 0.975,
-        "iou_threshold": 0.5,
-    }
-    write_model_folder(BRIGHT.model(), tmp_path / "openvino", description)
+    write_model_folder(
+        BRIGHT.model(), tmp_path / "openvino", DESCRIPTION | {"confidence_threshold": 0.975}
+    )
     post_training.quantize_folder(tmp_path / "openvino", images, coco, PARAMETERS, tmp_path / "pot")
     threshold = json.loads((tmp_path / "pot/config.json").read_text())["confidence_threshold"]
     detector = inference.OpenvinoDetector(tmp_path / "pot")
@@ -309,14 +311,7 @@ def test_a_search_ends_after_the_largest_number_of_models(tmp_path):
 def test_a_model_beyond_its_budget_is_refused_with_a_table_of_what_was_tried(tmp_path):
     case = CASES["one channel a hundred times the others"][0]
     source, target = tmp_path / "openvino", tmp_path / "pot"
-    description = {
-        "template": {"name": "cells"},
-        "labels": ["class 0"],
-        "input_size": [GRID * CELL, GRID * CELL],
-        "confidence_threshold": 0.5,
-        "iou_threshold": 0.5,
-    }
-    write_model_folder(case.model(), source, description)
+    write_model_folder(case.model(), source, DESCRIPTION)
     images, coco = case.images(tmp_path / "calibration"), case.subset(tmp_path / "validation")
     few = replace(PARAMETERS, max_models=2)
     with pytest.raises(InputError) as error:

@@ -186,6 +186,11 @@ class Evaluation:
         measures = [self.counts(candidate).f_measure for candidate in CONFIDENCE_THRESHOLDS]
         return round(float(CONFIDENCE_THRESHOLDS[int(np.argmax(measures))]), 6)
 
+    def best(self) -> tuple[float, float]:
+        """Return the best confidence threshold, and the F-measure at it."""
+        threshold = self.best_confidence_threshold()
+        return threshold, self.counts(threshold).f_measure
+
     def average_precision(
         self, iou_threshold: float | None = None, label: int | None = None
     ) -> float:

@@ -25,9 +25,3 @@ def evaluate(
     """
     whole = partial(inference.detect, inference.compile_model(model, device=device))
     return evaluate_subset(partial(tiled.detect, whole, tiling=tiling), coco, "accuracy")
-
-
-def best(evaluation: Evaluation) -> tuple[float, float]:
-    """Return the confidence threshold with the highest F-measure, and this F-measure."""
-    threshold = evaluation.best_confidence_threshold()
-    return threshold, evaluation.counts(threshold).f_measure

@@ -165,9 +165,7 @@ class Search:
         self._tiling = tiling
         self._device = device
         self._original = self._evaluate(model)
-        self.budget = Budget(
-            measured.best(self._original)[1], parameters.maximal_accuracy_degradation
-        )
+        self.budget = Budget(self._original.best()[1], parameters.maximal_accuracy_degradation)
         self.tried: list[Candidate] = []
 
     def run(self) -> Candidate:
@@ -221,7 +219,7 @@ class Search:
         model = quantize(self._model, self._images, recipe, returned)
         evaluation = self._evaluate(model)
         interval = tuple(100 * end for end in drop_interval(self._original, evaluation))
-        candidate = Candidate(recipe, returned, model, *measured.best(evaluation), interval)
+        candidate = Candidate(recipe, returned, model, *evaluation.best(), interval)
         self.tried.append(candidate)
         log.info(
             "Recipe '%s', %d layers in floating point: %s",

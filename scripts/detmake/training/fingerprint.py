@@ -4,12 +4,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from detmake.artifacts import sha256
 from detmake.training.recipe import BaseRecipe
 
 
-def fingerprint(recipe: BaseRecipe, files: Sequence[Path]) -> str:
+def fingerprint(recipe: BaseRecipe, files: Sequence[Path], **more: Any) -> str:
     """Return all that the result of a training depends on, as JSON with sorted keys.
 
     Files count by their SHA-256. A template's display name does not count.
@@ -17,8 +18,9 @@ def fingerprint(recipe: BaseRecipe, files: Sequence[Path]) -> str:
     Args:
         recipe: how to train.
         files: prepared subsets, and the weights that the training starts from.
+        more: what else the result depends on, as plain values.
     """
     settings = asdict(recipe)
     settings.pop("name", None)
     digests = [sha256(file) for file in files]
-    return json.dumps({"settings": settings, "files": digests}, sort_keys=True)
+    return json.dumps({"settings": settings, "files": digests, **more}, sort_keys=True)

@@ -125,34 +125,6 @@ def quantize(
     Raises:
         InputError: the snapshot finds nothing, or training diverged.
     """
-    files = weights_file, recipe, train_file, val_file, checkpoints, num_workers
-    val_coco, is_repeatable = subsets.read(val_file), True
-    for share in (SAFE_SHARE, -math.inf):
-        snapshot, original, description, needed = _train(*files, share)
-        is_repeatable &= needed
-        budget = Budget(measured.best(original)[1], recipe.maximal_accuracy_degradation)
-        f_measure = _export(snapshot, original, val_coco, budget, description, folder)
-        if budget.allows(f_measure) or description["epochs"] >= recipe.num_iters:
-            break
-        log.warning("The exported model is beyond the budget: training for all epochs")
-    return snapshot, is_repeatable
-
-
-def _train(
-    weights_file: Path,
-    recipe: QuantizationAwareRecipe,
-    train_file: Path,
-    val_file: Path,
-    checkpoints: Path,
-    num_workers: int | str,
-    share: float,
-) -> tuple[Snapshot, Evaluation, dict[str, Any], bool]:
-    """Fine-tune until an epoch is within a share of the budget.
-
-    Returns:
-        The quantized snapshot; the evaluation of the floating-point one on the validation subset;
-        how it was made, for `config.json`; whether all epochs were needed.
-    """
     train_coco, val_coco = subsets.read(train_file), subsets.read(val_file)
     resume.discard_foreign_checkpoints(checkpoints, recipe, [weights_file, train_file, val_file])
     snapshot = Snapshot.load(weights_file)
@@ -170,30 +142,36 @@ def _train(
     log.info("After initialization: %s", budget.report(initialized.f_measure))
 
     fine_tuning = recipe.fine_tuning()
-    schedule = build_schedule(fine_tuning, len(train_coco["images"]))
-    # Quantizers round to a grid, so train in single precision and do not average the weights.
-    schedule["optim_wrapper"]["type"] = OptimWrapper
-    schedule["custom_hooks"] = [
-        StopIfDiverged("Lower nncf_optimization.learning_rate."),
-        _StopWithinBudget(budget, share),
-    ]
-    detector = CoreDetector(build_detector(snapshot.model), initialized.core())
-    files = train_file, val_file, checkpoints
-    fit(detector, fine_tuning, snapshot.input_size, schedule, *files, num_workers)
-    weights = resume.best_weights(checkpoints)
-    weights = {name.removeprefix("core."): value for name, value in weights.items()}
-    fine_tuned, _ = with_best_threshold(replace(initialized, state_dict=weights), val_coco)
+    is_repeatable = True
+    for share in (SAFE_SHARE, -math.inf):
+        schedule = build_schedule(fine_tuning, len(train_coco["images"]))
+        # Quantizers round to a grid, so train in single precision and do not average the weights.
+        schedule["optim_wrapper"]["type"] = OptimWrapper
+        schedule["custom_hooks"] = [
+            StopIfDiverged("Lower nncf_optimization.learning_rate."),
+            _StopWithinBudget(budget, share),
+        ]
+        detector = CoreDetector(build_detector(snapshot.model), initialized.core())
+        files = train_file, val_file, checkpoints
+        fit(detector, fine_tuning, snapshot.input_size, schedule, *files, num_workers)
+        weights = resume.best_weights(checkpoints)
+        weights = {name.removeprefix("core."): value for name, value in weights.items()}
+        fine_tuned, _ = with_best_threshold(replace(initialized, state_dict=weights), val_coco)
 
-    best = max(fine_tuned, initialized, key=lambda candidate: candidate.f_measure)
-    log.info("After quantization-aware training: %s", budget.report(best.f_measure))
-    validated = resume.read_scalars(checkpoints).query("kind == 'validation'")[MONITOR]
-    description = {
-        "method": "quantization-aware training",
-        "epochs": len(validated),
-        "f-measure_initialized": initialized.f_measure,
-    }
-    stopped_late = any(budget.allows(f_measure, share) for f_measure in validated[:-1])
-    return best, original, description, not stopped_late
+        best = max(fine_tuned, initialized, key=lambda candidate: candidate.f_measure)
+        log.info("After quantization-aware training: %s", budget.report(best.f_measure))
+        validated = resume.read_scalars(checkpoints).query("kind == 'validation'")[MONITOR]
+        is_repeatable &= not any(budget.allows(found, share) for found in validated[:-1])
+        description = {
+            "method": "quantization-aware training",
+            "epochs": len(validated),
+            "f-measure_initialized": initialized.f_measure,
+        }
+        exported = _export(best, original, val_coco, budget, description, folder)
+        if budget.allows(exported) or len(validated) >= recipe.num_iters:
+            break
+        log.warning("The exported model is beyond the budget: training for all epochs")
+    return best, is_repeatable
 
 
 def _export(
@@ -213,7 +191,7 @@ def _export(
     """
     model = ir.convert(snapshot)
     evaluation = measured.evaluate(model, val_coco, Tiling.described(snapshot.tiling))
-    threshold, f_measure = measured.best(evaluation)
+    threshold, f_measure = evaluation.best()
     low, high = drop_interval(original, evaluation)
     interval = 100 * low, 100 * high
     log.info("As exported: %s", budget.report(f_measure, interval))

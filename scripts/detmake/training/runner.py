@@ -243,9 +243,9 @@ class _ValidationMetric(BaseMetric):
         if self._tiling:
             found = merged(found, self._coco, self._tiling)
         evaluation = Evaluation(self._coco, found)
-        threshold = evaluation.best_confidence_threshold()
+        threshold, f_measure = evaluation.best()
         return {
-            MONITOR: evaluation.counts(threshold).f_measure,
+            MONITOR: f_measure,
             "confidence_threshold": threshold,
             "mAP50": evaluation.average_precision(0.5),
         }

@@ -41,9 +41,8 @@ def build_schedule(recipe: BaseRecipe, num_images: int) -> dict[str, Any]:
     # A validation of its own, where the whole training has none, would change the rest of it.
     stop = math.ceil((parameters.stop_after or epochs) / interval) * interval
 
-    no_decay = {"norm_decay_mult": 0, "bias_decay_mult": 0}
-    if "weight_decay" not in recipe.optimizer:  # MMEngine refuses factors of nothing
-        no_decay = {}
+    decays = "weight_decay" in recipe.optimizer  # MMEngine refuses factors of nothing
+    no_decay = {"norm_decay_mult": 0, "bias_decay_mult": 0} if decays else {}
     improving = {"monitor": MONITOR, "rule": "greater"}
     schedulers: list[dict[str, Any]] = []
     if warmup:

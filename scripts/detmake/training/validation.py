@@ -22,8 +22,7 @@ def with_best_threshold(snapshot: Snapshot, coco: Mapping[str, Any]) -> tuple[Sn
         The snapshot with that threshold and its F-measure, and the evaluation that they come from.
     """
     evaluation = evaluate_subset(SnapshotDetector(snapshot), coco, "snapshot")
-    threshold = evaluation.best_confidence_threshold()
-    measured = evaluation.counts(threshold).f_measure
+    threshold, measured = evaluation.best()
     log.info("Detections on the validation subset, IoU 0.5:\n%s", evaluation.table())
     log.info("Confidence threshold %g, chosen on the validation subset", threshold)
     log.info("F-measure on the validation subset: %.4f", measured)
