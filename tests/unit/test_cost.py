@@ -1,8 +1,10 @@
 """What a few iterations of a training cost here."""
 
 import logging
+import sys
 import time
 
+import numpy as np
 import pytest
 import tiny_training
 
@@ -34,6 +36,15 @@ def test_the_parts_are_measured_and_grow_with_the_input(files, tmp_path):
     assert large.validated_image > 2 * small.validated_image
     assert log.level == level
     assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can reset the peak")
+def test_the_memory_is_that_of_the_measurement_not_of_what_came_before(files):
+    before = np.ones(2**28)  # 2 GiB
+    size = before.nbytes
+    del before
+    found, _ = cost.measure(tiny_training.recipe(), *files)
+    assert found.memory < size
 
 
 def test_a_dataset_of_few_images_is_repeated(tmp_path):

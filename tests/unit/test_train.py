@@ -427,31 +427,33 @@ def scalars(tmp_path):
 def test_scalars_of_a_resumed_training(scalars, tmp_path):
     scalars.add_scalars({"lr": 0.1, "loss": 3.0, "epoch": 1}, step=10)
     scalars.add_scalars({"f-measure": 0.2, "mAP50": 0.1}, step=1)
+    # After the checkpoint, a kill ends the second epoch's validation and cuts a line short.
     scalars.add_scalars({"lr": 0.2, "loss": 2.5, "epoch": 2}, step=20)
     scalars.add_scalars({"f-measure": 0.3, "mAP50": 0.2}, step=2)
-    # After an interruption, the second epoch is repeated.
-    scalars.add_scalars({"lr": 0.2, "loss": 2.0, "epoch": 2}, step=20)
-    scalars.add_scalars({"f-measure": 0.4, "mAP50": 0.25}, step=2)
-    # This epoch has the same number as an iteration.
-    scalars.add_scalars({"f-measure": 0.5, "mAP50": 0.3}, step=10)
-    # A kill cuts a line short.
     with (tmp_path / "vis_data/scalars.json").open("a") as file:
         file.write('{"lr": 0.')
 
-    resume.mend_scalars(tmp_path)
-    found = resume.read_scalars(tmp_path)
+    resume.mend_scalars(tmp_path, tmp_path / "epoch_1.pth")
+    scalars.add_scalars({"lr": 0.2, "loss": 2.0, "epoch": 2}, step=20)
+    scalars.add_scalars({"f-measure": 0.4, "mAP50": 0.25}, step=2)
     expected = pd.DataFrame(
         {
-            "kind": ["train", "validation", "train", "validation", "validation"],
-            "lr": [0.1, None, 0.2, None, None],
-            "loss": [3.0, None, 2.0, None, None],
-            "epoch": [1, None, 2, None, None],
-            "step": [10, 1, 20, 2, 10],
-            "f-measure": [None, 0.2, None, 0.4, 0.5],
-            "mAP50": [None, 0.1, None, 0.25, 0.3],
+            "kind": ["train", "validation", "train", "validation"],
+            "lr": [0.1, None, 0.2, None],
+            "loss": [3.0, None, 2.0, None],
+            "epoch": [1, None, 2, None],
+            "step": [10, 1, 20, 2],
+            "f-measure": [None, 0.2, None, 0.4],
+            "mAP50": [None, 0.1, None, 0.25],
         }
     )
-    pd.testing.assert_frame_equal(found, expected, check_dtype=False)
+    pd.testing.assert_frame_equal(resume.read_scalars(tmp_path), expected, check_dtype=False)
+
+
+def test_scalars_of_a_training_without_a_checkpoint_start_again(scalars, tmp_path):
+    scalars.add_scalars({"lr": 0.1, "loss": 3.0, "epoch": 1}, step=10)
+    resume.mend_scalars(tmp_path, None)
+    assert (tmp_path / "vis_data/scalars.json").read_text() == ""
 
 
 def test_a_nan_loss_still_counts_as_a_loss(scalars, tmp_path):

@@ -41,7 +41,8 @@ class Cost:
         iteration: seconds of an iteration, with loading and augmentation of its images.
         validated_image: seconds of validating on one image.
         checkpoint: seconds of saving a checkpoint.
-        memory: bytes that torch held on the GPU or, without one, that this process held at most.
+        memory: bytes that torch held on the GPU or, without one, that this process held at most
+            during the measurement (on other systems than Linux, since it started).
     """
 
     iteration: float
@@ -91,6 +92,8 @@ def measure(recipe: Recipe, train_file: Path, val_file: Path) -> tuple[Cost, Sna
             if device.name() == "cuda":
                 torch.cuda.empty_cache()
                 torch.cuda.reset_peak_memory_stats()
+            else:
+                _reset_peak_memory()
             checkpoints = Path(folder, "checkpoints")
             checkpoints.mkdir()
             fit(detector, recipe, recipe.input_size, schedule, *files, checkpoints, "auto")
@@ -119,6 +122,14 @@ def measure(recipe: Recipe, train_file: Path, val_file: Path) -> tuple[Cost, Sna
         state_dict={name: value.cpu() for name, value in detector.state_dict().items()},
     )
     return cost, snapshot
+
+
+def _reset_peak_memory() -> None:
+    """Let the peak of this process's memory count from now (proc(5)), if the system can do that."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError as error:
+        log.debug("The peak of memory counts from the start of the process: %s", error)
 
 
 class _Stopwatch(Hook):

@@ -6,6 +6,7 @@ import math
 import os
 import pickle
 import zipfile
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -184,17 +185,22 @@ def _scalars_file(checkpoints: Path) -> Path:
     return checkpoints / "vis_data" / "scalars.json"
 
 
-def mend_scalars(checkpoints: Path) -> None:
-    """Remove the end of MMEngine's scalars that a kill or a full disk cut short."""
-    file = _scalars_file(checkpoints)
+def mend_scalars(checkpoints: Path, checkpoint: Path | None) -> None:
+    """Remove what a training that goes on from a checkpoint writes again, from MMEngine's scalars.
+
+    That are the lines of later epochs, and a last one that a kill or a full disk cut short.
+    """
+    file, last_epoch = _scalars_file(checkpoints), _epoch(checkpoint) if checkpoint else 0
     if file.exists():
-        lines = file.read_text().splitlines(keepends=True)
-        write_text(file, "".join(line for line in lines if line.endswith("\n")))
+        whole = [line for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        rows = [json.loads(line) for line in whole]  # the step of a validation is its epoch
+        kept = [row.get("epoch", row["step"]) <= last_epoch for row in rows]
+        write_text(file, "".join(compress(whole, kept)))
 
 
 def read_scalars(checkpoints: Path) -> pd.DataFrame:
-    """Read MMEngine's scalars; of a step repeated after an interruption, the last."""
+    """Read MMEngine's scalars."""
     rows = [json.loads(line) for line in _scalars_file(checkpoints).read_text().splitlines()]
     scalars = pd.DataFrame(rows)
     scalars.insert(0, "kind", ["train" if "loss" in row else "validation" for row in rows])
-    return scalars.drop_duplicates(["kind", "step"], keep="last").reset_index(drop=True)
+    return scalars

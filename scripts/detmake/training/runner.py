@@ -80,9 +80,9 @@ def fit(
         "num_workers": num_workers,
         "persistent_workers": num_workers > 0,
     }
-    if is_main_process():
-        resume.mend_scalars(checkpoints)
     latest = resume.newest(checkpoints)
+    if is_main_process():
+        resume.mend_scalars(checkpoints, latest)
     runner = _Runner(
         model=detector,
         work_dir=str(checkpoints),
