@@ -23,7 +23,13 @@ OVERHEAD = choice.Overhead(start=30, evaluation=20, export=10, quantization=60, 
 
 
 def candidate(template="yolox_tiny", iteration=1.0, size=(416, 320), **changes):
-    values = {"batch_size": 8, "validated_image": 0.0625, "checkpoint": 1.0, "memory": 2**30}
+    values = {
+        "batch_size": 8,
+        "normalization": 1.0,
+        "validated_image": 0.046875,
+        "checkpoint": 1.0,
+        "memory": 2**30,
+    }
     return choice.Candidate(template, size, iteration=iteration, **(values | changes))
 
 

@@ -75,7 +75,7 @@ class Candidate:
         template: its name.
         input_size: width and height in pixels.
         batch_size: images of an iteration.
-        iteration, validated_image, checkpoint: seconds.
+        iteration, normalization, validated_image, checkpoint: seconds.
         memory: bytes of the batch size.
         has_weights: whether the template names published weights.
     """
@@ -84,6 +84,7 @@ class Candidate:
     input_size: tuple[int, int]
     batch_size: int
     iteration: float
+    normalization: float
     validated_image: float
     checkpoint: float
     memory: int
@@ -91,8 +92,9 @@ class Candidate:
 
     def epoch(self, work: Work, validation_interval: int) -> float:
         """Return the seconds of an epoch, with its part of the validations."""
-        validation = work.val * self.validated_image / validation_interval
-        return work.iterations(self.batch_size) * self.iteration + validation + self.checkpoint
+        validation = self.normalization + work.val * self.validated_image
+        iterations = work.iterations(self.batch_size) * self.iteration
+        return iterations + validation / validation_interval + self.checkpoint
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from detmake.data import subsets
 from detmake.errors import InputError
 from detmake.model import device
 from detmake.model.snapshot import Snapshot
+from detmake.training.batch_norm import IMAGES
 from detmake.training.recipe import Recipe
 from detmake.training.runner import fit
 from detmake.training.schedule import build_schedule
@@ -39,6 +40,7 @@ class Cost:
 
     Attributes:
         iteration: seconds of an iteration, with loading and augmentation of its images.
+        normalization: seconds of `PreciseBatchNorm`, before each validation.
         validated_image: seconds of validating on one image.
         checkpoint: seconds of saving a checkpoint.
         memory: bytes that torch held on the GPU or, without one, that this process held at most
@@ -46,6 +48,7 @@ class Cost:
     """
 
     iteration: float
+    normalization: float
     validated_image: float
     checkpoint: float
     memory: int
@@ -109,6 +112,9 @@ def measure(recipe: Recipe, train_file: Path, val_file: Path) -> tuple[Cost, Sna
         memory = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     cost = Cost(
         iteration=median(stopwatch.iterations[iterations:]),
+        normalization=median(stopwatch.normalizations[1:])
+        * min(IMAGES, len(coco["images"]))
+        / min(IMAGES, counts[0]),
         validated_image=median(stopwatch.validations[1:]) / counts[1],
         checkpoint=median(stopwatch.checkpoints),
         memory=memory,
@@ -137,6 +143,7 @@ class _Stopwatch(Hook):
 
     Attributes:
         iterations: seconds of each iteration, from the end of the one before.
+        normalizations: seconds from the last iteration to each validation: of `PreciseBatchNorm`.
         validations: seconds of each validation.
         checkpoints: seconds from the end of a validation to the next epoch: of saving.
     """
@@ -145,6 +152,7 @@ class _Stopwatch(Hook):
 
     def __init__(self) -> None:
         self.iterations: list[float] = []
+        self.normalizations: list[float] = []
         self.validations: list[float] = []
         self.checkpoints: list[float] = []
         self._last = math.nan
@@ -162,7 +170,7 @@ class _Stopwatch(Hook):
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Start a validation."""
-        self._lap()
+        self.normalizations.append(self._lap())
 
     def after_val_epoch(self, runner: Runner, *_: object, **__: object) -> None:
         """End a validation."""

@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from detmake.model import device
+from detmake.training.batch_norm import PreciseBatchNorm
 from detmake.training.divergence import StopIfDiverged
 from detmake.training.loop import TrainLoop
 from detmake.training.recipe import BaseRecipe
@@ -68,6 +69,7 @@ def build_schedule(recipe: BaseRecipe, num_images: int) -> dict[str, Any]:
             "learning_parameters.learning_rate_warmup_iters."
         ),
         {"type": "EMAHook", "ema_type": "ExpMomentumEMA", "momentum": 0.004, "gamma": 100},
+        PreciseBatchNorm(),
     ]
     if parameters.enable_early_stopping:
         patience = parameters.early_stop_patience
