@@ -27,6 +27,7 @@ def test_the_parts_are_measured_and_grow_with_the_input(files, tmp_path):
         parts = costs[size]
         assert parts.iteration * cost.ITERATIONS + parts.validated_image * cost.VALIDATED < wall
         assert min(parts.iteration, parts.validated_image, parts.checkpoint) > 0
+        assert 0 < parts.normalization < 6 * parts.iteration  # 24 images, in batches of four
         assert parts.memory > 2**25
         assert snapshot.input_size == list(size)
         assert snapshot.labels == ["disc"]

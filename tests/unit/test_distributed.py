@@ -92,6 +92,14 @@ def trained(tmp_path_factory):
     return folder, result
 
 
+def test_processes_share_the_statistics_of_batch_normalization(tmp_path):
+    files = [tiny_training.write_subset(tmp_path, *part) for part in (("train", 10), ("val", 5))]
+    recipe = tiny_training.recipe(num_iters=1, learning_rate=0.01)
+    kept = train(recipe, *files, tmp_path / "checkpoints", processes=PROCESSES).snapshot
+    found, expected = tiny_training.normalization(kept, recipe, files[0], PROCESSES)
+    torch.testing.assert_close(found, expected, rtol=0.01, atol=1e-4)
+
+
 def test_each_epoch_sees_every_image_once(trained):
     _, result = trained
     scalars = result.scalars.query("kind == 'train'")

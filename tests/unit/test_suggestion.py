@@ -294,7 +294,7 @@ def test_the_search_fills_the_minutes_with_what_it_measured(read, monkeypatch, t
     assert calls == [(name, largest, 4) for name in [*three, "yolox_tiny"]]
     assert [one.template for one in first.measured] == ["atss_mobilenetv2", "yolox_tiny"]
     train, val = len(read.subsets["train"]["images"]), len(read.subsets["val"]["images"])
-    epoch = -(-train // 4) * 0.25 + val / 16 / 5 + 1
+    epoch = -(-train // 4) * 0.25 + (1 + 0.046875 * val) / 5 + 1
     assert first.epochs == 300
     assert found(10, three).epochs == int((600 - 120) / epoch)
     assert found(10, three).seconds <= 600

@@ -38,6 +38,26 @@ def same(first, second) -> bool:
     return all(torch.equal(first[name], second[name]) for name in first | second)
 
 
+# Batch normalization
+
+
+def test_statistics_of_batch_normalization_are_those_of_the_kept_weights(files, tmp_path):
+    recipe = tiny_training.recipe(num_iters=1, learning_rate=0.01)
+    kept = train(recipe, *files, tmp_path).snapshot
+    found, expected = tiny_training.normalization(kept, recipe, files[0])
+    assert len(found) > 50
+    torch.testing.assert_close(found, expected, rtol=0.01, atol=1e-4)
+
+
+def test_frozen_batch_normalization_keeps_its_statistics(files, tmp_path):
+    frozen = SSD | {"backbone": SSD["backbone"] | {"norm_eval": True}}
+    recipe = replace(tiny_training.recipe(num_iters=1), model=frozen)
+    weights = train(recipe, *files, tmp_path).snapshot.state_dict
+    means = {name: mean for name, mean in weights.items() if name.endswith("running_mean")}
+    for name, mean in means.items():
+        assert mean.any() != name.startswith("backbone")
+
+
 # Fitted anchors
 
 

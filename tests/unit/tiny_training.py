@@ -6,8 +6,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import template_files
+from mmengine.dataset import pseudo_collate
+from torch import Tensor
+from torch.optim.swa_utils import update_bn
 
+from detmake.model.snapshot import Snapshot
+from detmake.training import augmented_dataset
 from detmake.training.recipe import Recipe
+from detmake.training.schedule import mixed_precision
 
 
 def write_subset(folder: Path, name: str, images: int) -> Path:
@@ -41,6 +47,33 @@ def write_subset(folder: Path, name: str, images: int) -> Path:
     path = folder / f"{name}.json"
     path.write_text(json.dumps(coco), encoding="utf-8")
     return path
+
+
+def normalization(
+    snapshot: Snapshot, recipe: Recipe, train_file: Path, processes: int = 1
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return a snapshot's statistics of batch normalization, and those that torch computes.
+
+    torch gets the images of the first epoch, in the batches of each process.
+    """
+    learned = recipe.learning_parameters
+    coco = json.loads(train_file.read_text(encoding="utf-8"))
+    changes = augmented_dataset.transforms("light", recipe.pipeline, recipe.input_size, 0)
+    dataset = augmented_dataset.AugmentedDataset(
+        seed=learned.seed, **changes, **augmented_dataset.files(train_file, coco)
+    )
+    keys = list(augmented_dataset.EpochSampler(dataset, seed=learned.seed))
+    detector, share = snapshot.detector(), learned.batch_size // processes
+    batches = [
+        detector.data_preprocessor(pseudo_collate([dataset[key] for key in batch]), True)["inputs"]
+        for rank in range(processes)
+        for batch in (keys[rank::processes][at : at + share] for at in range(0, len(keys), share))
+        if batch
+    ]
+    with mixed_precision(detector):
+        update_bn(batches, detector)
+    computed = {name: value for name, value in detector.state_dict().items() if "running_" in name}
+    return {name: snapshot.state_dict[name] for name in computed}, computed
 
 
 def recipe(template: str = "ssd_mobilenetv2", input_size=(64, 64), **learning_parameters) -> Recipe:
