@@ -222,3 +222,13 @@ def test_the_digest_follows_images_and_xml_files(voc):
     voc.write({"Annotations/c.xml": text})  # of val
     assert voc.digest() == third
     assert voc.source().files == [voc.folder / "ImageSets/Main/train.txt"]
+
+
+def test_the_digest_follows_xml_files_beside_a_link_to_the_images(voc, tmp_path):
+    before = voc.digest()
+    (tmp_path / "disk").mkdir()
+    images = (voc.folder / "JPEGImages").rename(tmp_path / "disk/pictures")
+    (voc.folder / "JPEGImages").symlink_to(images)
+    assert voc.digest() == before
+    voc.write({"Annotations/a.xml": labelimg(("dog", 11, 30, 120, 70))})
+    assert voc.digest() != before

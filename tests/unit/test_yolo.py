@@ -289,6 +289,19 @@ def test_the_digest_follows_images_labels_and_lists(yolo):
     assert yolo.digest() == digests[-1]
 
 
+def test_the_digest_follows_images_and_labels_beside_a_link_to_the_data_yaml(yolo, tmp_path):
+    yolo.write({"cfg/data.yaml": DATA_YAML.replace("path: .", "path: ..")})
+    (tmp_path / "disk").mkdir()
+    (yolo.folder / "cfg").rename(tmp_path / "disk/moved")
+    (yolo.folder / "cfg").symlink_to(tmp_path / "disk/moved")
+    yolo.data = str(yolo.folder / "cfg/data.yaml")
+    digests = [yolo.digest()]
+    yolo.write({"labels/train/a.txt": "0 0.5 0.5 0.2 0.5\n"})
+    digests.append(yolo.digest())
+    yolo.draw("images/train/a.png", size=(10, 10))
+    assert len({*digests, yolo.digest()}) == 3
+
+
 def test_a_digest_without_a_change_opens_no_label(yolo, tmp_path, monkeypatch):
     first = listed_digest(yolo.source(), tmp_path / "cache")
 

@@ -44,11 +44,12 @@ def listed_digest(source: Source, cache: Path | None = None) -> str | None:
         return None
     try:
         listed = _listed_files(source, cache)
-        states = {folder: _states(source.root / folder, names) for folder, names in listed.items()}
+        root = source.root
+        states = {folder: _states(_path(root, folder), names) for folder, names in listed.items()}
 
         def compute(known: Any) -> tuple[str, dict[str, str]]:
             images = dict(_existing(listed, states))
-            digests = _image_digests(source.root, images, known if isinstance(known, dict) else {})
+            digests = _image_digests(root, images, known if isinstance(known, dict) else {})
             content = "".join(f"{name}\0{digests[images[name]]}" for name in sorted(images))
             return hashlib.sha256(os.fsencode(content)).hexdigest(), digests
 
@@ -104,7 +105,17 @@ def _listed_files(source: Source, cache: Path | None) -> dict[str, list[str]]:
         return {}
 
 
-def _states(folder: Path, names: Sequence[str]) -> list[FileState | None]:
+def _path(root: Path, name: str) -> str:
+    """Return the path of a name below a root, or of one that leads out of it.
+
+    Readers work out "../Annotations" from names alone. The system would take the parent of the
+    folder that a link leads to.
+    """
+    path = os.path.join(root, name)
+    return os.path.normpath(path) if name.split("/", 1)[0] == ".." else path
+
+
+def _states(folder: str, names: Sequence[str]) -> list[FileState | None]:
     """Return the state of each image in a folder, or None if there is none of that name."""
     try:
         # Relative to the open folder, the system looks up each name alone.
@@ -139,7 +150,7 @@ def _image_digests(
 ) -> dict[str, str]:
     """Return the SHA-256 of each image by its state; images of a known state are not read."""
     changed = [name for name, state in states.items() if not isinstance(known.get(state), str)]
-    paths = [os.path.join(folder, name) for name in changed]
+    paths = [_path(folder, name) for name in changed]
     digests = thread_map(
         sha256, paths, desc=f"Hashing {folder}", unit="image", delay=2, mininterval=2
     )
