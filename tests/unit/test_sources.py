@@ -43,6 +43,13 @@ def write(folder, *files):
         path.mkdir(exist_ok=True) if name.endswith("/") else path.touch()
 
 
+def annotate(file, *names):
+    """Write a COCO file that lists images."""
+    images = [{"id": k, "file_name": name} for k, name in enumerate(names)]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
+
+
 def test_locate_accepts_the_tutorials_data_yaml(tmp_path):
     (tmp_path / "data.yaml").write_text(TUTORIAL_DATA_YAML)
     otx = Path("/home/<username>/training_extensions")
@@ -236,9 +243,7 @@ def test_lists_without_one_to_train_on_are_refused(tmp_path, lists):
 def test_a_stray_image_beside_the_file_or_in_images_does_not_count(tmp_path, listed, absolute):
     write(tmp_path, "a.jpg", "images/b.jpg")
     root = (tmp_path / listed).parent
-    name = str(tmp_path / listed) if absolute else Path(listed).name
-    coco_file = {"images": [{"file_name": name}], "annotations": [], "categories": []}
-    (tmp_path / "all.json").write_text(json.dumps(coco_file))
+    annotate(tmp_path / "all.json", str(tmp_path / listed) if absolute else Path(listed).name)
     data = {"source": str(tmp_path / "all.json"), "split": "auto"}
     assert sources.locate(data)["train"].root == root
     (tmp_path / "all.json").write_text("{")
@@ -248,10 +253,30 @@ def test_a_stray_image_beside_the_file_or_in_images_does_not_count(tmp_path, lis
 @pytest.mark.parametrize("real", ["images", "annotations/images"])
 def test_of_two_folders_of_images_the_one_that_the_file_lists_counts(tmp_path, real):
     write(tmp_path, "images/preview.png", "annotations/images/preview.png", f"{real}/a.png")
-    coco_file = {"images": [{"file_name": "a.png"}], "annotations": [], "categories": []}
-    (tmp_path / "annotations/all.json").write_text(json.dumps(coco_file))
+    annotate(tmp_path / "annotations/all.json", "a.png")
     located = sources.locate({"source": str(tmp_path), "split": "auto"})
     assert os.path.samefile(located["train"].root, tmp_path / real)
+
+
+def test_subsets_may_share_a_folder_of_images(tmp_path):
+    write(tmp_path, "images/a.jpg", "images/b.jpg", "test/")
+    for subset, name in {"train": "a.jpg", "valid": "b.jpg"}.items():
+        annotate(tmp_path / subset / "_annotations.coco.json", name)
+    assert sources.locate(tmp_path) == {
+        subset: coco(tmp_path / folder / "_annotations.coco.json", tmp_path / "images")
+        for subset, folder in {"train": "train", "val": "valid", "test": "test"}.items()
+    }
+
+
+def test_originals_beside_the_subsets_do_not_count(tmp_path):
+    for subset in ("train", "valid"):
+        write(tmp_path, f"{subset}/a.jpg", "images/a.jpg")
+        annotate(tmp_path / subset / "_annotations.coco.json", "a.jpg")
+    located = sources.locate(tmp_path)
+    assert [located[name].root for name in ("train", "val")] == [
+        tmp_path / "train",
+        tmp_path / "valid",
+    ]
 
 
 def test_suffixes_may_be_in_capitals(tmp_path):

@@ -244,13 +244,17 @@ def _in_subset_folders(path: Path, is_made: _Made) -> dict[str, Source]:
         there = next((f for f in folders if f.is_dir() or is_made(f / ANNOTATION_FILE)), None)
         if there:
             # If nothing is in this folder, the message is about what is missing.
-            like_train = replace(
-                train,
-                annotations=there / train.annotations.relative_to(folder),
-                root=there / train.root.relative_to(folder),
-            )
-            found[subset] = _in_one_folder(there, is_made) or like_train
+            found[subset] = _in_one_folder(there, is_made) or _moved(train, folder, there)
     return found
+
+
+def _moved(source: Source, folder: Path, to: Path) -> Source:
+    """Return a source of one folder as it would be in another one; subsets may share images."""
+    annotations, root = (
+        to / path.relative_to(folder) if path.is_relative_to(folder) else path
+        for path in (source.annotations, source.root)
+    )
+    return replace(source, annotations=annotations, root=root)
 
 
 def _in_voc_folder(path: Path) -> dict[str, Source]:
@@ -290,7 +294,9 @@ def _in_one_folder(folder: Path, is_made: _Made) -> Source | None:
 def _one_file(file: Path, is_made: _Made) -> Source:
     """Return the source of one file; images are in a folder `images`, or beside it.
 
-    If there are several such folders, the file is read: the one that holds its first image counts.
+    If there are several such folders, the file is read: the first one that holds its first image
+    counts. An `images` beside the file's folder comes last, since it may hold the originals of a
+    folder of resized images.
     """
     if file.suffix.lower() not in _FORMATS:
         raise InputError(
@@ -306,13 +312,14 @@ def _one_file(file: Path, is_made: _Made) -> Source:
 
 
 def _holder(source: Source, folders: Sequence[Path]) -> Path:
-    """Return the first folder that holds an image of the file's first ones, or else the first."""
+    """Return the folder that holds an image of the file's first ones, or else the first."""
     try:
         listed = readers.image_files(source)
     except InputError:  # the check of the dataset reports it
         return folders[0]
     names = [os.path.join(folder, name) for folder, files in listed.items() for name in files[:1]]
-    for folder in folders:
+    beside = source.annotations.parent
+    for folder in sorted(folders, key=lambda folder: not folder.is_relative_to(beside)):
         paths = [folder / name for name in names]  # names may be absolute
         if any(p.is_file() and p.absolute().is_relative_to(folder.absolute()) for p in paths):
             return folder
