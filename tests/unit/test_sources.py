@@ -268,6 +268,13 @@ def test_subsets_may_share_a_folder_of_images(tmp_path):
     }
 
 
+def test_a_missing_image_does_not_decide_on_the_folder(tmp_path):
+    write(tmp_path, "images/preview.png", "b.jpg")
+    annotate(tmp_path / "all.json", "missing.jpg", "b.jpg")
+    located = sources.locate({"source": str(tmp_path / "all.json"), "split": "auto"})
+    assert located["train"].root == tmp_path
+
+
 def test_originals_beside_the_subsets_do_not_count(tmp_path):
     for subset in ("train", "valid"):
         write(tmp_path, f"{subset}/a.jpg", "images/a.jpg")

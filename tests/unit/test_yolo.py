@@ -257,6 +257,12 @@ def test_lists_with_windows_drives_or_missing_images(yolo):
     yolo.refused("listed images that are not there: 1 (/home/other/images/train/a.png)")
 
 
+def test_a_missing_image_does_not_decide_where_a_list_starts(yolo):
+    yolo.write({"data.yaml": DATA_YAML.replace("images/train", "lists/train.txt")})
+    yolo.write({"lists/train.txt": "images/train/gone.png\nimages/train/a.png\n"})
+    yolo.refused("image files missing", ": 1 (images/train/gone.png)")
+
+
 def test_a_list_whose_folders_are_missing_is_refused(yolo):
     yolo.write({"data.yaml": DATA_YAML.replace("images/train", "list.txt")})
     yolo.write({"list.txt": "images/gone/a.png\n", "labels/gone/a.txt": ONE_DOG})

@@ -38,6 +38,8 @@ Anything else: name one file of all images, `data: {{source: all.json, split: au
 subset has, `data: {{train: {{ann-files: …, data-roots: …}}, val: …}}`; ann-files may be a folder of
 XML files."""
 
+#: Images of each folder that are looked for, to find out where names start: some may be missing.
+_TRIED_NAMES = 100
 _AUTO_SHARE = 0.15  # of each subset that is missing, of the images
 _OPTIONS = ("split", "group", "groups", "seed", "classes", "on_leak")
 
@@ -312,17 +314,20 @@ def _one_file(file: Path, is_made: _Made) -> Source:
 
 
 def _holder(source: Source, folders: Sequence[Path]) -> Path:
-    """Return the folder that holds an image of the file's first ones, or else the first."""
+    """Return the folder that holds the first image that is in any of them, or else the first."""
     try:
         listed = readers.image_files(source)
     except InputError:  # the check of the dataset reports it
         return folders[0]
-    names = [os.path.join(folder, name) for folder, files in listed.items() for name in files[:1]]
     beside = source.annotations.parent
-    for folder in sorted(folders, key=lambda folder: not folder.is_relative_to(beside)):
-        paths = [folder / name for name in names]  # names may be absolute
-        if any(p.is_file() and p.absolute().is_relative_to(folder.absolute()) for p in paths):
-            return folder
+    nearest = sorted(folders, key=lambda folder: not folder.is_relative_to(beside))
+    for subfolder, names in listed.items():
+        for name in names[:_TRIED_NAMES]:
+            for folder in nearest:
+                path = folder / subfolder / name  # may be absolute
+                inside = path.absolute().is_relative_to(folder.absolute())
+                if inside and os.path.isfile(path):
+                    return folder
     return folders[0]
 
 

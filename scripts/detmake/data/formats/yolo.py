@@ -25,6 +25,7 @@ from detmake.image_files import IMAGE_SUFFIXES
 
 # Ultralytics, too, takes what is outside the image by this much for a rounding error.
 _TOLERANCE = 0.01
+_TRIED_LINES = 100  # of a list, to find out where its paths start: some images may be missing
 _MAX_CLASSES = 100_000  # far above any dataset; a list of names is made for `nc` alone
 _WINDOWS_DRIVE = re.compile(r"[A-Za-z]:[/\\]")
 
@@ -222,7 +223,8 @@ def _listed(file: Path, source: Source) -> list[str]:
         )
     # One place for all lines, so that a list of many images needs few looks at the disk.
     bases = [file.parent, source.root]
-    base = next((b for b in bases for line in lines[:1] if os.path.exists(b / line)), bases[0])
+    places = ((base, base / line) for line in lines[:_TRIED_LINES] for base in bases)
+    base = next((base for base, path in places if os.path.exists(path)), bases[0])
     return [os.path.normpath(os.path.join(base, line)) for line in lines]
 
 
