@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from dataset_case import Dataset, remark
 
-from detmake.data.selection import group_of, position
+from detmake.data.selection import group_of, position, read_groups
 from detmake.errors import InputError
 
 
@@ -138,6 +138,7 @@ def test_the_groups_of_a_file_stay_together_and_later_lines_move_no_other_image(
         ("image,group\na.png\n", "row 2: found ['a.png']"),
         ("image,group\na.png,x\na.png,y\n", "row 3: found ['a.png', 'y']"),
         ("image,group\na.png,\n", "row 2"),
+        ("image,group\na.png, \n", "row 2: found ['a.png', ' ']"),
         (b"image,group\n\xff,x\n", "cannot be read as CSV"),
     ],
 )
@@ -164,6 +165,27 @@ def test_names_of_groups_may_be_of_windows(coco):
     lines = "".join(f"{name},x\n" for name in names[:20]).replace("/", "\\")
     coco.write({"groups.csv": f"image,group\n{lines}"})
     assert len({subset for name, subset in subsets(coco).items() if name in names[:20]}) == 1
+
+
+@pytest.mark.parametrize("form", ["day0/0.png", "day0\\0.png", " day0/0.png", "day0\\0.png "])
+def test_a_group_named_after_an_image_stays_with_it_in_any_form(coco, form):
+    coco.annotate(*(f"day{k // 15}/{k}.png" for k in range(30)))
+    before = subsets(coco)
+    other = next(name for name in before if before[name] != before["day0/0.png"])
+    file = coco.folder / "groups.csv"
+    coco.data |= {"groups": str(file)}
+    file.write_text(f"image,group\n {other},{form}\n")
+    assert subsets(coco) == before | {other: before["day0/0.png"]}
+    entries = coco.prepare(before["day0/0.png"])["images"]
+    assert {e["group"] for e in entries if e["file_name"] == other} == {"day0/0.png"}
+
+
+def test_other_names_of_groups_stay_as_they_are(tmp_path):
+    """A change would move a user's images."""
+    file = tmp_path / "groups.csv"
+    file.write_text("image,group\n c.png , b.png\na.png,cam\\1\nd.png, x\n")
+    groups = {"c.png": " b.png", "a.png": "cam\\1", "d.png": " x"}
+    assert read_groups(file, {"a.png", " b.png", "c.png", "d.png"}) == groups
 
 
 def test_a_pattern_and_a_file_of_groups_exclude_each_other(coco):

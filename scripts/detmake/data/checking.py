@@ -18,7 +18,7 @@ from detmake.data.annotated import Source
 from detmake.data.findings import Findings, repeated
 from detmake.data.formats import readers
 from detmake.data.images import DecodedImage, decode
-from detmake.data.selection import groups_of, in_share, merge_classes
+from detmake.data.selection import in_share, merge_classes
 from detmake.errors import InputError
 from detmake.image_files import IMAGE_SUFFIXES
 
@@ -376,12 +376,7 @@ def _select(
         taken = in_share(findings, names, source.share)
         images = [entry for entry in images if entry["id"] in taken]
         annotations = [entry for entry in annotations if entry["image_id"] in taken]
-        found = groups_of([names[key] for key in taken], source.share)
-        groups = {
-            key: {"group": group}
-            for key, group in zip(taken, found, strict=True)
-            if group is not None
-        }
+        groups = {key: {"group": group} for key, group in taken.items() if group is not None}
     categories = coco["categories"]
     if source.classes:
         taken_of = {"categories": categories, "annotations": annotations}

@@ -5,13 +5,14 @@ import hashlib
 import logging
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 from detmake.data.annotated import Share
 from detmake.data.findings import Findings
 from detmake.errors import InputError
+from detmake.image_files import IMAGE_SUFFIXES
 
 
 def position(key: str, seed: int) -> float:
@@ -47,13 +48,15 @@ def group_of(name: str, pattern: str | None) -> str | None:
     return "/".join(texts) if any(texts) else None
 
 
-def read_groups(file: Path) -> dict[str, str]:
+def read_groups(file: Path, names: Set[str]) -> dict[str, str]:
     """Read the groups of images, by the names that a split goes by (`split_name`).
 
-    Blank lines do not count, and backslashes are the slashes of Windows.
+    Blank lines do not count. In names of images, and of groups that are named after an image,
+    backslashes are the slashes of Windows, and blanks around them do not count.
 
     Args:
         file: CSV with the columns `image` and `group`.
+        names: of all images of the dataset.
 
     Raises:
         InputError: the file cannot be read, lacks a column or a value, or names an image twice.
@@ -71,31 +74,43 @@ def read_groups(file: Path) -> dict[str, str]:
         )
     groups: dict[str, str] = {}
     for number, row in enumerate(rows[1:], 2):
-        name = row[0].replace("\\", "/") if row else ""
-        if row and (len(row) != 2 or not all(row) or name in groups):
+        name = _image_name(row[0], names) if row else ""
+        if row and (len(row) != 2 or not all(map(str.strip, row)) or name in groups):
             raise InputError(
                 f"{file}, row {number}: found {row}, expected the file name of an image that no "
                 "other row names, and its group."
             )
         if row:
-            groups[name] = row[1]
+            groups[name] = _image_name(row[1], names)
     return groups
 
 
-def groups_of(names: Sequence[str], share: Share) -> list[str | None]:
-    """Return the group of each image by the share's file of groups or pattern, or None.
+def _image_name(text: str, names: Set[str]) -> str:
+    """Return the name of an image that a text means, or the text as it is if it names none."""
+    name = text.replace("\\", "/").strip()
+    return text if text in names or not name.lower().endswith(IMAGE_SUFFIXES) else name
+
+
+def groups_of(names: Collection[str], share: Share) -> dict[str, str]:
+    """Return groups by the names of images, from the share's file of groups or its pattern.
+
+    Images without a group are left out. A file may name others than those of the dataset.
+
+    Args:
+        names: of all images of the dataset.
+        share: has the file or pattern.
 
     Raises:
         InputError: as for `read_groups`.
     """
     if share.groups:
-        groups = read_groups(share.groups)
-        return [groups.get(name) for name in names]
-    return [group_of(name, share.group) for name in names]
+        return read_groups(share.groups, set(names))
+    groups = {name: group_of(name, share.group) for name in names}
+    return {name: group for name, group in groups.items() if group is not None}
 
 
-def in_share(findings: Findings, names: Mapping[int, str], share: Share) -> set[int]:
-    """Return the ids of the images that belong to a share.
+def in_share(findings: Findings, names: Mapping[int, str], share: Share) -> dict[int, str | None]:
+    """Return the images that belong to a share: their groups, or None, by their ids.
 
     An image without a group has its name for a key.
 
@@ -106,12 +121,12 @@ def in_share(findings: Findings, names: Mapping[int, str], share: Share) -> set[
         InputError: the pattern of groups finds nothing in any name, the file of groups cannot be
             read or names other images only, or the share has no images.
     """
-    groups = dict(zip(names, groups_of(list(names.values()), share), strict=True))
-    without = [names[image_id] for image_id, group in groups.items() if group is None]
+    there = set(names.values())
+    groups = groups_of(there, share)
+    without = [name for name in names.values() if name not in groups]
     if share.groups:
-        lines = read_groups(share.groups)
-        unknown = sorted(lines.keys() - set(names.values()))
-        if len(unknown) == len(lines):
+        unknown = sorted(groups.keys() - there)
+        if len(unknown) == len(groups):
             findings.refuse(
                 f"images in {share.groups}, none of which is in the dataset",
                 unknown,
@@ -128,9 +143,9 @@ def in_share(findings: Findings, names: Mapping[int, str], share: Share) -> set[
         findings.remark(
             "images whose names have no `group`, each of which is a group of its own", without
         )
-    keys = {image_id: groups[image_id] or name for image_id, name in names.items()}
+    keys = {image_id: groups.get(name, name) for image_id, name in names.items()}
     taken = {
-        image_id
+        image_id: groups.get(names[image_id])
         for image_id, key in keys.items()
         if share.low <= position(key, share.seed) < share.high
     }

@@ -29,8 +29,8 @@ def subset_names(
     """
     shares = {name: source.share for name, source in found.items() if source.share}
     names = list(map(split_name, coco["images"]))
-    patterns = groups_of(names, shares["train"])
-    keys = [groups.get(name) or group or name for name, group in zip(names, patterns, strict=True)]
+    groups = {**groups_of(names, shares["train"]), **groups}
+    keys = [groups.get(name, name) for name in names]
     positions = np.array([position(key, seed) for key in keys])
     found_in = np.full(len(keys), "", dtype=object)
     for name, share in shares.items():
