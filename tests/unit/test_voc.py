@@ -80,6 +80,14 @@ def test_files_beside_the_images(beside):
     assert beside.boxes("val") == {"a": [DOG_BOX]}
 
 
+def test_results_in_the_folder_of_the_photos_do_not_count(beside):
+    first = beside.digest()
+    beside.write({"train/results/openvino/openvino.xml": "<net/>"})
+    beside.draw("train/results/demo/d.png")
+    assert beside.boxes() == {"a": [DOG_BOX]}
+    assert beside.digest() == first
+
+
 def test_lists_of_subsets(voc):
     voc.write({"ImageSets/Main/dog_train.txt": "a  1\nb -1\n"})
     assert list(voc.boxes()) == ["a", "b"]

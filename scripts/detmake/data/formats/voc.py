@@ -147,13 +147,17 @@ def image_files(source: Source) -> dict[str, list[str]]:
 def _files(source: Source) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Return the names of XML files, and those of images, by their names without suffix.
 
-    Of images that have XML files beside them, only folders with such files count: others may hold
-    what is no part of the dataset, such as results.
+    Of images that have XML files beside them, only folders with both count: others may hold what
+    is no part of the dataset, such as results. XML files in the root always count.
     """
     documents = dict(names_in(source.annotations, ".xml"))
     images = dict(names_in(source.root, IMAGE_SUFFIXES))
     if source.annotations == source.root:
-        images = {folder: names for folder, names in images.items() if folder in documents}
+        folders = {"", *images} & documents.keys()
+        documents, images = (
+            {folder: names for folder, names in found.items() if folder in folders}
+            for found in (documents, images)
+        )
     return tuple(
         by_stem([os.path.join(folder, name) for folder, names in found.items() for name in names])
         for found in (documents, images)
