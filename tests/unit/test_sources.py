@@ -159,6 +159,23 @@ def test_a_folder_that_a_rule_makes_has_all_subsets(tmp_path, existing):
             },
         ),
         (["x/", "day 1/a.xml", "day 1/a.jpg"], {"train": ("voc", ".", ".")}),
+        (["2024/day 1/a.xml", "2024/day 1/a.jpg"], {"train": ("voc", ".", ".")}),
+        (
+            ["train/2024/1/a.xml", "train/2024/1/a.jpg", "valid/a.xml"],
+            {"train": ("voc", "train", "train"), "val": ("voc", "valid", "valid")},
+        ),
+        (
+            ["Annotations/1/a.xml", "JPEGImages/1/a.jpg"],
+            {"train": ("voc", "Annotations", "JPEGImages")},
+        ),
+        (
+            ["annotations/all.json", "annotations/xmls/a.xml", "images/a.jpg"],
+            {"train": ("coco", "annotations/all.json", "images")},
+        ),
+        (
+            ["result.json", "images/2024/1/a.xml", "images/2024/1/a.jpg"],
+            {"train": ("coco", "result.json", "images")},
+        ),
     ],
 )
 def test_locate_finds_out_the_format_of_a_folder(tmp_path, existing, expected):
@@ -191,6 +208,7 @@ def test_without_annotations_the_message_says_what_it_looked_for(tmp_path):
     "existing",
     [
         ["images/a.jpg", "labels/a.txt", "notes.json", "classes.txt"],  # YOLO, of Label Studio
+        ["images/1/a.jpg", "images/1/a.xml", "labels/1/a.txt"],
         ["images/a.jpg", "xml/a.xml"],
         ["VOC2012/Annotations/a.xml", "VOC2012/JPEGImages/a.jpg"],
         ["images/a.jpg", "a.json", "b.json"],

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 from detmake.data.annotated import Share, Source
 from detmake.data.formats import readers, yolo
+from detmake.data.formats.folders import names_in
 from detmake.errors import InputError
 from detmake.image_files import IMAGE_SUFFIXES
 from detmake.named_paths import NamedPath
@@ -261,7 +262,9 @@ def _moved(source: Source, folder: Path, to: Path) -> Source:
 
 def _in_voc_folder(path: Path) -> dict[str, Source]:
     for annotations, images in (("Annotations", "JPEGImages"), ("annotations", "images")):
-        if (path / images).is_dir() and _has_file(path / annotations, ".xml"):
+        # Elsewhere in annotations, XML files may be what a COCO file was made of.
+        folders = _folders_with_xml(path / annotations)
+        if any((path / images / folder).is_dir() for folder in folders):
             source = Source("voc", path / annotations, path / images)
             lists = {s: path / "ImageSets/Main" / f"{s}.txt" for s in ("train", "val", "test")}
             if not lists["train"].is_file() and not lists["val"].is_file():
@@ -285,12 +288,17 @@ def _in_one_folder(folder: Path, is_made: _Made) -> Source | None:
     if is_made(folder / ANNOTATION_FILE):
         return Source("coco", folder / ANNOTATION_FILE, folder)
     is_yolo = (folder / "labels").is_dir()  # with many files that need no look
-    if _has_file(folder, ".xml") or (not is_yolo and _has_annotated_folder(folder)):
-        return Source("voc", folder, folder)
+    voc = Source("voc", folder, folder)
+    below = () if is_yolo or not folder.is_dir() else filter(Path.is_dir, folder.iterdir())
+    if _has_file(folder, ".xml") or _is_any_annotated(below):
+        return voc
     there = list(folder.glob("annotations/*.json"))
     if not there and (folder / "images").is_dir() and not is_yolo:
         there = list(folder.glob("*.json"))
-    return _one_file(there[0], is_made) if len(there) == 1 else None
+    if len(there) == 1:
+        return _one_file(there[0], is_made)
+    deeper = () if is_yolo else (folder / name for name in _folders_with_xml(folder))
+    return voc if _is_any_annotated(deeper) else None
 
 
 def _one_file(file: Path, is_made: _Made) -> Source:
@@ -339,12 +347,15 @@ def _has_file(folder: Path, suffixes: str | tuple[str, ...]) -> bool:
         return any(entry.name.lower().endswith(suffixes) for entry in entries)
 
 
-def _has_annotated_folder(folder: Path) -> bool:
-    """Tell whether a folder in this one has XML files beside images."""
-    if not folder.is_dir():
-        return False
-    below = (path for path in folder.iterdir() if path.is_dir())
-    return any(_has_file(path, ".xml") and _has_file(path, IMAGE_SUFFIXES) for path in below)
+def _folders_with_xml(folder: Path) -> Iterator[str]:
+    """Yield the folders in this one, itself included, that have XML files, relative to it."""
+    if folder.is_dir():
+        yield from (name for name, _ in names_in(folder, ".xml"))
+
+
+def _is_any_annotated(folders: Iterable[Path]) -> bool:
+    """Tell whether one of these folders has XML files beside images."""
+    return any(_has_file(path, ".xml") and _has_file(path, IMAGE_SUFFIXES) for path in folders)
 
 
 def _subsets(data: Any, base: Path, source: str) -> dict[str, Source]:
