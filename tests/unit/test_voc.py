@@ -182,6 +182,17 @@ def test_files_without_a_partner_are_refused(beside, voc):
     voc.refused("names in", "ImageSets/Main/train.txt", "without an XML file", ": 2 (a, b)")
 
 
+def test_a_folder_without_xml_files_is_refused(beside, voc):
+    beside.draw("test/a.png", "test/deeper/b.png")
+    beside.write({"test/elsewhere/b.xml": labelimg(DOG)})
+    said = f"found no XML files beside images in {beside.folder}/test. Expected"
+    beside.refused(said, "take away a test/ folder", subset="test")
+    voc.write({"labels/a.txt": "0 0.5 0.5 0.2 0.4"})
+    one = {"ann-files": str(voc.folder / "labels"), "data-roots": str(voc.folder / "JPEGImages")}
+    voc.data = {"train": one, "val": one}
+    voc.refused(f"found no XML files in {voc.folder}/labels. Expected", "to a data.yaml")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

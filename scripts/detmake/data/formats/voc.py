@@ -75,10 +75,18 @@ def read(source: Source, findings: Findings) -> Annotated:
     Without a list of ImageSets, images that have no XML file are background.
 
     Raises:
-        InputError: a document is not a VOC annotation, or is of another image; an XML file has no
-            image; a listed name has no XML file.
+        InputError: there is no XML file; a document is not a VOC annotation, or is of another
+            image; an XML file has no image; a listed name has no XML file.
     """
     documents, images = _files(source)
+    if not documents:
+        beside = " beside images" if source.annotations == source.root else ""
+        raise InputError(
+            f"{findings.subject}: found no XML files{beside} in {source.annotations}. Expected "
+            "annotations of Pascal VOC: an XML file for each image with objects. Add them, or take "
+            "away a test/ folder that has none: val then serves as test. For label files of YOLO, "
+            "set `data` to a data.yaml instead of ann-files."
+        )
     for kind, files in {"images": images, "XML files": documents}.items():
         refuse_shared_stems(findings, kind, [name for names in files.values() for name in names])
     if source.parts:
