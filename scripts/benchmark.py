@@ -15,8 +15,7 @@ with logs.job(snakemake.log[0]) as log:
     threads, subset = snakemake.threads, Path(snakemake.input.subset)
     used = snakemake.params.inference_device
     models = {name: Path(path) for name, path in snakemake.params.models.items()}
-    files = speed.choose_images(subset)
-    images = speed.read_images(files)
+    images = speed.read_images(speed.choose_images(subset))
     height, width = images[0].shape[:2]
     detectors = {name: load_for_speed(path, threads, used) for name, path in models.items()}
     table = speed.measure(detectors, images)
@@ -32,7 +31,7 @@ with logs.job(snakemake.log[0]) as log:
         width, height, parts = right - left, bottom - top, len(windows)
         conditions += f", taken for {parts} inferences of {width}×{height}, its tiles"
     folders = [Path(path) for path in exported]
-    app = benchmark_app.measure(folders, (width, height), files[0], threads, used)
+    app = benchmark_app.measure(folders, (width, height), images[0], threads, used)
     app["app_latency_ms"] *= parts
     app["app_images_per_second"] /= parts
     table = table.join(app.rename(exported))

@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import time
 from pathlib import Path
 from threading import Event
 from unittest.mock import Mock
@@ -311,6 +312,24 @@ def test_every_frame_of_a_video_is_drawn(detector, tmp_path):
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"video.mp4", "video.json"}
     record = json.loads((tmp_path / "out/video.json").read_text())
     assert record == {"frames": 20, "frames_per_second": 10}
+
+
+def test_a_recording_of_a_camera_is_as_long_as_it_took(detector, tmp_path):
+    """While the detector is busy, a camera drops frames, and the last one stays."""
+    source = media.open_source(str(make_video(tmp_path / "in.mp4", 5)))
+    source.files = []  # as of a camera
+    demo.run(detector, source, tmp_path / "out", 0.5, show=lambda _: time.sleep(0.3))
+    record = json.loads((tmp_path / "out/video.json").read_text())
+    assert 13 <= record["frames"] <= 40  # 1.2 s and the detector's time, at 10 frames a second
+    assert count_frames(tmp_path / "out/video.mp4") == record["frames"]
+
+
+@pytest.mark.parametrize("rate", [29.97, 66.667, 120.0013, 211.222, 999.999])
+def test_videos_of_any_rate_are_written(tmp_path, rate):
+    writer = media.VideoWriter(tmp_path / "out.mp4", rate)
+    writer.write(image(10))
+    writer.close()
+    assert media.Video(tmp_path / "out.mp4").rate == pytest.approx(rate, rel=0.001)
 
 
 def test_stopping_leaves_a_playable_video(detector, tmp_path):

@@ -4,8 +4,10 @@ import base64
 import functools
 import json
 import re
+import shutil
 import weakref
 from html.parser import HTMLParser
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -168,6 +170,37 @@ def test_the_speed_of_another_model(tmp_path):
         f"latency of the IR: {results}/speed.csv speaks of another model; "
         f"snakemake {results}/speed.csv"
     ]
+
+
+def test_the_speed_of_copied_results(tmp_path):
+    results = write_run(tmp_path, ["red"])
+    copied = results.rename(tmp_path / "copied")
+    built = run.read(copied)
+    assert [model.speed["latency_ms"] for model in built.models] == [40, 20, 40 / 3, 10]
+    assert built.missing == []
+
+
+def test_images_that_are_not_there(tmp_path):
+    results = write_run(tmp_path, ["red"])
+    (tmp_path / "images/image <0>.png").write_text("damaged")
+    assert len(gallery.worst_images(*_overlaps(run.read(results)), ["red"])) == 7
+    (tmp_path / "images").rename(tmp_path / "moved")
+    html = render(results).html
+    assert f": 8. Their files cannot be read in <code>{tmp_path}/images</code>" in html
+    assert "No image has an error" not in html
+
+
+def _overlaps(built):
+    root = Path(built.coco["info"]["image_root"])
+    return overlaps(built.coco, built.models[0].evaluation.detections), root
+
+
+def test_figures_of_images_that_also_chose_the_model(tmp_path):
+    results = write_run(tmp_path, ["red"])
+    warning = "The figures are of the images that also chose the weights"
+    assert warning not in render(results).html
+    shutil.copy(results / "dataset/test.json", results / "dataset/val.json")
+    assert warning in render(results).html
 
 
 def test_what_is_missing(tmp_path):

@@ -1,6 +1,8 @@
 """The report of a built project, and of one that is not built."""
 
 import re
+import shlex
+from html import unescape
 
 import pandas as pd
 import pytest
@@ -60,6 +62,12 @@ def test_a_report_of_what_there_is(template_project, reported, tmp_path):
     assert "Missing: figures of the snapshot: snakemake results/performance.json" in output
     assert (project.folder / "results/report-now.html").exists()
     assert not (project.folder / "results/weights.pth").exists()
+    html = (project.folder / "results/report-now.html").read_text(encoding="utf-8")
+    assert "<code>snakemake results/report.html --configfile config/config.yaml</code>" in html
+    project.snakemake("report", "--config", "learning_parameters={seed: 7}", "template=yolox_tiny")
+    html = (project.folder / "results/report-now.html").read_text(encoding="utf-8")
+    command = shlex.split(unescape(re.search("<code>(snakemake .*?)</code>", html)[1]))
+    assert command[-3:] == ["--config", 'learning_parameters={"seed": 7}', "template=yolox_tiny"]
     project = reported.copy(tmp_path / "other")
     (project.folder / "results/pot/openvino.bin").write_bytes(b"other weights")
     output = project.snakemake("report")

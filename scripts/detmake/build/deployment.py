@@ -34,7 +34,7 @@ def write_archive(
     card: str,
     weights: str,
 ) -> None:
-    """Write a self-contained archive that runs the detector wherever Python is installed.
+    """Write a self-contained archive that runs the detector wherever Python 3.11 to 3.13 is.
 
     The archive, a ZIP file, is written atomically.
 

@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -23,14 +25,14 @@ _SECONDS = 2
 
 
 def measure(
-    models: Iterable[Path], image_size: Sequence[int], images: Path, threads: int, device: str
+    models: Iterable[Path], image_size: Sequence[int], image: np.ndarray, threads: int, device: str
 ) -> pd.DataFrame:
     """Measure latency and throughput by benchmark_app, with models that take turns.
 
     Args:
         models: model folders (`detmake.runtime.model_folder`).
         image_size: width and height in pixels, to which the model's input is fixed.
-        images: an image file or a folder of images to infer.
+        image: (H, W, 3) uint8, BGR: the image to infer, which is resized.
         threads: CPU threads.
         device: a device of OpenVINO, as for `detmake.runtime.inference`.
 
@@ -43,21 +45,25 @@ def measure(
     """
     turns = [folder for _ in range(_ROUNDS) for folder in models]
     rows = []
-    for folder in tqdm(turns, desc="benchmark_app", unit="turn", mininterval=2):
-        alone = _run(folder, "latency", image_size, images, threads, device)
-        many = _run(folder, "throughput", image_size, images, threads, device)
-        rows.append(
-            {
-                "model": str(folder),
-                "app_latency_ms": float(alone["latency (ms)"]),
-                "app_images_per_second": float(many["throughput"]),
-            }
-        )
+    with tempfile.TemporaryDirectory() as scratch:
+        # It takes some names for lists of files, and does not read all formats.
+        file = Path(scratch, "image.png")
+        cv2.imwrite(str(file), image)
+        for folder in tqdm(turns, desc="benchmark_app", unit="turn", mininterval=2):
+            alone = _run(folder, "latency", image_size, file, threads, device)
+            many = _run(folder, "throughput", image_size, file, threads, device)
+            rows.append(
+                {
+                    "model": str(folder),
+                    "app_latency_ms": float(alone["latency (ms)"]),
+                    "app_images_per_second": float(many["throughput"]),
+                }
+            )
     return pd.DataFrame(rows).groupby("model", sort=False).median()
 
 
 def _run(
-    folder: Path, hint: str, image_size: Sequence[int], images: Path, threads: int, device: str
+    folder: Path, hint: str, image_size: Sequence[int], image: Path, threads: int, device: str
 ) -> dict[str, str]:
     width, height = image_size
     with tempfile.TemporaryDirectory() as report:
@@ -65,7 +71,7 @@ def _run(
         settings.write_text(json.dumps({"CPU": {"INFERENCE_NUM_THREADS": threads}}))
         options = {
             "-m": folder / "openvino.xml",
-            "-i": images,
+            "-i": image,
             "-d": device,
             "-hint": hint,
             "-shape": f"[1,{height},{width},3]",

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from detmake.detections import Detections
+from detmake.errors import InputError
 from detmake.evaluation.error_types import classify
 from detmake.evaluation.overlaps import Overlaps
 from detmake.runtime import drawing
@@ -62,7 +63,9 @@ def worst_images(
     chosen = [at for at in np.argsort(-costs, kind="stable")[:IMAGES] if costs[at] > 0]
     files = {at: root / images[at].image["file_name"] for at in chosen}
     # No name holds an image while the next one is read: they may be large.
-    pictures = {at: _shrunk(read_image(file), SIDE) for at, file in files.items() if file.exists()}
+    pictures = {
+        at: picture for at, file in files.items() if (picture := _picture(file)) is not None
+    }
     for quality in _QUALITIES:
         encoded = {at: data_uri(drawing.jpeg(one, quality)) for at, one in pictures.items()}
         if sum(map(len, encoded.values())) <= BUDGET:
@@ -139,7 +142,7 @@ def difference(
         `name`, `width`, `height`, `font_size`, `picture` and `sides`, the boxes of each model: an
         `error` is one that the other model lacks.
     """
-    picture = _read(root / image["file_name"])
+    picture = _picture(root / image["file_name"])
     if picture is None:
         return None
     sides = []
@@ -147,7 +150,7 @@ def difference(
         errors = np.where(is_shared, "", "only here")
         texts = [f"{classes[k]} {s:.2f}" for k, s in zip(found.labels, found.scores, strict=True)]
         sides.append(_boxes(image, found.boxes, found.labels, texts, errors)[::-1])
-    shrunk = drawing.jpeg(_shrunk(picture, SIDE), _QUALITIES[-2])
+    shrunk = drawing.jpeg(picture, _QUALITIES[-2])
     return {**_sized(image), "picture": data_uri(shrunk), "sides": sides}
 
 
@@ -214,11 +217,17 @@ def _width(line: str) -> float:
 
 
 def _read(path: Path) -> np.ndarray | None:
-    return read_image(path) if path.exists() else None
+    try:
+        return read_image(path)
+    except InputError:  # damaged, or not copied with the results
+        return None
 
 
-def _shrunk(image: np.ndarray, side: int) -> np.ndarray:
-    factor = min(1.0, side / max(image.shape[:2]))
+def _picture(path: Path) -> np.ndarray | None:
+    image = _read(path)
+    if image is None:
+        return None
+    factor = min(1.0, SIDE / max(image.shape[:2]))
     size = tuple(max(1, round(factor * length)) for length in image.shape[1::-1])
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 

@@ -58,7 +58,7 @@ def text(
         "removes boxes of the same object.",
         "## Data",
         _table(_data_rows(data)),
-        _overlap(data, evaluated),
+        overlap(data, evaluated),
         "## Figures",
         f"On the {evaluated} subset, at a confidence threshold of "
         f"{performance['confidence_threshold']:g}{_machine(performance)}. "
@@ -116,12 +116,18 @@ def _data_rows(data: _Subsets) -> list[dict[str, Any]]:
     return rows
 
 
-def _overlap(data: _Subsets, evaluated: str) -> str:
-    """Warn if the figures are of images that also chose the weights."""
+def overlap(data: _Subsets, evaluated: str) -> str:
+    """Return a warning if the figures are of images that also chose the weights; or nothing.
+
+    Args:
+        data: the prepared subsets by name: the evaluated one, and those of `train` and `val` that
+            are known.
+        evaluated: the name of the evaluated subset.
+    """
     digests = {name: {image["sha256"] for image in coco["images"]} for name, coco in data.items()}
-    if shared := digests[evaluated] & digests["train"]:
+    if shared := digests[evaluated] & digests.get("train", set()):
         return f"Images of the {evaluated} subset that are in train, too: {len(shared)}."
-    if evaluated == "val" or digests[evaluated] <= digests["val"]:
+    if evaluated == "val" or digests[evaluated] <= digests.get("val", set()):
         return (
             "The figures are of the images that also chose the weights and the confidence "
             "threshold. On other images, expect less."

@@ -15,7 +15,7 @@ from detmake.evaluation import agreement, error_types, label_errors
 from detmake.evaluation.confusion import confusion_matrix
 from detmake.evaluation.missed import smallest_quarter
 from detmake.evaluation.overlaps import overlaps
-from detmake.report import advice, charts, gallery, plan_drawing, tables
+from detmake.report import advice, charts, gallery, model_card, plan_drawing, tables
 from detmake.report.run import Model, Run
 
 log = logging.getLogger("detmake")
@@ -93,6 +93,9 @@ def _of_models(run: Run) -> tuple[dict[str, Any], pd.DataFrame]:
     first, coco = run.models[0], run.coco
     names = first.evaluation.classes
     root = Path(coco["info"]["image_root"])
+    evaluated = Path(next(iter(first.performance["sha256"]["subset"]))).stem
+    others = {name: run.json(f"dataset/{name}.json") for name in ("train", "val")}
+    data = {name: other for name, other in others.items() if other} | {evaluated: coco}
     everything = [overlaps(coco, model.evaluation.detections) for model in run.models]
     confident = overlaps(coco, first.evaluation.detections, first.threshold)
     errors = error_types.costs(everything[0], len(names))
@@ -131,6 +134,9 @@ def _of_models(run: Run) -> tuple[dict[str, Any], pd.DataFrame]:
         "error_costs": charts.error_costs(errors),
         "error_words": advice.ERRORS,
         "worst": worst,
+        "image_root": root,
+        "overlap": model_card.overlap(data, evaluated),
+        "with_errors": int((gallery.image_costs(confident) > 0).sum()),
         "suspects": list(
             zip(shown.where(shown.notna(), None).to_dict("records"), cut, strict=True)
         ),

@@ -114,7 +114,10 @@ def read(folder: Path) -> Run:
     """Read the models of a run whose figures, predictions and annotations fit together."""
     run = Run(folder)
     speed = run.table("speed.csv")
-    rows = {} if speed is None else speed.set_index("model").to_dict("index")
+    rows: dict[str, dict[str, float]] = {}
+    if speed is not None and "sha256" in speed:
+        unique = speed.drop_duplicates("sha256").set_index("sha256")
+        rows = unique[["latency_ms", "images_per_second"]].to_dict("index")
     subset = None
     for name, (place, path) in MODELS.items():
         file = folder / place / "performance.json"
@@ -134,9 +137,9 @@ def read(folder: Path) -> Run:
         if subset is None:
             subset = content["sha256"]["subset"]
             run.coco.update(subsets.read(folder / "dataset" / next(iter(subset))))
-        measured = rows.get(str(folder / path), {})
-        if measured and measured.pop("sha256", "") not in content["sha256"]["model"].values():
-            measured = {}
+        of_model = [rows[one] for one in content["sha256"]["model"].values() if one in rows]
+        measured = of_model[0] if of_model else {}
+        if speed is not None and not measured:
             run.missing.append(
                 f"latency of the {name}: {folder / 'speed.csv'} speaks of another model; "
                 f"snakemake {folder / 'speed.csv'}"

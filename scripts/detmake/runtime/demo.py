@@ -104,7 +104,7 @@ def run(
     progress = _Progress(len(source))
     with staged(folder) as scratch:
         if isinstance(source, Video):
-            output: _Pictures | _Recording = _Recording(scratch, source.rate, progress)
+            output: _Pictures | _Recording = _Recording(scratch, source, progress)
         else:
             output = _Pictures(scratch, source, detector.labels, ids)
         try:
@@ -168,18 +168,24 @@ class _Pictures:
 class _Recording:
     """Output for a video or a camera."""
 
-    def __init__(self, folder: Path, rate: float, progress: "_Progress") -> None:
-        self._folder, self._rate, self._progress = folder, rate, progress
-        self._writer = VideoWriter(folder / _VIDEO, rate)
+    def __init__(self, folder: Path, source: Video, progress: "_Progress") -> None:
+        self._folder, self._progress = folder, progress
+        self._is_camera, self._started = not source.files, None
+        self._writer = VideoWriter(folder / _VIDEO, source.rate)
 
     def add(self, position: int, image: np.ndarray, found: Detections, picture: np.ndarray) -> None:
         drawing.write_rate(picture, self._progress.rate)
-        self._writer.write(picture)
+        due = self._writer.frames + 1
+        if self._is_camera:  # it drops frames while the detector is busy
+            self._started = self._started or perf_counter()
+            due = 1 + round(self._writer.rate * (perf_counter() - self._started))
+        while self._writer.frames < due:
+            self._writer.write(picture)
 
     def close(self) -> None:
         self._writer.close()
-        if self._progress.frames:
-            content = {"frames": self._progress.frames, "frames_per_second": self._rate}
+        if self._writer.frames:
+            content = {"frames": self._writer.frames, "frames_per_second": self._writer.rate}
             write_json(self._folder / _RECORD, content)
 
 

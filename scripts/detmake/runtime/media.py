@@ -108,10 +108,17 @@ class Video:
 
 
 class VideoWriter:
-    """Writes an MP4 video of a rate in frames per second; it is playable once closed."""
+    """Writes an MP4 video of a rate in frames per second; it is playable once closed.
+
+    Attributes:
+        frames: how many were written.
+        rate: the rate, rounded where MPEG-4 needs that.
+    """
 
     def __init__(self, path: Path, rate: float) -> None:
-        self._path, self._rate, self._frames = path, rate, 0
+        self._path, self.frames = path, 0
+        # OpenCV makes it a fraction with up to three decimals. Its numerator must be below 65,536.
+        self.rate = rate if rate < 65 else round(rate, 1)
         self._writer: cv2.VideoWriter | None = None
 
     def write(self, frame: np.ndarray) -> None:
@@ -123,11 +130,14 @@ class VideoWriter:
         if self._writer is None:
             size = frame.shape[1::-1]
             codec = cv2.VideoWriter_fourcc(*"mp4v")
-            self._writer = cv2.VideoWriter(str(self._path), codec, self._rate, size)
+            self._writer = cv2.VideoWriter(str(self._path), codec, self.rate, size)
             if not self._writer.isOpened():
-                raise InputError(f"{self._path}: this build of OpenCV cannot write MP4 videos.")
+                raise InputError(
+                    f"{self._path}: this build of OpenCV cannot write MP4 videos of {self.rate:g} "
+                    "frames per second."
+                )
         self._writer.write(frame)
-        self._frames += 1
+        self.frames += 1
 
     def close(self) -> None:
         """Finish the file.
@@ -139,7 +149,7 @@ class VideoWriter:
             return
         self._writer.release()
         written = int(cv2.VideoCapture(str(self._path)).get(cv2.CAP_PROP_FRAME_COUNT))
-        if written < self._frames:
+        if written < self.frames:
             raise InputError(
-                f"{self._path}: has {written} of {self._frames} frames. Is the disk full?"
+                f"{self._path}: has {written} of {self.frames} frames. Is the disk full?"
             )
