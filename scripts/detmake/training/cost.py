@@ -110,11 +110,12 @@ def measure(recipe: Recipe, train_file: Path, val_file: Path) -> tuple[Cost, Sna
         memory = torch.cuda.max_memory_reserved()
     else:
         memory = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    batches = math.ceil(IMAGES / learning.batch_size)
     cost = Cost(
         iteration=median(stopwatch.iterations[iterations:]),
         normalization=median(stopwatch.normalizations[1:])
-        * min(IMAGES, len(coco["images"]))
-        / min(IMAGES, counts[0]),
+        * min(batches, math.ceil(len(coco["images"]) / learning.batch_size))
+        / min(batches, iterations),
         validated_image=median(stopwatch.validations[1:]) / counts[1],
         checkpoint=median(stopwatch.checkpoints),
         memory=memory,

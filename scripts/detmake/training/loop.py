@@ -1,6 +1,6 @@
 """The loop over epochs: its order, and where its random numbers come from."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
@@ -55,22 +55,17 @@ class TrainLoop(EpochBasedTrainLoop):
         with drawn_for("iteration", self.runner.seed, self.runner.rank, self.iter):
             super().run_iter(idx, data_batch)
 
-    def first_batches(self, images: int) -> Iterator[Mapping[str, Any]]:
-        """Load the first images of the epoch, in batches; each process has images of its own."""
-        loader = self.dataloader
-        keys = islice(loader.sampler, images)
-        while batch := list(islice(keys, loader.batch_size)):
-            yield loader.collate_fn([loader.dataset[key] for key in batch])
-
     def _try_first_batch(self) -> None:
         """Load a batch and compute losses and gradients; leave the model as it was."""
         model = self.runner.model
         model = model.module if is_model_wrapper(model) else model
+        loader = self.dataloader
         before = {name: value.clone() for name, value in model.state_dict().items()}
         model.train()
         with drawn_for("first batch", self.runner.seed, self.runner.rank):
             with _blaming("pipeline"):
-                batch = next(self.first_batches(self.dataloader.batch_size))
+                indices = islice(loader.sampler, loader.batch_size)
+                batch = loader.collate_fn([loader.dataset[index] for index in indices])
             with _blaming("model"):
                 with self.runner.optim_wrapper.optim_context(model):
                     losses = model(**model.data_preprocessor(batch, True), mode="loss")

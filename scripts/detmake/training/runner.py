@@ -70,7 +70,9 @@ def fit(
     getattr(detector, "core", detector).bbox_head.register_forward_hook(
         lambda _, __, maps: tuple([level.float() for level in levels] for levels in maps)
     )
+    several = is_distributed()
     hooks = [*schedule["custom_hooks"], resume.PlainMessages()]
+    hooks += [distributed.AverageBuffers()] if several else []
     share = parameters.batch_size // get_world_size()
     num_workers = loading.processes(num_workers, share, input_size)
     loaded = {
@@ -107,7 +109,7 @@ def fit(
         val_cfg={},
         val_evaluator=[_ValidationMetric(val_coco, tiling)],
         **{**schedule, "custom_hooks": hooks},
-        launcher="pytorch" if is_distributed() else "none",
+        launcher="pytorch" if several else "none",
         visualizer={
             "type": "Visualizer",
             "vis_backends": [{"type": "LocalVisBackend"}],
