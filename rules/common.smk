@@ -1,5 +1,7 @@
 """What the rules share: the configuration of each run, and what a rule depends on besides files."""
 
+import hashlib
+import json
 import os
 import re
 import sys
@@ -66,6 +68,17 @@ else:
 SCHEMA = ROOT / "rules/schema.yaml"
 SETTINGS = checked(configuration.resolve, FILE_CONFIG, COMMAND_LINE, SCHEMA, ROOT / "templates")
 RESULTS = SETTINGS[""]["results"]
+# A job on a cluster reads the configuration file when it starts, perhaps after an edit. Its results
+# would be recorded as made with the settings that the build began with.
+begun = hashlib.sha256(json.dumps(SETTINGS, sort_keys=True, default=str).encode()).hexdigest()
+variable = f"DETMAKE_SETTINGS_{hashlib.sha256(RESULTS.encode()).hexdigest()[:8]}"
+if workflow.is_main_process:
+    os.environ[variable] = begun
+elif os.environ.get(variable, begun) != begun:
+    raise WorkflowError(
+        "The configuration was edited after this build began: this job found other settings. Expected "
+        "the same until all jobs have started. Run the command again: it takes the new settings."
+    )
 # Folder of each run, by its name.
 RUNS = {
     name: f"{RESULTS}/{name}" if name else RESULTS for name in SETTINGS if not trials.is_trial(name)
@@ -231,7 +244,8 @@ def training_images(folder, run_settings):
     if run_settings["tiling"]:
         return {
             "train": f"{folder}/dataset/tiles.json",
-            "tiles": local(f"{folder}/dataset/tiles"),
+            # Their digests are in tiles.json; a copy of the folder may have a later time.
+            "tiles": ancient(local(f"{folder}/dataset/tiles")),
         }
     return {"train": f"{folder}/dataset/train.json"}
 

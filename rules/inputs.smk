@@ -64,8 +64,10 @@ def taken_output(named, run):
 
     Another run's output is right under the name that the build gives it: it is made first.
     """
+    # Functions of `os.path`: those of Path raise where one may not look, or where links are a loop.
+    real = Path(os.path.realpath(named.path))
     for folder in EMPTIED:
-        if named.path.resolve().is_relative_to(Path(folder).resolve()):
+        if real.is_relative_to(os.path.realpath(folder)):
             return (
                 f"{named.key}: found {named.path}, but the build removes files in {folder}; copy it "
                 "elsewhere, and give the path of the copy"
@@ -73,7 +75,9 @@ def taken_output(named, run):
     for name, folder in RUNS.items():
         for output in (Path(folder) / file for file in RUN_FILES):
             is_same = named.path.absolute() == output.absolute() or (
-                named.path.exists() and output.exists() and named.path.samefile(output)
+                os.path.exists(named.path)
+                and os.path.exists(output)
+                and os.path.samefile(named.path, output)
             )
             if is_same and (name == run or named.path != output):
                 return (

@@ -33,7 +33,7 @@ def command_of(target):
     if Path(workflow.main_snakefile).parent.resolve() != Path().resolve():
         words += ["--snakefile", os.path.relpath(workflow.main_snakefile)]
     files = workflow.overwrite_configfiles or workflow.configfiles
-    words += ["--configfile", *map(os.path.relpath, files)]
+    words += ["--configfile"] * bool(files) + [*map(os.path.relpath, files)]
     values = [
         f"{key}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
         for key, value in workflow.config_settings.config.items()

@@ -67,16 +67,17 @@ rule adopt_weights:
         **settings("model", "input_size"),
         **code_of("adopt_weights", "training"),
         weights=lambda wildcards: digest_of("weights", finished_weights(wildcards)),
-        # What an earlier training of the run left. A report would take it for that of the weights.
-        record=expand(
-            "{{run}}/{file}",
-            file=[
+        # What an earlier training of the run left. A report would take it for that of the weights. Of
+        # `input`, so that Snakemake does not compare it: a copied folder may have another name.
+        record=lambda wildcards, input: [
+            f"{wildcards.run}/{file}"
+            for file in (
                 "logs/scalars.csv",
                 "logs/per_class.csv",
                 "logs/train.json",
                 "dataset/batch.jpg",
-            ],
-        ),
+            )
+        ],
     message:
         "Using finished weights {input.weights} instead of training {wildcards.run}"
     script:

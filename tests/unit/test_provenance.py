@@ -64,6 +64,7 @@ STEPS = {
     "results/weights.pth": ("train", "results/logs/train.log", ["results/train.json", "a.jpg"]),
     "results/label_schema.json": ("train", "results/logs/train.log", ["results/train.json"]),
     "results/train.json": ("prepare_dataset", "results/logs/dataset_train.log", ["data/a.json"]),
+    "data/a.json": ("own_rule", "own.log", []),
     "results/val.json": ("prepare_dataset", "results/logs/dataset_val.log", ["data/b.json"]),
     "results/openvino.xml": ("export", "results/logs/export.log", ["results/weights.pth"]),
     "results/unused.json": ("demo", "results/logs/demo.log", []),
@@ -101,6 +102,7 @@ def test_the_steps_that_made_some_results(tmp_path, monkeypatch):
             "0:01:12, 3.1 GB of memory",
             ["prepare dataset"],
         ),
-        ("results/train.json",): ("prepare dataset", "", []),
+        ("results/train.json",): ("prepare dataset", "", ["own rule"]),
+        ("data/a.json",): ("own rule", "", []),
         ("results/val.json",): ("prepare dataset", "", []),
     }

@@ -269,11 +269,14 @@ def digest_of(item):
     return order.index((item[0] / "weights.pth").read_bytes())
 
 
-def start(store, data, target="results/weights.pth", note=Path("none.json")):
+def start(store, data, target="results/weights.pth", note=Path("none.json"), begun=None):
     def identity(file):
         return f"{data} from {file.read_text()}" if file else data
 
-    chosen = previous.start(store, target, note, identity)
+    def has_begun(file):
+        return begun is not None and identity(file) == begun
+
+    chosen = previous.start(store, target, note, identity, has_begun)
     return chosen and chosen.read_text()
 
 
@@ -287,6 +290,12 @@ def start(store, data, target="results/weights.pth", note=Path("none.json")):
 )
 def test_a_training_goes_on_from_the_last_snapshot_unless_it_was_made_before(chain, data, expected):
     assert start(chain, data) == expected
+
+
+def test_a_training_that_has_begun_goes_on_from_its_own_start(chain):
+    assert start(chain, "data 3", begun="data 3 from first") == "first"
+    assert start(chain, "data 3", begun="data 3") is None
+    assert start(chain, "data 3", begun="data 0 from first") == "second"
 
 
 def test_other_runs_and_damaged_snapshots_are_no_start(chain):
@@ -307,4 +316,6 @@ def test_a_snapshot_that_was_made_for_another_run_is_the_last_of_this_one(chain,
 
 def test_without_a_store_there_is_no_previous_snapshot(tmp_path):
     with pytest.raises(InputError, match=r"pretrained: found previous.*store\.enabled is false"):
-        previous.start(Store(False, 10, tmp_path / "store"), "results/weights.pth", Path(), str)
+        previous.start(
+            Store(False, 10, tmp_path / "store"), "results/weights.pth", Path(), str, bool
+        )

@@ -1,5 +1,6 @@
 """Bad input: a clear message on one screen, at the start, and nothing lost."""
 
+import hashlib
 import json
 
 import pytest
@@ -96,6 +97,7 @@ WRONG_PATHS = {
         "data.val.data-roots: data/vali does not exist (did you mean data/valid?)",
     ),
     "pretrained weights": ({"pretrained": "own.pth"}, "pretrained: own.pth does not exist"),
+    "a loop of links": ({"pretrained": "loop.pth"}, "pretrained: loop.pth does not exist"),
     "weights of a run": (
         {"runs": {"other": {"weights": "weights.pth"}}},
         "runs.other.weights: weights.pth does not exist",
@@ -106,6 +108,7 @@ WRONG_PATHS = {
 @pytest.mark.parametrize("changes, message", WRONG_PATHS.values(), ids=WRONG_PATHS.keys())
 def test_a_wrong_path_stops_a_finished_build(built, changes, message):
     """Snakemake itself ignores a missing input of a rule whose output exists."""
+    (built.folder / "loop.pth").symlink_to("loop.pth")
     built.configure(**changes)
     output = built.snakemake("--dry-run", fails=True)
     assert message in output
@@ -224,6 +227,16 @@ def test_a_data_yaml_with_the_outer_level_whose_subsets_are_one(project):
     output = project.snakemake("results/dataset/test.json")
     assert "names no test subset: val serves" in output
     assert len(project.json("results/dataset/test.json")["images"]) == 6
+
+
+def test_a_job_refuses_a_configuration_that_was_edited_meanwhile(project):
+    """A job on a cluster reads it when it starts."""
+    variable = f"DETMAKE_SETTINGS_{hashlib.sha256(b'results').hexdigest()[:8]}"
+    project.environment = {variable: "those of the build"}
+    assert "prepare_dataset" in project.snakemake("--dry-run")
+    output = project.snakemake("--dry-run", "--mode", "subprocess", fails=True)
+    assert "The configuration was edited after this build began" in output
+    assert "Traceback" not in output
 
 
 def test_results_survive_a_mistake(built):

@@ -1,5 +1,6 @@
 """A run with tiles beside one without: what is cut, what the models do, and what runs again."""
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -79,3 +80,17 @@ def test_a_changed_image_or_key_cuts_again_and_no_tiling_cuts_nothing(tiled, tmp
     file = project.folder / "data/train/image 0.png"
     cv2.imwrite(str(file), np.flipud(cv2.imread(str(file))))
     assert {"prepare_dataset", "cut_tiles", "adopt_weights"} <= set(project.stale(weights))
+
+
+def test_a_copy_of_the_results_has_tiles_of_its_own(tiled, tmp_path):
+    project = tiled.copy(tmp_path / "project")
+    shutil.copytree(project.folder / "results", project.folder / "copied")
+    runs = {"tiles": {"tiling": TILING, "weights": "mine.pth"}}
+    shutil.copy(project.folder / "results/weights.pth", project.folder / "mine.pth")
+    project.configure(results="copied", runs=runs)
+    tiles = "copied/tiles/dataset/tiles.json"
+    assert project.stale(tiles) == {"cut_tiles": 1}
+    project.snakemake(tiles)
+    names = [entry["file_name"] for entry in project.json(tiles)["images"]]
+    assert any(name.startswith("copied/tiles/dataset/tiles/") for name in names)
+    assert not any(name.startswith("results/") for name in names)

@@ -167,6 +167,11 @@ def test_finished_weights_are_evaluated_exported_and_quantized(adopted):
     assert (adopted.folder / "results/logs/scalars.csv").exists()
     assert not (adopted.folder / "results/mine/logs/scalars.csv").exists()
     assert adopted.stale(*targets) == {}
+    shutil.copytree(adopted.folder / "results", adopted.folder / "copied")
+    runs = {"mine": {"weights": "mine.pth"}}
+    adopted.configure(runs=runs, results="copied")
+    assert adopted.stale("copied/mine/pot/performance.json") == {}
+    adopted.configure(runs=runs)
     replace_by_an_older_file(adopted.folder / "mine.pth")
     assert adopted.stale("results/mine/weights.pth") == {"adopt_weights": 1}
 

@@ -96,7 +96,8 @@ def steps(
 def _told(rule: str, *logs: str) -> dict[str, str]:
     """Return the name of a job, and what its benchmark file says, which is named like its log."""
     told = {"name": rule.replace("_", " "), "note": ""}
-    for log in map(Path, logs):
+    # A rule of a user's own may log elsewhere.
+    for log in (path for path in map(Path, logs) if len(path.parents) > 1):
         file = log.parents[1] / "benchmarks" / f"{log.stem}.tsv"
         if file.exists():
             with file.open(encoding="utf-8", newline="") as lines:

@@ -24,3 +24,9 @@ def fingerprint(recipe: BaseRecipe, files: Sequence[Path], **more: Any) -> str:
     settings.pop("name", None)
     digests = [sha256(file) for file in files]
     return json.dumps({"settings": settings, "files": digests, **more}, sort_keys=True)
+
+
+def has_course(checkpoints: Path, course: str) -> bool:
+    """Tell whether checkpoints are of a training with this `fingerprint` of its course."""
+    mark = checkpoints / "fingerprint.json"
+    return mark.exists() and mark.read_text(encoding="utf-8") == course

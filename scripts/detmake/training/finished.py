@@ -8,6 +8,7 @@ from pathlib import Path
 
 from detmake.artifacts import empty, staged_files
 from detmake.store import Entry, Store
+from detmake.training.fingerprint import has_course
 from detmake.training.recipe import LearningParameters
 
 log = logging.getLogger("detmake")
@@ -45,8 +46,7 @@ def outputs(
         yield folder, entry
     if goes_on:
         return
-    mark = checkpoints / "fingerprint.json"
-    if entry and not (mark.exists() and mark.read_text(encoding="utf-8") == course):
+    if entry and not has_course(checkpoints, course):
         return
     os.sync()  # the result is on the disk before the checkpoints leave it
     try:

@@ -10,7 +10,7 @@ from detmake.data.download import verify_digest
 from detmake.model import device
 from detmake.store import Entry, Store, describe
 from detmake.training import finished, previous
-from detmake.training.fingerprint import fingerprint
+from detmake.training.fingerprint import fingerprint, has_course
 from detmake.training.recipe import Recipe
 
 
@@ -53,7 +53,11 @@ def produce(
 
     if params["pretrained"] == "previous":
         pretrained = previous.start(
-            store, target, note, lambda start: fingerprint(recipe, files(start))
+            store,
+            target,
+            note,
+            lambda start: fingerprint(recipe, files(start)),
+            lambda start: has_course(checkpoints, fingerprint(recipe.course(), files(start))),
         )
     used = files(pretrained)
     identity, course = fingerprint(recipe, used), fingerprint(recipe.course(), used)

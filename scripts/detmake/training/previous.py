@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 
 from detmake.artifacts import sha256
@@ -12,19 +13,25 @@ log = logging.getLogger("detmake")
 
 
 def start(
-    store: Store, target: str, note: Path, identity_of: Callable[[Path | None], str]
+    store: Store,
+    target: str,
+    note: Path,
+    identity_of: Callable[[Path | None], str],
+    has_begun: Callable[[Path | None], bool],
 ) -> Path | None:
     """Choose the snapshot that a training starts from.
 
     It is the last one of its run in the store, even if it was made for another run. But if the
     store already has this training, from whatever start, that start is taken: what is built stays
-    as it is until data or settings change.
+    as it is until data or settings change. And a training that was interrupted, or stopped early,
+    goes on from its own start.
 
     Args:
         store: the store of finished trainings.
         target: the snapshot to make, such as `results/weights.pth`.
         note: the note of the run's last training (`detmake.store.describe`); it need not exist.
         identity_of: returns the identity of the training for a start; None: from scratch.
+        has_begun: tells whether the checkpoints are of a training from a start.
 
     Returns:
         A file in the store, or None if it has none for the target: training starts from scratch.
@@ -45,7 +52,9 @@ def start(
     }
     whole = [file for file, digest in snapshots.items() if _has(file, digest)]
     starts: list[Path | None] = [*whole, None]
-    chosen = next((one for one in starts if store.holds(identity_of(one))), starts[0])
+    held = (one for one in starts if store.holds(identity_of(one)))
+    begun = filter(has_begun, starts)
+    chosen = next(chain(held, begun, starts))
     log.info("pretrained: previous: %s", chosen or "no earlier snapshot, so training from scratch")
     return chosen
 

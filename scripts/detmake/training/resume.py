@@ -22,7 +22,7 @@ from torch import Tensor
 
 from detmake.artifacts import empty, write_text
 from detmake.errors import InputError
-from detmake.training.fingerprint import fingerprint
+from detmake.training.fingerprint import fingerprint, has_course
 from detmake.training.recipe import BaseRecipe
 
 log = logging.getLogger("detmake")
@@ -42,13 +42,13 @@ def discard_foreign_checkpoints(
         last_epoch: where the training stops. A later checkpoint is of a training that went on: it
             may hold a better epoch, and those before it are gone.
     """
-    content = fingerprint(recipe.course(), files)
-    file = checkpoints / "fingerprint.json"
-    is_own = file.exists() and file.read_text(encoding="utf-8") == content
-    if is_own and all(_epoch(saved) <= last_epoch for saved in _by_age(checkpoints)):
+    course = fingerprint(recipe.course(), files)
+    if has_course(checkpoints, course) and all(
+        _epoch(saved) <= last_epoch for saved in _by_age(checkpoints)
+    ):
         return
     empty(checkpoints)
-    file.write_text(content, encoding="utf-8")
+    (checkpoints / "fingerprint.json").write_text(course, encoding="utf-8")
 
 
 class KeepBest(Hook):
