@@ -22,7 +22,7 @@ _MAX_LINES = 10
 _NOTE = " (command line)"
 #: Key that makes a YAML file a template of YTE, whose expressions Snakemake evaluates.
 _CODE = "__use_yte__"
-_NOT_OF_A_RUN = {"search", "plan", "minutes", "verify", "store", "device", "resources"}
+_NOT_OF_A_RUN = {"search", "plan", "clean", "minutes", "verify", "store", "device", "resources"}
 
 
 def resolve(
