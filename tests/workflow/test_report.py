@@ -63,7 +63,7 @@ def test_a_report_of_what_there_is(template_project, reported, tmp_path):
     assert (project.folder / "results/report-now.html").exists()
     assert not (project.folder / "results/weights.pth").exists()
     html = (project.folder / "results/report-now.html").read_text(encoding="utf-8")
-    assert "<code>snakemake results/report.html --configfile config/config.yaml</code>" in html
+    assert "<code>snakemake results/report.html --configfile config.yaml</code>" in html
     project.snakemake("report", "--config", "learning_parameters={seed: 7}", "template=yolox_tiny")
     html = (project.folder / "results/report-now.html").read_text(encoding="utf-8")
     command = shlex.split(unescape(re.search("<code>(snakemake .*?)</code>", html)[1]))
