@@ -66,8 +66,8 @@ def test_a_report_of_what_there_is(template_project, reported, tmp_path):
     assert "<code>snakemake results/report.html --configfile config.yaml</code>" in html
     project.snakemake("report", "--config", "learning_parameters={seed: 7}", "template=yolox_tiny")
     html = (project.folder / "results/report-now.html").read_text(encoding="utf-8")
-    command = shlex.split(unescape(re.search("<code>(snakemake .*?)</code>", html)[1]))
-    assert command[-3:] == ["--config", 'learning_parameters={"seed": 7}', "template=yolox_tiny"]
+    command = shlex.split(unescape(re.search("<code>(snakemake results.*?)</code>", html)[1]))
+    assert command[-3:] == ["--config", 'learning_parameters={"seed": "7"}', "template=yolox_tiny"]
     project = reported.copy(tmp_path / "other")
     (project.folder / "results/pot/openvino.bin").write_bytes(b"other weights")
     output = project.snakemake("report")
