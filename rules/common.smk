@@ -68,16 +68,20 @@ else:
 SCHEMA = ROOT / "rules/schema.yaml"
 SETTINGS = checked(configuration.resolve, FILE_CONFIG, COMMAND_LINE, SCHEMA, ROOT / "templates")
 RESULTS = SETTINGS[""]["results"]
-# A job on a cluster reads the configuration file when it starts, perhaps after an edit. Its results
+# A job on a cluster reads configuration and template when it starts, perhaps after an edit. Its results
 # would be recorded as made with the settings that the build began with.
-begun = hashlib.sha256(json.dumps(SETTINGS, sort_keys=True, default=str).encode()).hexdigest()
-variable = f"DETMAKE_SETTINGS_{hashlib.sha256(RESULTS.encode()).hexdigest()[:8]}"
+SETTINGS_DIGEST = hashlib.sha256(
+    json.dumps(SETTINGS, sort_keys=True, default=str).encode()
+).hexdigest()
+# Of these results, since a workflow may have several modules of detmake.
+SETTINGS_VARIABLE = f"DETMAKE_SETTINGS_{hashlib.sha256(RESULTS.encode()).hexdigest()[:8]}"
 if workflow.is_main_process:
-    os.environ[variable] = begun
-elif os.environ.get(variable, begun) != begun:
+    os.environ[SETTINGS_VARIABLE] = SETTINGS_DIGEST
+elif os.environ.get(SETTINGS_VARIABLE, SETTINGS_DIGEST) != SETTINGS_DIGEST:
     raise WorkflowError(
-        "The configuration was edited after this build began: this job found other settings. Expected "
-        "the same until all jobs have started. Run the command again: it takes the new settings."
+        "The configuration was edited after this build began, or its template: this job found other "
+        "settings. Expected the same until all jobs have started. Run the command again: it takes the "
+        "new settings."
     )
 # Folder of each run, by its name.
 RUNS = {

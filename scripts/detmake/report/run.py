@@ -137,8 +137,8 @@ def read(folder: Path) -> Run:
         if subset is None:
             subset = content["sha256"]["subset"]
             run.coco.update(subsets.read(folder / "dataset" / next(iter(subset))))
-        of_model = [rows[one] for one in content["sha256"]["model"].values() if one in rows]
-        measured = of_model[0] if of_model else {}
+        digests = content["sha256"]["model"].values()
+        measured = next((rows[digest] for digest in digests if digest in rows), {})
         if speed is not None and not measured:
             run.missing.append(
                 f"latency of the {name}: {folder / 'speed.csv'} speaks of another model; "

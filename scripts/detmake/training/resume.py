@@ -186,9 +186,13 @@ def _scalars_file(checkpoints: Path) -> Path:
 
 
 def mend_scalars(checkpoints: Path, checkpoint: Path | None) -> None:
-    """Remove what a training that goes on from a checkpoint writes again, from MMEngine's scalars.
+    """Remove the scalars that a training will log again when it goes on from a checkpoint.
 
-    That are the lines of later epochs, and a last one that a kill or a full disk cut short.
+    These are the lines of later epochs, and a last line that a kill or a full disk cut short.
+
+    Args:
+        checkpoints: folder of checkpoints, with MMEngine's file of scalars.
+        checkpoint: where the training goes on; None: it starts again.
     """
     file, last_epoch = _scalars_file(checkpoints), _epoch(checkpoint) if checkpoint else 0
     if file.exists():
