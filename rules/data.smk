@@ -1,5 +1,8 @@
 """Data: the embedded datasets, BCCD, the check of any dataset before it is used, and its tiles."""
 
+from detmake.artifacts import sha256
+
+
 @cache
 def sources_of(run):
     """Return where the images of each subset of a run's data are, and their annotations."""
@@ -57,6 +60,15 @@ def changed_images(source):
     return digest and f"images in {folder}: {digest[:16]}"
 
 
+# No input: while the clone stays and the folder of the experiment moves, its path changes.
+BCCD_FILES = ROOT / "rules/bccd.csv"
+
+
+def bccd_files(wildcards, input):
+    """A parameter that makes nothing stale: where the list of BCCD's files is."""
+    return str(BCCD_FILES)
+
+
 # The rules that run on this machine are brief, or need the internet, which the nodes of a cluster often
 # lack.
 rule draw_cells:
@@ -83,9 +95,6 @@ rule draw_cells:
 
 
 rule download_bccd:
-    input:
-        # The file may be put there by hand, with an older time.
-        manifest=ancient(local(ROOT / "rules/bccd.csv")),
     output:
         archive=local("resources/bccd/archive.zip"),
     log:
@@ -98,6 +107,7 @@ rule download_bccd:
         runtime=30,
     params:
         **code_of("download_bccd", "data"),
+        manifest=bccd_files,
         url=SETTINGS[""]["bccd_url"],
     message:
         "Downloading BCCD from {params.url}"
@@ -108,7 +118,6 @@ rule download_bccd:
 rule convert_bccd:
     input:
         archive=local("resources/bccd/archive.zip"),
-        manifest=local(ROOT / "rules/bccd.csv"),
     output:
         annotations=local("resources/bccd/{subset}/_annotations.coco.json"),
         digests=local("resources/bccd/{subset}/images.sha256"),
@@ -122,6 +131,8 @@ rule convert_bccd:
         runtime=5,
     params:
         **code_of("convert_bccd", "data"),
+        manifest=bccd_files,
+        files=f"rules/bccd.csv: {sha256(BCCD_FILES)[:16]}",
     message:
         "Converting the {wildcards.subset} subset of BCCD"
     script:

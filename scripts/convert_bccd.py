@@ -9,7 +9,7 @@ with logs.job(snakemake.log[0]):
     annotations = Path(snakemake.output.annotations)
     bccd.write_subset(
         Path(snakemake.input.archive),
-        Path(snakemake.input.manifest),
+        Path(snakemake.params.manifest),
         snakemake.wildcards.subset,
         annotations.parent,
     )

@@ -14,4 +14,4 @@ with logs.job(snakemake.log[0]):
         remedy=f"Try again later, put the file at {target} by hand, or set `data` to a folder that "
         "already holds the dataset.",
     )
-    bccd.verify(target, Path(snakemake.input.manifest))
+    bccd.verify(target, Path(snakemake.params.manifest))

@@ -50,7 +50,7 @@ def own(tmp_path, clone) -> Path:
 
 
 def write_config(path: Path, **changes) -> None:
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(CONFIG | changes), encoding="utf-8")
 
 
@@ -80,6 +80,20 @@ def test_without_init_the_experiment_is_the_folders_own_or_the_default_one(clone
     output = snakemake(tmp_path, *command)
     assert "Completing mine:" in output
     assert "Drawing" not in output
+
+
+def test_a_folder_that_moves_without_the_clone_does_not_download_again(clone, tmp_path):
+    here, there = tmp_path / "deep/own", tmp_path / "own"
+    write_config(here / "config/config.yaml", data="resources/bccd")
+    made = here / "resources/bccd"
+    target = "resources/bccd/train/_annotations.coco.json"
+    for file in (made / "archive.zip", here / target, made / "train/images.sha256"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    command = [target, "--snakefile", clone / "Snakefile", "--cores", "1"]
+    snakemake(here, *command, "--touch", "--forceall")
+    here.rename(there)
+    assert "Nothing to be done" in snakemake(there, *command, "--dry-run")
 
 
 def test_after_init_snakemake_runs_bare(clone, tmp_path):

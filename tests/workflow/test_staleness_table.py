@@ -119,7 +119,6 @@ INPUTS = {
     "data/test/_annotations.coco.json": {"prepare_dataset:test"},
     "finished.pth": {"adopt_weights"},
     "pretrained.pth": {"train:declared run"},
-    "rules/bccd.csv": {"convert_bccd"},
     "LICENSE": {"deploy"},
     "requirements.txt": {"deploy"},
     "scripts/deployed/demo.py": {"deploy"},
@@ -142,6 +141,13 @@ def test_a_changed_input(own, file):
     path = own.folder / file
     path.write_text(path.read_text() + "\n")
     assert stale(own) == planned(INPUTS[file])
+
+
+def test_a_changed_list_of_the_files_of_bccd(own):
+    """It is no input file: see `rules/data.smk`."""
+    path = own.folder / "rules/bccd.csv"
+    path.write_text(path.read_text() + "\n")
+    assert stale(own) == planned({"convert_bccd"})
 
 
 # Environments
