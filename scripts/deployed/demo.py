@@ -176,6 +176,7 @@ def _verify(model: Path, options: argparse.Namespace) -> int:
                 f"--verify with a COCO file needs more packages ({error}). Install them: "
                 "pip install -r requirements-verify.txt"
             ) from error
+        verification.check_figures(performance, recorded)
         images = Path(options.source) if options.source else options.verify.parent
         measured = verification.measure(detector, options.verify, images, performance)
         lines, worse = verification.compare(measured, performance)

@@ -1,8 +1,11 @@
 """The comparison of figures that were measured again with those of the build."""
 
+from pathlib import Path
+
 import pytest
 
-from detmake.evaluation.verification import are_comparable, compare
+from detmake.errors import InputError
+from detmake.evaluation.verification import are_comparable, check_figures, compare
 
 BUILD = {
     **{"f-measure": 0.9, "mAP50": 0.8, "mAP": 0.5},
@@ -40,3 +43,11 @@ def test_figures_of_other_data_are_shown_but_not_judged(other):
     boxes = other.get("ground_truths", 40)
     said = f"other images or boxes (10 images with 40 boxes; here, 10 images with {boxes} boxes)."
     assert lines[-1].endswith(said)
+
+
+def test_missing_figures_are_named_with_their_file():
+    whole = BUILD | {"confidence_threshold": 0.5}
+    check_figures(whole, Path("model/performance.json"))
+    damaged = {key: value for key, value in whole.items() if key != "images"} | {"mAP": "0.5"}
+    with pytest.raises(InputError, match=r"model/performance\.json: .*no number for mAP, images"):
+        check_figures(damaged, Path("model/performance.json"))

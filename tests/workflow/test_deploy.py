@@ -241,6 +241,19 @@ def test_the_archive_measures_what_the_build_measured(deployed, unpacked):
     assert "Verified." not in output
 
 
+def test_figures_that_are_missing_are_named_before_anything_is_measured(
+    deployed, unpacked, tmp_path
+):
+    model = shutil.copytree(unpacked / "model", tmp_path / "model")
+    file = model / "performance.json"
+    file.write_text(json.dumps({"sha256": json.loads(file.read_text())["sha256"]}))
+    annotations = deployed.folder / "data/test/_annotations.coco.json"
+    arguments = ["--model", model, "--verify", annotations]
+    code, output = run_demo(sys.executable, unpacked, *arguments)
+    assert code == 2
+    assert f"{file}: expected the build's figures" in output
+
+
 def test_verification_names_what_was_changed_and_what_it_needs(python, unpacked, tmp_path):
     assert run_demo(python, unpacked, "--verify")[0] == 0
     code, output = run_demo(python, unpacked, "--verify", "annotations.json")

@@ -7,12 +7,33 @@ from typing import Any
 from detmake.data import checking
 from detmake.data.annotated import Source
 from detmake.detections import Detector
+from detmake.errors import InputError
 from detmake.evaluation.performance import evaluate
 
 #: Metrics that are compared, by their keys in `performance.json`.
 METRICS = {"f-measure": "F-measure", "mAP50": "mAP at IoU 0.5", "mAP": "mAP"}
+#: What else is read of a `performance.json`.
+_READ = ("confidence_threshold", "images", "ground_truths")
 #: The largest drop of a metric that passes: the default budget of the quantizers.
 TOLERANCE = 0.01
+
+
+def check_figures(performance: Mapping[str, Any], file: Path) -> None:
+    """Check that a model can be compared with what the build measured.
+
+    Args:
+        performance: what the build measured.
+        file: the `performance.json` that it was read from.
+
+    Raises:
+        InputError: a figure is missing, or is no number.
+    """
+    wrong = [key for key in (*METRICS, *_READ) if not isinstance(performance.get(key), int | float)]
+    if wrong:
+        raise InputError(
+            f"{file}: expected the build's figures, found no number for {', '.join(wrong)}. "
+            "Unpack the archive again, or copy the model folder again."
+        )
 
 
 def measure(
@@ -24,7 +45,7 @@ def measure(
         detector: the detector.
         annotations: a COCO file. Its categories are those of the detector, by name.
         images: the folder that its file names count from.
-        performance: what the build measured, the content of `performance.json`.
+        performance: what the build measured (`check_figures`).
 
     Returns:
         What `evaluation.performance.evaluate` measures.
@@ -52,7 +73,7 @@ def compare(
 
     Args:
         measured: what `measure` returned.
-        performance: the content of `performance.json`.
+        performance: what the build measured (`check_figures`).
 
     Returns:
         A table as lines of text, and what is wrong: None if no metric is lower than the build's by
