@@ -18,12 +18,8 @@ onstart:
     if workflow.is_main_process:
         for job in workflow.dag.needrun_jobs():
             if checkpoints := job.resources.get("checkpoints"):
-                checked(
-                    keep_others_work, Path(checkpoints), Path(job.log[0]).with_suffix(".json")
-                )
-            elif job.rule.name.endswith("adopt_weights"):
-                run = Path(job.wildcards.run)
-                checked(keep_others_work, run / "checkpoints", run / "logs/train.json")
+                note = job.resources.get("note", Path(job.log[0]).with_suffix(".json"))
+                checked(keep_others_work, Path(checkpoints), Path(note))
 
 
 SNAPSHOTS = expand("{run}/{file}", run=RUNS.values(), file=["weights.pth", "nncf/weights.pth"])

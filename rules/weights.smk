@@ -62,6 +62,9 @@ rule adopt_weights:
         slurm_partition=partition(EVALUATED_ON_GPU),
         gpu=gpus(EVALUATED_ON_GPU),
         device=lambda wildcards: settings_of(wildcards)["device"],
+        # Of a training that these weights replace (rules/store.smk).
+        checkpoints=lambda wildcards: f"{wildcards.run}/checkpoints",
+        note=lambda wildcards: f"{wildcards.run}/logs/train.json",
     params:
         **uncompared("name", "id"),
         **settings("model", "input_size"),
