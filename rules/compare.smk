@@ -22,6 +22,8 @@ rule compare:
         [file for run in RUNS.values() for file in shown_models(run)],
         [file for run in RUNS.values() for file in shown_figures(run)],
         [model["subset"] for model in compared_models()],
+        # It warns if figures are of their images.
+        expand("{run}/dataset/{subset}.json", run=RUNS.values(), subset=["train", "val"]),
         subset=compared_models()[0]["subset"],
     output:
         csv=f"{RESULTS}/comparison.csv",

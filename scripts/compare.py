@@ -20,5 +20,6 @@ with logs.job(snakemake.log[0]) as log:
     }
     table = comparison.table(models, speed.measure(detectors, images))
     conditions = f"{len(images)} images of `{subset}`, {speed.machine_name(threads, used)}"
-    comparison.write(table, {name: Path(file) for name, file in output.items()}, conditions)
+    files = {name: Path(file) for name, file in output.items()}
+    comparison.write(table, files, conditions, comparison.warnings(models))
     log.info("Compared %d models with %s", len(models), conditions)

@@ -229,6 +229,30 @@ def test_markdown_names_the_subset_of_each_row_where_there_are_several(models, s
     assert "Some CPU" in lines[6]
 
 
+def split(folder, **subsets):
+    """Write prepared subsets with images of these digests; return the path of `test`."""
+    folder.mkdir()
+    for name, digests in subsets.items():
+        coco = {"images": [{"sha256": digest} for digest in digests]}
+        (folder / f"{name}.json").write_text(json.dumps(coco))
+    return str(folder / "test.json")
+
+
+def test_figures_on_images_that_chose_the_weights_come_with_a_warning(models, speed, tmp_path):
+    own = split(tmp_path / "own", train="ab", val="cd", test="ef")
+    stand_in = split(tmp_path / "stand-in", train="ab", val="cd", test="cd")
+    compared = [dict(models[0], subset=stand_in), dict(models[2], subset=own)]
+    (said,) = comparison.warnings(compared)
+    assert said.startswith("results: The figures are of the images that also chose the weights")
+    val = str(Path(own).with_name("val.json"))
+    everywhere = [dict(model, subset=val) for model in models]
+    assert comparison.warnings(everywhere) == [said.removeprefix("results: ")]
+    assert comparison.warnings([dict(models[0], subset=own)]) == []
+    files = {kind: tmp_path / f"comparison.{kind}" for kind in ("csv", "md", "svg")}
+    comparison.write(comparison.table(models, speed), files, "Some CPU", [said])
+    assert f"\n\n**{said}**\n\n" in files["md"].read_text(encoding="utf-8")
+
+
 def test_nothing_is_written_of_a_table_that_cannot_be(models, speed, tmp_path):
     table = comparison.table(models, speed).drop(columns="mAP")
     with pytest.raises(KeyError, match="mAP"):

@@ -1,6 +1,6 @@
 """Tables of measured models: the comparison of all runs, and the benchmark of one run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import pandas as pd
 from detmake import csv_text
 from detmake.artifacts import write_text
 from detmake.data import subsets
-from detmake.report import advice, charts, run, tables
+from detmake.report import advice, charts, model_card, run, tables
 from detmake.report.run import Model
 
 _ENDS = ("low", "high")
@@ -84,7 +84,29 @@ def _subset(model: Model) -> tuple[str, str]:
     return named
 
 
-def write(table: pd.DataFrame, files: Mapping[str, Path], conditions: str) -> None:
+def warnings(models: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return what makes figures better than those of other images (`model_card.overlap`).
+
+    Args:
+        models: as for `table`.
+
+    Returns:
+        Each warning once. It names its runs if the others do not have it.
+    """
+    subset_of = {model["run"]: Path(model["subset"]) for model in models}
+    runs: dict[str, list[str]] = {}
+    for name, subset in subset_of.items():
+        runs.setdefault(model_card.overlap_of(subset), []).append(name)
+    return [
+        warning if len(names) == len(subset_of) else f"{', '.join(names)}: {warning}"
+        for warning, names in runs.items()
+        if warning
+    ]
+
+
+def write(
+    table: pd.DataFrame, files: Mapping[str, Path], conditions: str, warned: Iterable[str] = ()
+) -> None:
     """Write a comparison (`table`): all columns as CSV, and for readers Markdown and a chart.
 
     Args:
@@ -92,6 +114,7 @@ def write(table: pd.DataFrame, files: Mapping[str, Path], conditions: str) -> No
         files: `csv`; `md`, which ends with a note on how the models were measured; and `svg`, the
             chart of accuracy against latency, which the Markdown shows.
         conditions: images, CPU and threads of the speed measurement, for the note.
+        warned: what readers of the figures must know (`warnings`).
     """
     names = [name for name in ("run", "template", "model", "tiles") if name in table]
     note = (
@@ -113,7 +136,9 @@ def write(table: pd.DataFrame, files: Mapping[str, Path], conditions: str) -> No
     picture = f"![F-measure against latency]({files['svg'].name})\n\n{charts.BEST}"
     write_text(files["csv"], csv_text.of_table(table, index=False, float_format="%.6g"))
     write_text(files["svg"], chart)
-    write_text(files["md"], f"{text}\n\n{note}\n\n{picture} {charts.INTERVALS}\n")
+    bold = [f"**{warning}**" for warning in warned]
+    paragraphs = [text, *bold, note, f"{picture} {charts.INTERVALS}"]
+    write_text(files["md"], "\n\n".join(paragraphs) + "\n")
 
 
 def write_benchmark(table: pd.DataFrame, csv: Path, markdown: Path, conditions: str) -> str:

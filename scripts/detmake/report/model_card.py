@@ -135,6 +135,13 @@ def overlap(data: _Subsets, evaluated: str) -> str:
     return ""
 
 
+def overlap_of(subset: Path) -> str:
+    """Return the same for a prepared subset whose file lies beside those of `train` and `val`."""
+    files = {name: subset.with_name(f"{name}.json") for name in ("train", "val", subset.stem)}
+    data = {name: subsets.read(file) for name, file in files.items() if file.exists()}
+    return overlap(data, subset.stem)
+
+
 def _machine(performance: Mapping[str, Any]) -> str:
     machine = performance["measured_with"]
     return f", on {machine['cpu'] or 'an unknown CPU'} (device {machine['device']})"

@@ -93,9 +93,7 @@ def _of_models(run: Run) -> tuple[dict[str, Any], pd.DataFrame]:
     first, coco = run.models[0], run.coco
     names = first.evaluation.classes
     root = Path(coco["info"]["image_root"])
-    evaluated = Path(next(iter(first.performance["sha256"]["subset"]))).stem
-    others = {name: run.json(f"dataset/{name}.json") for name in ("train", "val")}
-    data = {name: other for name, other in others.items() if other} | {evaluated: coco}
+    subset = run.folder / "dataset" / next(iter(first.performance["sha256"]["subset"]))
     everything = [overlaps(coco, model.evaluation.detections) for model in run.models]
     confident = overlaps(coco, first.evaluation.detections, first.threshold)
     errors = error_types.costs(everything[0], len(names))
@@ -135,7 +133,7 @@ def _of_models(run: Run) -> tuple[dict[str, Any], pd.DataFrame]:
         "error_words": advice.ERRORS,
         "worst": worst,
         "image_root": root,
-        "overlap": model_card.overlap(data, evaluated),
+        "overlap": model_card.overlap_of(subset),
         "with_errors": int((gallery.image_costs(confident) > 0).sum()),
         "suspects": list(
             zip(shown.where(shown.notna(), None).to_dict("records"), cut, strict=True)
