@@ -97,6 +97,8 @@ def _one_set(**changes: Any) -> dict[str, Any]:
     return {"data": {"source": "data/train", "split": "auto"} | changes}
 
 
+#: What differs from the tiny configuration before these changes.
+BEFORE = {"pretrained": "pretrained.pth"}
 #: For each key of the configuration: a change of it, and the first rules that run again.
 KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
     "data": ({"data": "other"}, {"prepare_dataset"}),
@@ -132,15 +134,15 @@ KEYS: dict[str, tuple[Mapping[str, Any], set[str]]] = {
     },
     "backbone": ({"backbone": {"widen_factor": 0.5}}, TRAINING),
     "backbone.type": ({"backbone": {"type": "ResNet", "depth": 18}}, TRAINING),
-    "pretrained": ({"pretrained": "pretrained.pth"}, {"train"}),
-    "pretrained.source": ({"pretrained": {"source": "pretrained.pth"}}, {"train"}),
+    "pretrained": ({"pretrained": None}, {"train"}),
+    "pretrained.source": ({"pretrained": {"source": "finished.pth"}}, {"train"}),
     "pretrained.channel_order": (
         {"pretrained": {"source": "pretrained.pth", "channel_order": "rgb"}},
         {"train"},
     ),
     "pretrained.license": (
         {"pretrained": {"source": "pretrained.pth", "license": "MIT"}},
-        {"train"},
+        {"deploy"},
     ),
     "weights": ({"weights": "finished.pth"}, {"adopt_weights:base run"}),
     "device": ({"device": "cpu"}, NOTHING),

@@ -13,14 +13,14 @@ import pytest
 import staleness
 import yaml
 from conftest import CONFIG, ROOT, Project, write_subset
-from staleness import ENVIRONMENTS, KEYS, READERS, follow
+from staleness import BEFORE, ENVIRONMENTS, KEYS, READERS, follow
 
 from detmake.build import dependencies
 
 RUNS = {
     "adopted": {"weights": "finished.pth"},
     "bccd": {"data": "resources/bccd", "pretrained": "http://localhost/a-01234567.pth"},
-    "cells": {"data": "resources/cells", "pretrained": "pretrained.pth"},
+    "cells": {"data": "resources/cells"},
     "tiled": {"tiling": {"size": 64}},
 }
 # What is built of the base run, and of the others.
@@ -77,7 +77,7 @@ def configure(project: Project, **changes) -> None:
     }
     if set(merged.get("learning_parameters", ())) >= {"epochs", "num_iters"}:
         merged["learning_parameters"].pop("num_iters")  # two names for one key
-    project.configure(**merged | {"runs": RUNS | merged.get("runs", {})})
+    project.configure(**BEFORE | merged | {"runs": RUNS | merged.get("runs", {})})
 
 
 def stale(project: Project, results: str = "results") -> set[str]:
@@ -118,7 +118,7 @@ INPUTS = {
     "data/valid/_annotations.coco.json": {"prepare_dataset:val"},
     "data/test/_annotations.coco.json": {"prepare_dataset:test"},
     "finished.pth": {"adopt_weights"},
-    "pretrained.pth": {"train:declared run"},
+    "pretrained.pth": {"train"},
     "LICENSE": {"deploy"},
     "requirements.txt": {"deploy"},
     "scripts/deployed/demo.py": {"deploy"},
