@@ -48,7 +48,7 @@ def candidates(wildcards):
 
 
 def copied_keys(wildcards):
-    """Return what the command line gives besides what is suggested."""
+    """Return what the command line gives besides what is suggested, and what was measured with."""
     given = schema.coerce(COMMAND_LINE, schema.load_validator(SCHEMA).schema)
     refused = [
         f"{key}: `suggest` {why}. Remove it here, and change it in the file that it writes."
@@ -57,7 +57,15 @@ def copied_keys(wildcards):
     ]
     if refused:
         sys.exit(configuration.summary(refused))
-    return {key: value for key, value in given.items() if key not in SUGGESTED_KEYS}
+    copied = {key: value for key, value in given.items() if key not in SUGGESTED_KEYS}
+    # The measured times are of these values, which may also come from the experiment's file.
+    device, pot = SETTINGS[""]["device"], SETTINGS[""]["pot_parameters"]
+    if device != PROPERTIES["device"]["default"]:
+        copied["device"] = device
+    size = "stat_subset_size"
+    if pot[size] != PROPERTIES["pot_parameters"]["properties"][size]["default"]:
+        copied["pot_parameters"] = copied.get("pot_parameters", {}) | {size: pot[size]}
+    return copied
 
 
 # Without outputs, as in plan.smk: Snakemake would remove a file before it is written again.

@@ -130,8 +130,10 @@ def test_suggest_writes_an_experiment_and_snakemake_runs_bare(clone, tmp_path):
     own = tmp_path / "own"
     own.mkdir()
     command = ["--snakefile", clone / "Snakefile", "--cores", "1", "suggest"]
-    command += ["--config", "data=../photos"]
-    command += ["template=ssd_mobilenetv2", "input_size=[64, 64]", "minutes=2", "device=cpu"]
+    # What it measures with counts, be it in the file or on the command line.
+    write_config(own / "mine.yaml", device="cpu")
+    command += ["--configfile", "mine.yaml", "--config", "data=../photos"]
+    command += ["template=ssd_mobilenetv2", "input_size=[64, 64]", "minutes=2"]
     output = snakemake(own, *command)
     text = (own / "config/config.yaml").read_text(encoding="utf-8")
     assert text in output
@@ -143,6 +145,7 @@ def test_suggest_writes_an_experiment_and_snakemake_runs_bare(clone, tmp_path):
     written = yaml.safe_load(text)
     assert written["data"]["source"] == "../photos"
     assert (written["input_size"], written["device"]) == ([64, 64], "cpu")
+    assert written["pot_parameters"]["stat_subset_size"] == 4
     if written["learning_parameters"]["epochs"] > 1:
         assert minutes <= 2.1
     assert "Completing results:" in snakemake(own, "--dry-run")

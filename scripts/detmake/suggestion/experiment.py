@@ -69,7 +69,8 @@ def text(suggestion: Suggestion, copied: Mapping[str, Any]) -> str:
 
     Args:
         suggestion: what is suggested.
-        copied: further keys of the configuration, which the user gave.
+        copied: further keys of the configuration, which the user gave on the command line, or in
+            the experiment that was there.
     """
     parts = [
         _comment(_summary(suggestion)),
@@ -279,4 +280,5 @@ def _quantization(suggestion: Suggestion, copied: Mapping[str, Any]) -> str:
     )
     text = f"{_comment(why)}\n{_yaml({'pot_parameters': settings})}"
     others = {key: value for key, value in copied.items() if key != "pot_parameters"}
-    return f"{text}\n\n# Given on the command line.\n{_yaml(others)}" if others else text
+    whence = _comment("Given on the command line, or in the experiment that was there.")
+    return f"{text}\n\n{whence}\n{_yaml(others)}" if others else text
