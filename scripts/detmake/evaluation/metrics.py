@@ -105,7 +105,11 @@ class Evaluation:
         # COCO's limit, except for images that were cut into tiles.
         self._most = max([MAX_DETECTIONS, *(len(one.scores) for one in detections.values())])
         self._at_half = self._evaluate(slice(1))
-        self._match()
+        half = self._outcomes(self._at_half)
+        counted = half.counted[0]
+        self._scores, self._labels = half.scores[counted], half.labels[counted]
+        self._images, self._hits = half.images[counted], half.hits[0, counted]
+        self._image_truths, self._ground_truths = half.truths.sum(axis=1), half.truths.sum(axis=0)
 
     @cached_property
     def _at_all(self) -> COCOeval:
@@ -125,27 +129,22 @@ class Evaluation:
             coco_eval.accumulate()
         return coco_eval
 
-    def _match(self) -> None:
-        """Keep score, class and outcome of every detection from pycocotools' matches at IoU 0.5."""
-        scores, labels, hits, images = [], [], [], []
-        positions = {image: at for at, image in enumerate(self._at_half.params.imgIds)}
-        self._image_truths = np.zeros(len(positions), dtype=int)
-        self._ground_truths = np.zeros(len(self.classes), dtype=int)
-        for result in filter(None, self._at_half.evalImgs):
-            label = result["category_id"] - 1
-            counted = ~np.asarray(result["dtIgnore"][0], dtype=bool)
-            truths = np.count_nonzero(np.asarray(result["gtIgnore"]) == 0)
-            self._ground_truths[label] += truths
-            image = positions[result["image_id"]]
-            self._image_truths[image] += truths
-            images.append(np.full(np.count_nonzero(counted), image))
-            scores.append(np.asarray(result["dtScores"], dtype=float)[counted])
-            hits.append(np.asarray(result["dtMatches"][0])[counted] > 0)
-            labels.append(np.full(np.count_nonzero(counted), label))
-        self._scores = np.concatenate([*scores, np.empty(0)])
-        self._labels = np.concatenate([*labels, np.empty(0, dtype=int)])
-        self._hits = np.concatenate([*hits, np.empty(0, dtype=bool)])
-        self._images = np.concatenate([*images, np.empty(0, dtype=int)])
+    def _outcomes(self, coco_eval: COCOeval) -> Outcomes:
+        """Read what became of each detection from pycocotools' matches."""
+        positions = {image: at for at, image in enumerate(coco_eval.params.imgIds)}
+        truths = np.zeros((len(positions), len(self.classes)), dtype=int)
+        nothing = np.empty((len(coco_eval.params.iouThrs), 0), bool)
+        rows = [(np.empty(0), np.empty(0, int), np.empty(0, int), nothing, nothing)]
+        for result in filter(None, coco_eval.evalImgs):
+            image, label = positions[result["image_id"]], result["category_id"] - 1
+            truths[image, label] = np.count_nonzero(np.asarray(result["gtIgnore"]) == 0)
+            counted = ~np.asarray(result["dtIgnore"], dtype=bool)
+            scores = np.asarray(result["dtScores"], dtype=float)
+            one = np.ones(len(scores), dtype=int)
+            hits = (np.asarray(result["dtMatches"]) > 0) & counted
+            rows.append((scores, label * one, image * one, hits, counted))
+        columns = [np.concatenate(column, axis=-1) for column in zip(*rows, strict=True)]
+        return Outcomes(*columns, truths)
 
     def counts(self, confidence_threshold: float, label: int | None = None) -> Counts:
         """Return counts at IoU 0.5 of the detections with at least a confidence.
@@ -235,26 +234,7 @@ class Evaluation:
 
     def outcomes(self) -> Outcomes:
         """Return what became of each detection, in the order of classes and images."""
-        positions = {image: at for at, image in enumerate(self._at_all.params.imgIds)}
-        truths = np.zeros((len(positions), len(self.classes)), dtype=int)
-        columns: list[list] = [[] for _ in range(5)]
-        for result in filter(None, self._at_all.evalImgs):
-            image, label = positions[result["image_id"]], result["category_id"] - 1
-            truths[image, label] = np.count_nonzero(np.asarray(result["gtIgnore"]) == 0)
-            ignored = np.asarray(result["dtIgnore"], dtype=bool)
-            scores = np.asarray(result["dtScores"], dtype=float)
-            one = np.ones(len(scores), dtype=int)
-            hits = (np.asarray(result["dtMatches"]) > 0) & ~ignored
-            for column, part in zip(
-                columns, (scores, label * one, image * one, hits, ~ignored), strict=True
-            ):
-                column.append(part)
-        empty = np.empty(0), np.empty(0, int), np.empty(0, int), *[np.empty((10, 0), bool)] * 2
-        joined = [
-            np.concatenate([*column, none], axis=-1)
-            for column, none in zip(columns, empty, strict=True)
-        ]
-        return Outcomes(*joined, truths)
+        return self._outcomes(self._at_all)
 
     def per_class(self, confidence_threshold: float = 0.0) -> pd.DataFrame:
         """Return a row per class: counts and metrics at a confidence threshold, AP at IoU 0.5."""
