@@ -10,9 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from mmengine.hooks import Hook
 from mmengine.model import MMDistributedDataParallel, convert_sync_batchnorm, revert_sync_batchnorm
-from mmengine.runner import Runner
 from torch import distributed as dist
 from torch import nn
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
@@ -86,21 +84,6 @@ def wrap(model: nn.Module) -> MMDistributedDataParallel:
     return MMDistributedDataParallel(
         module=convert_sync_batchnorm(model) if on_gpu else revert_sync_batchnorm(model),
         device_ids=[torch.cuda.current_device()] if on_gpu else None,
-        broadcast_buffers=False,  # `AverageBuffers` averages them after each epoch
+        broadcast_buffers=False,  # `SyncBuffersHook` averages them after each epoch
         find_unused_parameters=True,  # some backbones have stages whose maps the neck ignores
     )
-
-
-class AverageBuffers(Hook):
-    """Averages statistics over all processes before they are saved.
-
-    Those of batch normalization are averaged again before they are validated
-    (`training.batch_norm`).
-    """
-
-    def after_train_epoch(self, runner: Runner) -> None:
-        """Replace the model's floating-point buffers by their mean over all processes."""
-        for buffer in runner.model.buffers():
-            if buffer.is_floating_point():
-                dist.all_reduce(buffer)
-                buffer /= dist.get_world_size()

@@ -15,6 +15,7 @@ import torch
 from mmengine.device import get_device
 from mmengine.dist import get_world_size, is_distributed, is_main_process
 from mmengine.evaluator import BaseMetric
+from mmengine.hooks import SyncBuffersHook
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
@@ -71,8 +72,7 @@ def fit(
         lambda _, __, maps: tuple([level.float() for level in levels] for levels in maps)
     )
     several = is_distributed()
-    hooks = [*schedule["custom_hooks"], resume.PlainMessages()]
-    hooks += [distributed.AverageBuffers()] if several else []
+    hooks = [*schedule["custom_hooks"], resume.PlainMessages(), SyncBuffersHook()]
     share = parameters.batch_size // get_world_size()
     num_workers = loading.processes(num_workers, share, input_size)
     loaded = {
