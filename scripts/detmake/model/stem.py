@@ -1,5 +1,7 @@
 """YOLOX's stem as one convolution, which inference runs faster."""
 
+from collections import OrderedDict
+
 import torch
 from mmdet.models.backbones.csp_darknet import Focus
 from torch import nn
@@ -20,18 +22,7 @@ def merge_focus(network: nn.Module) -> None:
         for name, stem in [*parent.named_children()]:
             if isinstance(stem, Focus):
                 stem.conv.conv = _merged(stem.conv.conv)
-                setattr(parent, name, _Stem(stem.conv))
-
-
-class _Stem(nn.Module):
-    """What is left of a `Focus`. Its attribute is named as there, and so are its weights."""
-
-    def __init__(self, conv: nn.Module) -> None:
-        super().__init__()
-        self.conv = conv
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.conv(images)
+                setattr(parent, name, nn.Sequential(OrderedDict(conv=stem.conv)))
 
 
 def _merged(conv: nn.Conv2d) -> nn.Conv2d:
