@@ -9,7 +9,6 @@ import torch
 import training_step
 from mmdet.models.backbones.csp_darknet import Focus
 from mmdet.registry import MODELS
-from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
 from detmake.errors import InputError
@@ -136,23 +135,13 @@ def backbone(request):
 def loss_on_random_data(detector):
     """The sum of all losses of a batch, in training mode."""
     generator = torch.Generator().manual_seed(0)
-    height, width = 96, 128
     samples = []
     for count in (3, 1):
         corners = torch.rand(count, 2, generator=generator) * 50
         sizes = 20 + torch.rand(count, 2, generator=generator) * 25
-        metainfo = {
-            "img_shape": (height, width),
-            "pad_shape": (height, width),
-            "batch_input_shape": (height, width),
-        }
-        sample = DetDataSample(metainfo=metainfo)
-        sample.gt_instances = InstanceData(
-            bboxes=torch.cat([corners, corners + sizes], dim=1),
-            labels=torch.arange(count) % CLASSES,
-        )
-        samples.append(sample)
-    images = torch.randn(2, 3, height, width, generator=generator)
+        boxes = torch.cat([corners, corners + sizes], dim=1)
+        samples.append(training_step.sample(boxes, torch.arange(count) % CLASSES))
+    images = torch.randn(2, 3, 96, 128, generator=generator)
     losses = detector.train().loss(images, samples)
     return sum(
         part.sum()
