@@ -176,21 +176,6 @@ def test_nms_keeps_what_brute_force_and_openvino_keep(iou_threshold, offset, dev
         assert found.tolist() == openvino_nms(boxes, scores[None], iou_threshold, offset)[0]
 
 
-@pytest.mark.parametrize("offset", [0, 1])
-@pytest.mark.parametrize("iou_threshold", [0.25, 0.5, 0.6])
-def test_nms_handles_equal_scores_identical_boxes_and_boxes_without_area(iou_threshold, offset):
-    rng = np.random.default_rng(0)
-    corners = rng.integers(0, 8, (150, 2))
-    boxes = np.concatenate([corners, corners + rng.integers(0, 5, (150, 2))], axis=1)
-    boxes = boxes.astype(np.float32)
-    boxes[100:] = boxes[:50]
-    assert np.any(boxes[:, 0] == boxes[:, 2])
-    assert np.any(np.all(boxes[:, :2] == boxes[:, 2:], axis=1))
-    scores = rng.choice(np.float32([0.2, 0.4, 0.6]), 150)
-    found = mmcv_ops.nms(torch.from_numpy(boxes), torch.from_numpy(scores), iou_threshold, offset)
-    assert found.tolist() == brute_force_nms(boxes, scores, iou_threshold, offset)
-
-
 def one_at_a_time_nms(boxes, scores, iou_threshold, offset=0):
     """NMS with MMCV's arithmetic in single precision: each kept box removes those after it."""
     corners = boxes.float()
@@ -278,32 +263,6 @@ def test_nms_accepts_half_precision_boxes(dtype):
     boxes, scores = torch.from_numpy(boxes).to(dtype), torch.from_numpy(scores).to(dtype)
     expected = brute_force_nms(boxes.double().numpy(), scores.double().numpy(), 0.5)
     assert mmcv_ops.nms(boxes, scores, 0.5).tolist() == expected
-
-
-@pytest.mark.parametrize("offset", [0, 1])
-def test_mmcv_nms_returns_boxes_with_scores(ops, offset):
-    boxes, scores = random_boxes(np.random.default_rng(0), 200)
-    expected = brute_force_nms(boxes, scores, 0.4, offset)
-    rows = np.column_stack([boxes, scores])[expected]
-
-    detections, indices = ops.nms(boxes, scores, 0.4, offset=offset)
-    assert isinstance(indices, np.ndarray)
-    assert indices.tolist() == expected
-    np.testing.assert_array_equal(detections, rows)
-
-    boxes, scores = torch.from_numpy(boxes), torch.from_numpy(scores)
-    detections, indices = ops.nms(boxes, scores, 0.4, offset=offset)
-    assert indices.tolist() == expected
-    np.testing.assert_array_equal(detections.numpy(), rows)
-
-
-def test_mmcv_nms_applies_its_limits(ops):
-    boxes, scores = random_boxes(np.random.default_rng(0), 200)
-    expected = [box for box in brute_force_nms(boxes, scores, 0.4) if scores[box] > 0.5]
-    _, indices = ops.nms(boxes, scores, 0.4, score_threshold=0.5)
-    assert indices.tolist() == expected
-    _, indices = ops.nms(boxes, scores, 0.4, score_threshold=0.5, max_num=7)
-    assert indices.tolist() == expected[:7]
 
 
 @pytest.mark.parametrize("split_thr", [10000, 10])
