@@ -76,7 +76,7 @@ def confidence(evaluation: Evaluation, threshold: float) -> str:
         together.legend(fontsize="small")
 
     best = evaluation.counts(threshold)
-    return _svg(
+    return as_svg(
         "confidence",
         f"Four charts against the confidence threshold. At the chosen threshold {threshold:g}, "
         f"F-measure is {best.f_measure:.3f}, precision {best.precision:.3f}, "
@@ -99,7 +99,7 @@ def precision_recall(evaluation: Evaluation) -> str:
         axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
         axes.legend(fontsize="small")
 
-    return _svg(
+    return as_svg(
         "precision-recall",
         f"Precision against recall. Their mean over the classes is the mAP50, "
         f"{evaluation.average_precision(0.5):.3f}.",
@@ -119,7 +119,7 @@ def error_costs(table: pd.DataFrame) -> str:
 
     worst = table.cost.idxmax()
     text = f"Bars: the cost of each type of error. {worst} costs most: {100 * table.cost.max():.1f}"
-    return _svg("errors", f"{text} points of mAP50.", draw, height=2.8)
+    return as_svg("errors", f"{text} points of mAP50.", draw, height=2.8)
 
 
 def training(scalars: pd.DataFrame) -> str | None:
@@ -154,7 +154,7 @@ def training(scalars: pd.DataFrame) -> str | None:
         loss.legend(fontsize="small")
         figures.legend(fontsize="small")
 
-    return _svg(
+    return as_svg(
         "training",
         f"Three charts of the training. F-measure on the validation subset is best after epoch "
         f"{chosen.step:.0f}: {chosen['f-measure']:.3f}.",
@@ -207,13 +207,13 @@ def accuracy_against_latency(models: pd.DataFrame) -> str:
             axes.get_figure().legend(fontsize="small", loc="outside right upper")
             named = joined
         places = named[["latency_ms", "f-measure"]].to_numpy()
-        _label(axes, places, list(names[named.index]))
+        label_points(axes, places, list(names[named.index]))
 
     text = ", ".join(
         f"{name} {f:.3f} in {ms:.1f} ms"
         for name, f, ms in zip(names, models["f-measure"], models.latency_ms, strict=True)
     )
-    return _svg("latency", f"F-measure against latency: {text}.", draw)
+    return as_svg("latency", f"F-measure against latency: {text}.", draw)
 
 
 def best(models: pd.DataFrame) -> pd.DataFrame:
@@ -228,7 +228,7 @@ def standalone(svg: str) -> str:
     return svg.replace("<svg ", f'<svg xmlns="http://www.w3.org/2000/svg" style="{style}" ', 1)
 
 
-def _label(axes: Axes, points: np.ndarray, names: Sequence[str]) -> None:
+def label_points(axes: Axes, points: np.ndarray, names: Sequence[str]) -> None:
     """Write a name beside each point, (N, 2), inside the axes; leave out those without room."""
     axes.get_figure().draw_without_rendering()  # settles where the points are
     area = axes.get_window_extent()
@@ -247,14 +247,7 @@ def _label(axes: Axes, points: np.ndarray, names: Sequence[str]) -> None:
             axes.text(*at, name, ha="center", va="center", fontsize=_LABEL)
 
 
-def _named(name: str, classes: Sequence[str]) -> dict:
-    """Return how to draw the curve of a class. Matplotlib hides names that begin with `_`."""
-    if len(classes) > LEGEND:
-        return {"color": "#808890", "alpha": 0.5, "linewidth": 0.8}
-    return {"label": f"\u200b{name[:30]}", "linewidth": 1.2}
-
-
-def _svg(
+def as_svg(
     name: str,
     text: str,
     draw: Callable[..., None],
@@ -262,7 +255,15 @@ def _svg(
     rows: int = 1,
     height: float = 3.6,
 ) -> str:
-    """Return a chart with a name of its own on the page and a text for those who do not see it."""
+    """Return a chart with a name of its own on the page and a text for those who do not see it.
+
+    Args:
+        name: the name, a part of each id in the SVG.
+        text: the text.
+        draw: draws into the axes that it is given, row by row.
+        columns, rows: how many axes.
+        height: of a row, in inches.
+    """
     with (
         matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}),
         warnings.catch_warnings(action="ignore", category=UserWarning),  # fonts, of the browser
@@ -284,3 +285,10 @@ def _svg(
         count=1,
         flags=re.DOTALL,
     )
+
+
+def _named(name: str, classes: Sequence[str]) -> dict:
+    """Return how to draw the curve of a class. Matplotlib hides names that begin with `_`."""
+    if len(classes) > LEGEND:
+        return {"color": "#808890", "alpha": 0.5, "linewidth": 0.8}
+    return {"label": f"\u200b{name[:30]}", "linewidth": 1.2}

@@ -1,19 +1,19 @@
 """The end of a search: its trials as a table and a picture, and the best one as a configuration."""
 
-import io
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+import numpy as np
 import pandas as pd
 import yaml
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
 from detmake.artifacts import write_text
 from detmake.errors import InputError
 from detmake.markdown_text import escaped
+from detmake.report import charts
 
 #: Outcomes of the last rung, better than those of the rungs before.
 BEST, FINALIST, TOO_SLOW, FAILED = "best", "finalist", "too slow", "failed"
@@ -149,14 +149,16 @@ def picture(trials: pd.DataFrame, objective: str) -> str:
     Finalists are drawn by their int8 model, the others by their snapshot and a brief measurement.
     """
     measured = trials[trials["latency_ms"].notna()]
-    last = measured[measured["int8"].notna()].sort_values(["latency_ms", "int8"])
+    last = measured[measured["int8"].notna()]
     others = measured[measured["int8"].isna() & measured["snapshot"].notna()]
-    front = last[last["int8"] > last["int8"].cummax().shift(fill_value=-1)]
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "search"}):
-        figure = Figure(figsize=(8, 5), layout="constrained")
-        axes = figure.subplots()
-        axes.plot(front["latency_ms"], front["int8"], color="#3d7dca", alpha=0.5)
-        axes.scatter(last["latency_ms"], last["int8"], color="#3d7dca", label="int8, all epochs")
+    front = charts.best(last.rename(columns={"int8": "f-measure"}))
+    points = pd.concat([last, others])
+    points["accuracy"] = points["int8"].fillna(points["snapshot"])
+    names = points["trial"] + np.where(points["outcome"] == BEST, " best", "")
+
+    def draw(axes: Axes) -> None:
+        axes.plot(front["latency_ms"], front["f-measure"], color="C0", alpha=0.5)
+        axes.scatter(last["latency_ms"], last["int8"], color="C0", label="int8, all epochs")
         for marker, (epochs, stopped) in zip(cycle("x+1"), others.groupby("epochs"), strict=False):
             axes.scatter(
                 *(stopped["latency_ms"], stopped["snapshot"]),
@@ -164,17 +166,13 @@ def picture(trials: pd.DataFrame, objective: str) -> str:
                 marker=marker,
                 label=f"snapshot, stopped after {epochs} epochs",
             )
-        for _, row in pd.concat([last, others]).iterrows():
-            accuracy = row["snapshot"] if pd.isna(row["int8"]) else row["int8"]
-            name = f"{row['trial']}{' best' if row['outcome'] == BEST else ''}"
-            place = (row["latency_ms"], accuracy)
-            axes.annotate(name, place, (4, 4), textcoords="offset points", fontsize="small")
         axes.set(xlabel="latency of one image, int8 [ms]", ylabel=f"{objective} on val")
-        axes.grid(alpha=0.25)
-        axes.legend(fontsize="small")
-        content = io.StringIO()
-        figure.savefig(content, format="svg", metadata={"Date": None})
-    return content.getvalue()
+        axes.margins(x=0.15, y=0.2)
+        axes.get_figure().legend(fontsize="small", loc="outside lower center", ncols=2)
+        charts.label_points(axes, points[["latency_ms", "accuracy"]].to_numpy(), list(names))
+
+    text = f"{objective} on val against latency of {len(points)} trials."
+    return charts.standalone(charts.as_svg("search", text, draw, height=5))
 
 
 def write(
