@@ -88,6 +88,14 @@ def test_results_in_the_folder_of_the_photos_do_not_count(beside):
     assert beside.digest() == first
 
 
+def test_a_folder_that_lacks_its_images_is_refused(beside):
+    """As after a copy that ended too early."""
+    first = beside.digest()
+    beside.write({"train/day 2/b.xml": labelimg(DOG, filename="b.png")})
+    beside.refused("XML files without an image of the same name", "day 2/b.xml")
+    assert beside.digest() != first
+
+
 def test_lists_of_subsets(voc):
     voc.write({"ImageSets/Main/dog_train.txt": "a  1\nb -1\n"})
     assert list(voc.boxes()) == ["a", "b"]
@@ -184,7 +192,7 @@ def test_files_without_a_partner_are_refused(beside, voc):
 
 def test_a_folder_without_xml_files_is_refused(beside, voc):
     beside.draw("test/a.png", "test/deeper/b.png")
-    beside.write({"test/elsewhere/b.xml": labelimg(DOG)})
+    beside.write({"test/elsewhere/b.xml": "<annotations/>"})
     said = f"found no XML files beside images in {beside.folder}/test. Expected"
     beside.refused(said, "take away a test/ folder", subset="test")
     voc.write({"labels/a.txt": "0 0.5 0.5 0.2 0.4"})

@@ -6,6 +6,7 @@ XML files beside the images, as LabelImg and Roboflow write them, are read as we
 """
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from detmake.errors import InputError
 from detmake.image_files import IMAGE_SUFFIXES
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_ROOT = re.compile(rb"<annotation[\s/>]")
 
 
 def image_and_objects(
@@ -156,20 +158,29 @@ def _files(source: Source) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Return the names of XML files, and those of images, by their names without suffix.
 
     Of images that have XML files beside them, only folders with both count: others may hold what
-    is no part of the dataset, such as results. XML files in the root always count.
+    is no part of the dataset, such as results. Annotations always count, so that those without
+    their images are missed, and so do all XML files in the root.
     """
     documents = dict(names_in(source.annotations, ".xml"))
     images = dict(names_in(source.root, IMAGE_SUFFIXES))
     if source.annotations == source.root:
-        folders = {"", *images} & documents.keys()
-        documents, images = (
-            {folder: names for folder, names in found.items() if folder in folders}
-            for found in (documents, images)
-        )
+        images = {folder: names for folder, names in images.items() if folder in documents}
+        documents = {
+            folder: names
+            if not folder or folder in images
+            else [name for name in names if _is_annotation(source.annotations / folder / name)]
+            for folder, names in documents.items()
+        }
     return tuple(
         by_stem([os.path.join(folder, name) for folder, names in found.items() for name in names])
         for found in (documents, images)
     )
+
+
+def _is_annotation(file: Path) -> bool:
+    """Whether a file begins like an annotation of VOC. It need not be whole: `read` says so."""
+    with file.open("rb") as opened:
+        return bool(_ROOT.search(opened.read(1000)))
 
 
 def _listed(file: Path, images: dict[str, list[str]]) -> list[str]:
