@@ -102,6 +102,8 @@ rule report_run:
         training_record,
         "{run}/speed.csv",
         "{run}/dataset/statistics.json",
+        # It warns if figures are of their images.
+        expand("{{run}}/dataset/{subset}.json", subset=["train", "val"]),
         subset=evaluated_subset,
         assets=local([ROOT / "scripts/reported" / file for file in REPORT_FILES]),
     output:

@@ -21,12 +21,12 @@ READERS = {
     "download_pretrained": ["train:declared run"],
     "prepare_dataset": [
         *("train", "adopt_weights", "quantize_nncf", "statistics", "cut_tiles", "draw_batch"),
-        *("deploy", "compare"),
+        *("deploy", "compare", "report_run"),
     ],
     "cut_tiles": ["train:declared run", "quantize_pot"],
     "prepare_dataset:val": [
         *("train", "adopt_weights", "quantize_nncf", "statistics", "prepare_dataset:test"),
-        *("deploy", "compare"),
+        *("deploy", "compare", "report_run"),
     ],
     # Training checks the test subset but does not use it.
     "prepare_dataset:test": [
