@@ -192,8 +192,6 @@ rule cut_tiles:
     params:
         **settings("tiling", "input_size"),
         **code_of("cut_tiles", "data"),
-        # The subset names the tiles in this folder. A copy of it would read those of the original.
-        folder=lambda wildcards: f"tiles of {wildcards.run}",
     message:
         "Cutting the train subset of {wildcards.run} into tiles"
     script:

@@ -1,5 +1,6 @@
 """Cut the train subset into tiles."""
 
+import os
 from pathlib import Path
 
 from detmake import logs
@@ -12,5 +13,7 @@ with logs.job(snakemake.log[0]):
     coco = subsets.read(Path(snakemake.input.train))
     tiling = tiles.tiling_of(coco, input_size, **snakemake.params.tiling)
     with staged_files([images, subset]) as scratch:
-        cut = tiles.cut(coco, tiling, input_size, scratch / images.name, images)
+        # Beside the subset, unless that is in object storage.
+        place = os.path.relpath(images, subset.parent)
+        cut = tiles.cut(coco, tiling, input_size, scratch / images.name, place)
         write_json(scratch / subset.name, cut)

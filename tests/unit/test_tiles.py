@@ -1,14 +1,16 @@
 """Tiles of a train subset, compared with boxes found by hand."""
 
 import hashlib
+import json
 import logging
+import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from detmake.data import tiles
+from detmake.data import subsets, tiles
 from detmake.errors import InputError
 from detmake.tiling import Tiling
 
@@ -54,7 +56,9 @@ def subset(tmp_path):
 
 def cut(coco, folder, tiling=TILING, input_size=INPUT):
     """Boxes of each image of the result, by the image's file name."""
-    made = tiles.cut(coco, tiling, input_size, folder / "tiles", folder / "tiles")
+    file = folder / "tiles.json"
+    file.write_text(json.dumps(tiles.cut(coco, tiling, input_size, folder / "tiles", "tiles")))
+    made = subsets.read(file)
     found = {image["id"]: [] for image in made["images"]}
     for entry in made["annotations"]:
         found[entry["image_id"]].append([round(value, 3) for value in entry["bbox"]])
@@ -89,6 +93,18 @@ def test_images_of_tiles_are_the_parts_pixel_by_pixel(subset, tmp_path):
         assert image["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
+def test_a_subset_names_the_tiles_beside_it(subset, tmp_path):
+    coco, folder = subset([[10, 10, 20, 20]]), tmp_path / "one"
+    folder.mkdir()
+    _, names = cut(coco, folder, BOTH)
+    assert {"1.png", "1_0_0.png"} <= names.keys()
+    copied = shutil.copytree(folder, tmp_path / "two/deeper")
+    shutil.rmtree(folder)
+    paths = subsets.image_paths(subsets.read(copied / "tiles.json"))
+    assert {path.parent for path in paths} == {tmp_path, copied / "tiles"}
+    assert all(path.is_file() for path in paths)
+
+
 def test_a_crowd_stays_but_is_no_object(subset, tmp_path):
     _, found = cut(subset([[55, 0, 10, 10, 1], [10, 10, 10, 10]], [[140, 0, 10, 10, 1]]), tmp_path)
     assert found == {"1_0_0.png": [[55, 0, 10, 10], [10, 10, 10, 10]]}
@@ -116,9 +132,8 @@ def test_whole_images_stay_where_they_are_without_what_is_too_small_there(subset
     # The second image has only a box that is too small. The third is background, as its tiles are.
     assert "2.png" not in found
     assert "2_0_0.png" in found
-    entry = next(image for image in made["images"] if image["file_name"].endswith("1.png"))
-    assert entry["file_name"] == str(tmp_path / "1.png")
-    assert entry["sha256"] == coco["images"][0]["sha256"]
+    at = subsets.image_paths(made).index(tmp_path / "1.png")
+    assert made["images"][at]["sha256"] == coco["images"][0]["sha256"]
 
 
 def test_a_small_image_is_taken_whole_with_all_boxes(subset, tmp_path):
@@ -178,4 +193,4 @@ def test_automatic_tiles_are_none_where_they_do_not_help(subset, tmp_path, boxes
     coco = subset(boxes, size=size)
     tiling = tiles.tiling_of(coco, (160, 120), "auto", 0.2, True)
     assert tiling is None
-    assert tiles.cut(coco, tiling, (160, 120), tmp_path / "tiles", tmp_path / "tiles") == coco
+    assert tiles.cut(coco, tiling, (160, 120), tmp_path / "tiles", "tiles") == coco

@@ -23,7 +23,7 @@ def trained(tmp_path_factory):
     coco = subsets.read(files["train"])
     for image in coco["images"]:
         image["sha256"] = "0" * 64
-    cut = tiles.cut(coco, TILING, TILING.size, folder / "tiles", folder / "tiles")
+    cut = tiles.cut(coco, TILING, TILING.size, folder / "tiles", "tiles")
     (folder / "tiles.json").write_text(json.dumps(cut))
     recipe = tiny_training.recipe(num_iters=2)
     result = train(recipe, folder / "tiles.json", files["val"], folder / "checkpoints")

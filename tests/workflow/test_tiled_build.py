@@ -1,7 +1,6 @@
 """A run with tiles beside one without: what is cut, what the models do, and what runs again."""
 
 import shutil
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -37,9 +36,10 @@ def test_tiles_are_prepared_beside_the_train_subset(tiled):
     assert "tiling" not in whole["info"]
     sizes = {(image["width"], image["height"]) for image in tiles["images"]}
     assert sizes == {(100, 75), (160, 120)}
-    written = {Path(image["file_name"]) for image in tiles["images"] if image["width"] == 100}
+    written = {image["file_name"] for image in tiles["images"] if image["width"] == 100}
     on_disk = {path.name for path in (tiled.folder / RUN / "dataset/tiles").glob("*.png")}
-    assert written == {Path(RUN, "dataset/tiles", name) for name in on_disk}
+    assert tiles["info"]["tiles"] == "tiles"
+    assert written == on_disk
 
 
 def test_all_models_cut_images_and_say_so(tiled):
@@ -86,11 +86,11 @@ def test_a_copy_of_the_results_has_tiles_of_its_own(tiled, tmp_path):
     project = tiled.copy(tmp_path / "project")
     shutil.copytree(project.folder / "results", project.folder / "copied")
     runs = {"tiles": {"tiling": TILING, "weights": "mine.pth"}}
-    shutil.copy(project.folder / "results/weights.pth", project.folder / "mine.pth")
+    shutil.copy2(project.folder / "results/weights.pth", project.folder / "mine.pth")
     project.configure(results="copied", runs=runs)
-    tiles = "copied/tiles/dataset/tiles.json"
-    assert project.stale(tiles) == {"cut_tiles": 1}
-    project.snakemake(tiles)
-    names = [entry["file_name"] for entry in project.json(tiles)["images"]]
-    assert any(name.startswith("copied/tiles/dataset/tiles/") for name in names)
-    assert not any(name.startswith("results/") for name in names)
+    assert project.stale("copied/tiles/weights.pth", "copied/tiles/pot/openvino.xml") == {}
+    shutil.rmtree(project.folder / "results")
+    project.configure(results="copied", runs={"tiles": {"tiling": TILING}})
+    project.snakemake("copied/tiles/dataset/batch.jpg")
+    shutil.rmtree(project.folder / "copied/tiles/dataset/tiles")
+    assert "cut_tiles" in project.stale("copied/tiles/weights.pth")

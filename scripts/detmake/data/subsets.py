@@ -1,6 +1,7 @@
 """Read prepared subsets, the datasets that every later step uses."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,8 +12,18 @@ _T = TypeVar("_T")
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read a prepared subset: the JSON file of what `checking.prepare` returned."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a prepared subset: the JSON file of what `checking.prepare` returned.
+
+    If it was cut (`tiles.cut`), paths of tiles, which count from this file, become absolute.
+    """
+    coco = json.loads(path.read_text(encoding="utf-8"))
+    info = coco.get("info", {})
+    if "tiles" in info:
+        info["tiles"] = os.path.abspath(path.parent / info["tiles"])
+        for image in coco["images"]:
+            if image.get("is_tile"):
+                image["file_name"] = os.path.join(info["tiles"], image["file_name"])
+    return coco
 
 
 def class_names(coco: Mapping[str, Any]) -> list[str]:

@@ -123,7 +123,7 @@ def cut(
     tiling: Tiling | None,
     input_size: Sequence[int],
     folder: Path,
-    to: Path,
+    place: str,
 ) -> dict[str, Any]:
     """Cut a prepared subset into tiles, and write their images.
 
@@ -139,11 +139,12 @@ def cut(
         tiling: how to cut it; None returns the subset as it is.
         input_size: (width, height) of the network's input in pixels.
         folder: receives the images of tiles, as PNG files, so that nothing is compressed twice.
-        to: the folder's path once it is in its place.
+        place: the folder's path once it is in its place, from the folder of the subset's file.
 
     Returns:
-        A prepared subset (`checking.prepare`). `info` has `tiling` (`Tiling.describe`), and its
-        `image_root` is the working directory.
+        A prepared subset (`checking.prepare`). `info` has `tiling` (`Tiling.describe`) and `tiles`,
+        the place. In `images`, tiles have `is_tile`, and their `file_name` counts from the place,
+        so that the subset names the tiles beside it also in a copy (`subsets.read`).
 
     Raises:
         InputError: no tile shows an object.
@@ -158,7 +159,7 @@ def cut(
         by_image.setdefault(part.image["id"], []).append(part)
     root = Path(coco["info"]["image_root"])
     written = thread_map(
-        partial(_write, root, folder, to),
+        partial(_write, root, folder),
         by_image.values(),
         desc="Cutting images",
         unit="image",
@@ -171,7 +172,7 @@ def cut(
     ]
     _report(coco, parts)
     return {
-        "info": {**coco["info"], "image_root": ".", "tiling": tiling.describe()},
+        "info": {**coco["info"], "tiles": place, "tiling": tiling.describe()},
         "categories": coco["categories"],
         "images": [{"id": number, **entry} for number, entry in enumerate(images, 1)],
         "annotations": [
@@ -246,7 +247,7 @@ def _chosen(parts: Sequence[_Part]) -> list[_Part]:
     return [parts[at] for at in sorted([*objects, *kept])]
 
 
-def _write(root: Path, folder: Path, to: Path, parts: Sequence[_Part]) -> list[dict[str, Any]]:
+def _write(root: Path, folder: Path, parts: Sequence[_Part]) -> list[dict[str, Any]]:
     """Write the tiles of one image; return the entries of its parts, without ids."""
     image = parts[0].image
     path = root / image["file_name"]
@@ -255,7 +256,8 @@ def _write(root: Path, folder: Path, to: Path, parts: Sequence[_Part]) -> list[d
     entries = []
     for part in parts:
         if part.is_whole:
-            entries.append({"file_name": str(path), **size, "sha256": image["sha256"]})
+            name = image["file_name"]
+            entries.append({"file_name": name, **size, "sha256": image["sha256"]})
             continue
         if pixels is None:
             pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
@@ -265,7 +267,8 @@ def _write(root: Path, folder: Path, to: Path, parts: Sequence[_Part]) -> list[d
         (folder / name).write_bytes(content)
         entries.append(
             {
-                "file_name": str(to / name),
+                "file_name": name,
+                "is_tile": True,
                 "width": right - left,
                 "height": bottom - top,
                 "sha256": hashlib.sha256(content).hexdigest(),

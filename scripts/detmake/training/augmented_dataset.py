@@ -1,6 +1,7 @@
 """The images of a training, augmented, in the order in which an epoch takes them."""
 
 import io
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from itertools import islice
@@ -74,6 +75,14 @@ class AugmentedDataset(CocoDataset):
         with drawn_for("image", self._seed, self._epoch, place):
             return super().__getitem__(index)
 
+    def parse_data_info(self, raw_data_info: dict[str, Any]) -> dict[str, Any]:
+        """Return MMDetection's entry of an image, which may be a tile in a folder of its own."""
+        info = super().parse_data_info(raw_data_info)
+        image = raw_data_info["raw_img_info"]
+        if image.get("is_tile"):
+            info["img_path"] = os.path.join(self.data_prefix["tiles"], image["file_name"])
+        return info
+
     def prepare_data(self, index: int) -> dict[str, Any] | None:
         """Return the sample of an image; None if the template's pipeline rejects it."""
         if self._epoch >= self._mosaic_epochs:
@@ -85,9 +94,11 @@ class AugmentedDataset(CocoDataset):
 
 def files(file: Path, coco: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of MMDetection's datasets that name a prepared subset's files."""
+    info = coco["info"]
+    tiles = {"tiles": info["tiles"]} if "tiles" in info else {}
     return {
         "ann_file": str(file.resolve()),
-        "data_prefix": {"img": str(Path(coco["info"]["image_root"]).resolve())},
+        "data_prefix": {"img": str(Path(info["image_root"]).resolve()), **tiles},
         "metainfo": {"classes": subsets.class_names(coco)},
     }
 
