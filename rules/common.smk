@@ -29,9 +29,6 @@ from detmake.named_paths import NamedPath
 # Files that are not results are marked `local`: they stay on this machine where results go to object
 # storage (docs/storage.md).
 
-# Keys that change only how fast a result is made: they never make it stale.
-SPEED_ONLY_KEYS = {"num_workers"}
-
 
 def checked(function, *arguments):
     """Call the library; turn a mistake in the user's input into Snakemake's own kind of error."""
@@ -51,6 +48,11 @@ if workflow.modifier.is_main_snakefile() and not workflow.configfiles:
 if workflow.modifier.is_main_snakefile():
     # Not Snakemake's `config`: that is merged with the command line regardless of a mapping's type.
     FILE_CONFIG, COMMAND_LINE = {}, workflow.config_settings.config
+    # Snakemake gives a job the values of --config with doubled backslashes: another `data.group`.
+    if workflow.is_main_process:
+        os.environ["DETMAKE_COMMAND_LINE"] = json.dumps(COMMAND_LINE, default=str)
+    elif "DETMAKE_COMMAND_LINE" in os.environ:
+        COMMAND_LINE = json.loads(os.environ["DETMAKE_COMMAND_LINE"])
     for path in workflow.overwrite_configfiles or workflow.configfiles:
         checked(configuration.check_file, Path(path))
         update_config(FILE_CONFIG, load_configfile(path))
@@ -68,21 +70,43 @@ else:
 SCHEMA = ROOT / "rules/schema.yaml"
 SETTINGS = checked(configuration.resolve, FILE_CONFIG, COMMAND_LINE, SCHEMA, ROOT / "templates")
 RESULTS = SETTINGS[""]["results"]
-# A job on a cluster reads configuration and template when it starts, perhaps after an edit. Its results
-# would be recorded as made with the settings that the build began with.
-SETTINGS_DIGEST = hashlib.sha256(
-    json.dumps(SETTINGS, sort_keys=True, default=str).encode()
-).hexdigest()
-# Of these results, since a workflow may have several modules of detmake.
-SETTINGS_VARIABLE = f"DETMAKE_SETTINGS_{hashlib.sha256(RESULTS.encode()).hexdigest()[:8]}"
+
+
+def settings_variable(run):
+    """Return the environment variable that tells jobs with which settings of a run the build began.
+
+    Its name is of these results, since a workflow may have several modules of detmake.
+    """
+    return f"DETMAKE_SETTINGS_{hashlib.sha256(f'{RESULTS}/{run}'.encode()).hexdigest()[:16]}"
+
+
 if workflow.is_main_process:
-    os.environ[SETTINGS_VARIABLE] = SETTINGS_DIGEST
-elif os.environ.get(SETTINGS_VARIABLE, SETTINGS_DIGEST) != SETTINGS_DIGEST:
-    raise WorkflowError(
-        "The configuration was edited after this build began, or its template: this job found other "
-        "settings. Expected the same until all jobs have started. Run the command again: it takes the "
-        "new settings."
-    )
+    for run, run_settings in SETTINGS.items():
+        os.environ[settings_variable(run)] = json.dumps(configuration.digests(run_settings))
+
+
+def check_settings(script, wildcards):
+    """Stop a job that found other settings than the build began with.
+
+    On a cluster, a job reads configuration and template when it starts, perhaps after an edit. Its
+    results would be recorded as made with the settings of the build. A job of no run reads those of
+    all. It exits, since Snakemake ignores some errors of functions.
+    """
+    if workflow.is_main_process:
+        return
+    # While a build runs, its demo may be changed, but not that of a demo that waits.
+    free = set() if script == "demonstrate" else {"demo"}
+    for run in [run_of(wildcards)] if "run" in wildcards.keys() else SETTINGS:
+        own = configuration.digests(SETTINGS[run])
+        began = json.loads(os.environ.get(settings_variable(run), "{}"))
+        if edited := sorted(key for key in began.keys() - free if began[key] != own.get(key)):
+            sys.exit(
+                "The configuration was edited after this build began, or its template: this job found "
+                f"other settings for {configuration.place_of(run)}{edited[0]}. Expected the same until "
+                "all jobs have started. Run the command again: it takes the new settings."
+            )
+
+
 # Folder of each run, by its name.
 RUNS = {
     name: f"{RESULTS}/{name}" if name else RESULTS for name in SETTINGS if not trials.is_trial(name)
@@ -124,7 +148,7 @@ def part_of(run_settings, key):
     """Return a part of a run's configuration without the keys that do not change results."""
     part = run_settings[key]
     if isinstance(part, dict):
-        return {name: item for name, item in part.items() if name not in SPEED_ONLY_KEYS}
+        return {name: item for name, item in part.items() if name not in configuration.SPEED_ONLY}
     return part
 
 
@@ -197,7 +221,9 @@ def code_of(script, environment):
     lines = {f"compared {name}": f"{name}: {state}" for name, state in (digests | versions).items()}
 
     def all_lines(wildcards, input):
-        tell_of_code_trigger()  # while it reads the rules, Snakemake does not know its triggers
+        # While it reads the rules, Snakemake knows neither its triggers nor the job.
+        tell_of_code_trigger()
+        check_settings(script, wildcards)
         return list(lines.values())
 
     return {"code": all_lines, **lines}

@@ -16,6 +16,24 @@ templates = configuration_case.templates
 EXPERIMENTS = sorted(CONFIG.glob("*.yaml"))
 
 
+# Digests
+
+
+def test_digests_say_which_key_of_a_result_changed(resolve):
+    def changed(**edits):
+        before, after = (
+            configuration.digests(resolve({"data": DATA, **edit})[""]) for edit in ({}, edits)
+        )
+        assert before.keys() == after.keys()
+        return {key for key in before if before[key] != after[key]}
+
+    assert changed(learning_parameters={"seed": 7}) == {"learning_parameters"}
+    assert changed(template="ssd_mobilenetv2") >= {"learning_parameters"}
+    assert changed(demo={"seconds": 5}) == {"demo"}
+    neutral = {"device": "cpu", "store": {"limit_gb": 1}, "plan": ["benchmark"], "minutes": 5}
+    assert changed(**neutral, learning_parameters={"num_workers": 2}) == set()
+
+
 # Defaults
 
 

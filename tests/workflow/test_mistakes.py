@@ -4,6 +4,9 @@ import hashlib
 import json
 
 import pytest
+from conftest import CONFIG, ROOT
+
+from detmake.build import configuration
 
 
 def fails(project, *arguments) -> str:
@@ -229,14 +232,70 @@ def test_a_data_yaml_with_the_outer_level_whose_subsets_are_one(project):
     assert len(project.json("results/dataset/test.json")["images"]) == 6
 
 
-def test_a_job_refuses_a_configuration_that_was_edited_meanwhile(project):
-    """A job on a cluster reads it when it starts."""
-    variable = f"DETMAKE_SETTINGS_{hashlib.sha256(b'results').hexdigest()[:8]}"
-    project.environment = {variable: "those of the build"}
-    assert "prepare_dataset" in project.snakemake("--dry-run")
-    output = project.snakemake("--dry-run", "--mode", "subprocess", fails=True)
-    assert "The configuration was edited after this build began" in output
-    assert "Traceback" not in output
+RUNS = {"slow": {"evaluation": {"subset": "val"}}}
+
+
+@pytest.fixture
+def job(project):
+    """Plan a job on a cluster, of a build that began with other settings or another command line.
+
+    A job reads its configuration when it starts.
+    """
+
+    def plan(target, changes, line=(), fails=False, **began):
+        schema, templates = ROOT / "rules/schema.yaml", ROOT / "templates"
+        config = CONFIG | {"runs": RUNS} | began
+        for run, settings in configuration.resolve(config, {}, schema, templates).items():
+            name = hashlib.sha256(f"results/{run}".encode()).hexdigest()[:16]
+            value = json.dumps(configuration.digests(settings))
+            project.environment[f"DETMAKE_SETTINGS_{name}"] = value
+        project.configure(**{"runs": RUNS} | changes)
+        options = ["--dry-run", "--mode", "subprocess", target, *line]
+        output = project.snakemake(*options, fails=fails)
+        assert "Traceback" not in output
+        return output
+
+    return plan
+
+
+def test_a_job_refuses_settings_that_were_edited_meanwhile(job):
+    said = "The configuration was edited after this build began"
+    learning = CONFIG["learning_parameters"]
+    edits = {"learning_parameters": learning | {"seed": 7}}
+    output = job("results/weights.pth", edits, fails=True)
+    assert said in output
+    assert "other settings for learning_parameters." in output
+    # A job of no run reads the settings of all.
+    assert said in job("resources/cells/train/images.sha256", edits, fails=True)
+    edits = {"runs": {"slow": {"evaluation": {"subset": "test"}}}}
+    output = job("results/slow/performance.json", edits, fails=True)
+    assert "other settings for runs.slow.evaluation." in output
+    assert "other settings for demo." in job("results/demo", {"demo": {"seconds": 5}}, fails=True)
+
+
+def test_a_job_runs_after_an_edit_that_does_not_concern_it(job):
+    learning = CONFIG["learning_parameters"]
+    edits = {
+        "learning_parameters": learning | {"num_workers": 2},
+        "resources": {"partition": "long"},
+        "store": {"limit_gb": 1},
+        "demo": {"seconds": 5},
+        "plan": ["benchmark"],
+        "device": "cpu",
+        "runs": {"slow": {"evaluation": {"subset": "test"}}, "new": {}},
+    }
+    job("results/weights.pth", edits)
+
+
+def test_a_job_takes_the_command_line_as_it_was_given(project, job):
+    """Snakemake doubles its backslashes."""
+    data = {"source": "data/train", "split": "auto", "group": r"image (\d)"}
+    project.environment = {"DETMAKE_COMMAND_LINE": json.dumps({"data": data})}
+    doubled = r"data={source: data/train, split: auto, group: 'image (\\d)'}"
+    job("results/weights.pth", {}, ["--config", doubled], data=data)
+    del project.environment["DETMAKE_COMMAND_LINE"]
+    output = job("results/weights.pth", {}, ["--config", doubled], fails=True, data=data)
+    assert "other settings for data." in output
 
 
 def test_results_survive_a_mistake(built):

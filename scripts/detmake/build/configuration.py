@@ -1,6 +1,8 @@
 """Resolve the settings of every run from defaults, templates, the file and the command line."""
 
 import copy
+import hashlib
+import json
 import math
 import os
 from collections import ChainMap
@@ -22,7 +24,11 @@ _MAX_LINES = 10
 _NOTE = " (command line)"
 #: Key that makes a YAML file a template of YTE, whose expressions Snakemake evaluates.
 _CODE = "__use_yte__"
+#: Keys that change only how fast a result is made: they never make it stale.
+SPEED_ONLY = {"num_workers"}
 _NOT_OF_A_RUN = {"search", "plan", "clean", "minutes", "verify", "store", "device", "resources"}
+#: No job of a cluster makes a result that depends on them: that of a template is in `model` etc.
+_OF_NO_RESULT = {"template", "name", "id", "results", "schema_version", "bccd_url"}
 
 
 def resolve(
@@ -124,6 +130,18 @@ def alone(
     if "backbone" in merged:  # how layers of it merge depends on the template
         merged["backbone"] = copy.deepcopy(settings["model"]["backbone"])
     return {key: value for key, value in merged.items() if key not in _NOT_OF_A_RUN}
+
+
+def digests(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return a digest of each key of a run's settings that its results depend on."""
+    found = {}
+    for key in settings.keys() - _NOT_OF_A_RUN - _OF_NO_RESULT:
+        part = settings[key]
+        if isinstance(part, Mapping):
+            part = {name: value for name, value in part.items() if name not in SPEED_ONLY}
+        text = json.dumps(part, sort_keys=True, default=str)
+        found[key] = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return found
 
 
 def place_of(run: str) -> str:
