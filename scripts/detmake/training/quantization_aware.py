@@ -1,9 +1,10 @@
 """Quantization-aware training: int8 within an accuracy budget on the validation subset."""
 
+import json
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
+from detmake.artifacts import write_json
 from detmake.data import subsets
 from detmake.evaluation.bootstrap import drop_interval
 from detmake.evaluation.metrics import Evaluation
@@ -108,7 +110,8 @@ def quantize(
 
     Trains for at least one and at most `num_iters` epochs, and stops after the first epoch within
     half the budget (`SAFE_SHARE`). If the exported model is beyond the budget all the same, it
-    trains for the epochs that are left. An interrupted call resumes from its last checkpoint.
+    trains for the epochs that are left. An interrupted call resumes from its last checkpoint, and
+    `first_pass.json` beside it says that the first pass, for a budget, is over.
 
     Args:
         weights_file: the floating-point snapshot.
@@ -141,26 +144,19 @@ def quantize(
         initialized.save(file)
     log.info("After initialization: %s", budget.report(initialized.f_measure))
 
-    fine_tuning = recipe.fine_tuning()
-    is_repeatable = True
-    for share in (SAFE_SHARE, -math.inf):
-        schedule = build_schedule(fine_tuning, len(train_coco["images"]))
-        # Quantizers round to a grid, so train in single precision and do not average the weights.
-        schedule["optim_wrapper"]["type"] = OptimWrapper
-        schedule["custom_hooks"] = [
-            StopIfDiverged("Lower nncf_optimization.learning_rate."),
-            _StopWithinBudget(budget, share),
-        ]
-        detector = CoreDetector(build_detector(snapshot.model), initialized.core())
-        files = train_file, val_file, checkpoints
-        fit(detector, fine_tuning, snapshot.input_size, schedule, *files, num_workers)
-        weights = resume.best_weights(checkpoints)
-        weights = {name.removeprefix("core."): value for name, value in weights.items()}
+    files = train_file, val_file, checkpoints
+    note = checkpoints / "first_pass.json"
+    first = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
+    # An interrupted second pass goes on: a first one would take its epochs for those of its own.
+    passes = [-math.inf] if first.get("budget") == asdict(budget) else [SAFE_SHARE, -math.inf]
+    is_repeatable = first["is_repeatable"] if len(passes) == 1 else True
+    for share in passes:
+        stop = _StopWithinBudget(budget, share)
+        weights, validated = _fine_tune(snapshot, initialized, recipe, stop, *files, num_workers)
         fine_tuned, _ = with_best_threshold(replace(initialized, state_dict=weights), val_coco)
 
         best = max(fine_tuned, initialized, key=lambda candidate: candidate.f_measure)
         log.info("After quantization-aware training: %s", budget.report(best.f_measure))
-        validated = resume.read_scalars(checkpoints).query("kind == 'validation'")[MONITOR]
         is_repeatable &= not any(budget.allows(found, share) for found in validated[:-1])
         description = {
             "method": "quantization-aware training",
@@ -171,7 +167,32 @@ def quantize(
         if budget.allows(exported) or len(validated) >= recipe.num_iters:
             break
         log.warning("The exported model is beyond the budget: training for all epochs")
+        write_json(note, {"budget": asdict(budget), "is_repeatable": is_repeatable})
     return best, is_repeatable
+
+
+def _fine_tune(
+    snapshot: Snapshot,
+    initialized: Snapshot,
+    recipe: QuantizationAwareRecipe,
+    stop: Hook,
+    train_file: Path,
+    val_file: Path,
+    checkpoints: Path,
+    num_workers: int | str,
+) -> tuple[dict[str, Tensor], list[float]]:
+    """Train until `stop` ends it; return the best weights and the F-measure after each epoch."""
+    fine_tuning = recipe.fine_tuning()
+    schedule = build_schedule(fine_tuning, len(subsets.read(train_file)["images"]))
+    # Quantizers round to a grid, so train in single precision and do not average the weights.
+    schedule["optim_wrapper"]["type"] = OptimWrapper
+    schedule["custom_hooks"] = [StopIfDiverged("Lower nncf_optimization.learning_rate."), stop]
+    detector = CoreDetector(build_detector(snapshot.model), initialized.core())
+    files = train_file, val_file, checkpoints
+    fit(detector, fine_tuning, snapshot.input_size, schedule, *files, num_workers)
+    weights = resume.best_weights(checkpoints)
+    validated = resume.read_scalars(checkpoints).query("kind == 'validation'")[MONITOR]
+    return {name.removeprefix("core."): value for name, value in weights.items()}, list(validated)
 
 
 def _export(
