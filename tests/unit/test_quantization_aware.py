@@ -1,5 +1,6 @@
 """The two passes of quantization-aware training, without training: what it does by F-measure."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,12 +46,13 @@ class Course:
     Attributes:
         exported: the F-measure of the exported model, by the epoch of its weights.
         killed_after: an epoch after whose checkpoint a kill comes.
-        written: the epoch of the model that was exported last.
+        written, epochs: of the model that was exported last, the epoch and how many its
+            description has.
     """
 
     def __init__(self, folder: Path, exported: dict[int, float]) -> None:
         self.checkpoints, self.exported = folder / "checkpoints", exported
-        self.killed_after = self.written = None
+        self.killed_after = self.written = self.epochs = None
         self.files = [folder / name for name in ("weights.pth", "train.json", "val.json")]
         for file in self.files[1:]:
             file.write_text('{"info": {}, "images": []}')
@@ -75,7 +77,7 @@ class Course:
         return epoch(best + 1), VALIDATED[:done]
 
     def export(self, snapshot, original, coco, budget, description, folder):
-        self.written = int(snapshot.state_dict["epoch"])
+        self.written, self.epochs = int(snapshot.state_dict["epoch"]), description["epochs"]
         return self.exported[self.written]
 
     def quantize(self, folder: Path, **changes) -> tuple[int, bool]:
@@ -116,6 +118,18 @@ def test_it_stops_at_the_first_epoch_whose_exported_model_is_within_the_budget(c
 
 def test_if_the_exported_model_is_beyond_the_budget_it_trains_for_all_epochs(course, tmp_path):
     assert course({2: 0.78, 4: 0.785}).quantize(tmp_path) == (4, True)
+
+
+def test_the_better_one_of_two_exported_models_is_kept(course, tmp_path):
+    trained = course({2: 0.785, 4: 0.78})
+    assert trained.quantize(tmp_path) == (2, True)
+    assert trained.epochs == 2  # as the model's description says
+    trained = course({2: 0.785, 4: 0.78})
+    trained.killed_after = 3
+    shutil.rmtree(trained.checkpoints)
+    with pytest.raises(KeyboardInterrupt):
+        trained.quantize(tmp_path)
+    assert trained.quantize(tmp_path) == (2, True)
 
 
 def test_an_interrupted_second_pass_gives_the_same(course, tmp_path):

@@ -110,8 +110,9 @@ def quantize(
 
     Trains for at least one and at most `num_iters` epochs, and stops after the first epoch within
     half the budget (`SAFE_SHARE`). If the exported model is beyond the budget all the same, it
-    trains for the epochs that are left. An interrupted call resumes from its last checkpoint, and
-    `first_pass.json` beside it says that the first pass, for a budget, is over.
+    trains for the epochs that are left, and keeps the better one of the two exported models. An
+    interrupted call resumes from its last checkpoint. Beside it, `first_pass.json` says that the
+    first pass, for a budget, is over, and `first_pass.pth` is its snapshot.
 
     Args:
         weights_file: the floating-point snapshot.
@@ -145,12 +146,13 @@ def quantize(
     log.info("After initialization: %s", budget.report(initialized.f_measure))
 
     files = train_file, val_file, checkpoints
-    note = checkpoints / "first_pass.json"
+    note, kept = checkpoints / "first_pass.json", checkpoints / "first_pass.pth"
     first = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
+    if first.get("budget") != asdict(budget):
+        first = {}
+    is_repeatable = first.get("is_repeatable", True)
     # An interrupted second pass goes on: a first one would take its epochs for those of its own.
-    passes = [-math.inf] if first.get("budget") == asdict(budget) else [SAFE_SHARE, -math.inf]
-    is_repeatable = first["is_repeatable"] if len(passes) == 1 else True
-    for share in passes:
+    for share in [-math.inf] if first else [SAFE_SHARE, -math.inf]:
         stop = _StopWithinBudget(budget, share)
         weights, validated = _fine_tune(snapshot, initialized, recipe, stop, *files, num_workers)
         fine_tuned, _ = with_best_threshold(replace(initialized, state_dict=weights), val_coco)
@@ -167,7 +169,13 @@ def quantize(
         if budget.allows(exported) or len(validated) >= recipe.num_iters:
             break
         log.warning("The exported model is beyond the budget: training for all epochs")
-        write_json(note, {"budget": asdict(budget), "is_repeatable": is_repeatable})
+        first = {"exported": exported, "description": description, "is_repeatable": is_repeatable}
+        best.save(kept)
+        write_json(note, {"budget": asdict(budget), **first})
+    if first and exported < first["exported"]:
+        log.info("The model that was exported first is better: keeping it")
+        best = Snapshot.load(kept)
+        _export(best, original, val_coco, budget, first["description"], folder)
     return best, is_repeatable
 
 
