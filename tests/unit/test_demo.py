@@ -324,6 +324,28 @@ def test_a_recording_of_a_camera_is_as_long_as_it_took(detector, tmp_path):
     assert count_frames(tmp_path / "out/video.mp4") == record["frames"]
 
 
+def test_a_slow_encoder_does_not_keep_the_detector_waiting_longer_and_longer(
+    detector, tmp_path, monkeypatch
+):
+    """It cannot write the camera's 10 frames a second, so the recording has fewer."""
+    source, shown = media.open_source(str(make_video(tmp_path / "in.mp4", 16))), []
+    source.files = []  # as of a camera
+    write = media.VideoWriter.write
+
+    def write_slowly(writer, frame):
+        time.sleep(0.2)
+        write(writer, frame)
+
+    monkeypatch.setattr(media.VideoWriter, "write", write_slowly)
+    demo.run(detector, source, tmp_path / "out", 0.5, show=lambda _: shown.append(time.time()))
+    assert np.diff(shown).max() < 1.5
+    record = json.loads((tmp_path / "out/video.json").read_text())
+    assert count_frames(tmp_path / "out/video.mp4") == record["frames"]
+    assert record["frames_per_second"] < 3
+    seconds = record["frames"] / record["frames_per_second"]
+    assert seconds == pytest.approx(shown[-1] - shown[0], abs=0.9)
+
+
 @pytest.mark.parametrize("rate", [29.97, 66.667, 120.0013, 211.222, 999.999])
 def test_videos_of_any_rate_are_written(tmp_path, rate):
     writer = media.VideoWriter(tmp_path / "out.mp4", rate)

@@ -17,12 +17,13 @@ from detmake.artifacts import staged, write_json
 from detmake.detections import Detections, Detector
 from detmake.errors import InputError, printable
 from detmake.runtime import drawing
-from detmake.runtime.media import Images, Video, VideoWriter
+from detmake.runtime.media import Images, Video, VideoWriter, seconds_to_write
 
 _IMAGES, _PREDICTIONS = "images.json", "predictions.json"
 _VIDEO, _RECORD = "video.mp4", "video.json"
 _SHEET_TILES = 24
 _RATE_FRAMES = 30  # over which frames per second are averaged
+_WRITING = 0.5  # share of the time for which a recording of a camera may keep the detector waiting
 
 
 @dataclass(frozen=True)
@@ -170,17 +171,28 @@ class _Recording:
 
     def __init__(self, folder: Path, source: Video, progress: "_Progress") -> None:
         self._folder, self._progress = folder, progress
-        self._is_camera, self._started = not source.files, None
+        self._is_camera, self._started, self._written = not source.files, None, None
         self._writer = VideoWriter(folder / _VIDEO, source.rate)
 
     def add(self, position: int, image: np.ndarray, found: Detections, picture: np.ndarray) -> None:
         drawing.write_rate(picture, self._progress.rate)
-        due = self._writer.frames + 1
-        if self._is_camera:  # it drops frames while the detector is busy
-            self._started = self._started or perf_counter()
-            due = 1 + round(self._writer.rate * (perf_counter() - self._started))
-        while self._writer.frames < due:
+        if not self._is_camera:
             self._writer.write(picture)
+            return
+        # A camera drops frames while the detector is busy, so that the last one stays. To write it
+        # again takes time, too, in which more are dropped: record only as many as leave some.
+        if self._started is None:
+            writing = seconds_to_write(picture, self._folder / _VIDEO)
+            rate = min(self._writer.rate, _WRITING / max(writing, 1e-9))
+            self._writer = VideoWriter(self._folder / _VIDEO, rate)
+            self._started = self._written = perf_counter()
+        now, rate = perf_counter(), self._writer.rate
+        due = 1 + round(rate * (now - self._started))
+        # If writing got slower than it was, the recording gets shorter, and the detector goes on.
+        most = self._writer.frames + 1 + round(rate * (now - self._written) / _WRITING)
+        while self._writer.frames < min(due, most):
+            self._writer.write(picture)
+        self._written = perf_counter()
 
     def close(self) -> None:
         self._writer.close()

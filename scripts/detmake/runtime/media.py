@@ -16,6 +16,7 @@ from detmake.runtime.images import read_image
 #: Frames per second of a video that does not state its own, or states ticks of a clock, such as
 #: 90000, above any that a camera takes.
 _USUAL_RATE, _HIGHEST_RATE = 25.0, 1000.0
+_TRIED = 4  # writes whose time is measured
 
 
 def open_source(source: str, seconds: float | None = None) -> "Images | Video":
@@ -105,6 +106,24 @@ class Video:
                 yield position, frame
             else:
                 self.skipped.append(f"{self._name}: frame {position} cannot be decoded")
+
+
+def seconds_to_write(frame: np.ndarray, path: Path) -> float:
+    """Return how long it takes to append a frame to a video, on average of some copies of it.
+
+    Args:
+        frame: (H, W, 3) uint8, BGR.
+        path: a file that is written for it, and removed.
+    """
+    writer = VideoWriter(path, _USUAL_RATE)
+    writer.write(frame)  # opens the file, too
+    started = perf_counter()
+    for _ in range(_TRIED):
+        writer.write(frame)
+    seconds = (perf_counter() - started) / _TRIED
+    writer.close()
+    path.unlink()
+    return seconds
 
 
 class VideoWriter:
