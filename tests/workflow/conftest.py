@@ -225,7 +225,7 @@ def embedded(template_project, tmp_path_factory, request) -> Project:
     """
     project = template_project.copy(tmp_path_factory.mktemp("embedded") / "project")
     experiment = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
-    experiment["learning_parameters"]["epochs"] = 15  # of 36, to save time
+    experiment["learning_parameters"]["epochs"] = 11  # of 26, to save time
     experiment["resources"] = {"gpus": 2, "partition": "cpu", "gpu_partition": "gpu"}
     (project.folder / "config.yaml").write_text(yaml.safe_dump(experiment), encoding="utf-8")
     if not slurm_cluster.obstacle():
