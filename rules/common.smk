@@ -49,10 +49,11 @@ if workflow.modifier.is_main_snakefile():
     # Not Snakemake's `config`: that is merged with the command line regardless of a mapping's type.
     FILE_CONFIG, COMMAND_LINE = {}, workflow.config_settings.config
     # Snakemake gives a job the values of --config with doubled backslashes: another `data.group`.
+    AS_GIVEN = "DETMAKE_COMMAND_LINE"
     if workflow.is_main_process:
-        os.environ["DETMAKE_COMMAND_LINE"] = json.dumps(COMMAND_LINE, default=str)
-    elif "DETMAKE_COMMAND_LINE" in os.environ:
-        COMMAND_LINE = json.loads(os.environ["DETMAKE_COMMAND_LINE"])
+        os.environ[AS_GIVEN] = json.dumps(COMMAND_LINE, default=str)
+    elif AS_GIVEN in os.environ:
+        COMMAND_LINE = json.loads(os.environ[AS_GIVEN])
     for path in workflow.overwrite_configfiles or workflow.configfiles:
         checked(configuration.check_file, Path(path))
         update_config(FILE_CONFIG, load_configfile(path))
