@@ -42,6 +42,20 @@ def restore_records():
     write_text(KNOWN, sha256(PROVENANCE))
 
 
+def mark_finished_weights():
+    """Let a training replace weights that were given.
+
+    Snakemake compares the records of a job only if all its outputs have one, and the curves of a
+    training have none where the weights were given.
+    """
+    recorded = FilePersistence()
+    for name, run in RUNS.items():
+        record = recorded._read_record(f"{run}/weights.pth")
+        if record and record.rule.endswith("adopt_weights") and not SETTINGS[name]["weights"]:
+            for curves in ("scalars", "per_class"):
+                recorded._write_record(f"{run}/logs/{curves}.csv", record)
+
+
 def has_unkept_records():
     """Return whether jobs ran since the records were written: Snakemake was killed, for example."""
     jobs = Path(".snakemake/incomplete")  # each job has a file here while it runs
@@ -56,6 +70,7 @@ if workflow.is_main_process and in_files:
         checked(restore_records)
     elif has_unkept_records():
         keep_records(FilePersistence())
+    mark_finished_weights()
 
 
 # Snakemake calls these of the main Snakefile only. Those of a module are written at the next call.

@@ -1,5 +1,6 @@
 """Store: the finished trainings that are kept beside the results, to be restored; and what may go."""
 
+from detmake.artifacts import remove_scratch
 from detmake.store import Store
 from detmake.training import lock
 
@@ -20,6 +21,8 @@ onstart:
             if checkpoints := job.resources.get("checkpoints"):
                 note = job.resources.get("note", Path(job.log[0]).with_suffix(".json"))
                 checked(keep_others_work, Path(checkpoints), Path(note))
+            for folder in {Path(file).parent for file in job.output}:
+                checked(remove_scratch, folder)
 
 
 SNAPSHOTS = expand("{run}/{file}", run=RUNS.values(), file=["weights.pth", "nncf/weights.pth"])

@@ -30,6 +30,9 @@ file_state: Callable[[os.stat_result], FileState] = attrgetter(
 )
 
 
+_SCRATCH = ".staged-"  # a scratch folder's name begins with it
+
+
 @contextmanager
 def staged(folder: Path) -> Iterator[Path]:
     """Yield a scratch folder inside `folder`; move its files to `folder` when the block ends.
@@ -37,7 +40,7 @@ def staged(folder: Path) -> Iterator[Path]:
     If the block raises, `folder` keeps its files as they were.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".staged-") as scratch:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=_SCRATCH) as scratch:
         yield Path(scratch)
         for path in sorted(Path(scratch).iterdir()):
             os.replace(path, folder / path.name)
@@ -50,7 +53,7 @@ def staged_files(files: Sequence[Path]) -> Iterator[Path]:
     If the block raises, `files` stay as they were.
     """
     files[0].parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=files[0].parent, prefix=".staged-") as scratch:
+    with tempfile.TemporaryDirectory(dir=files[0].parent, prefix=_SCRATCH) as scratch:
         yield Path(scratch)
         for file in files:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -64,8 +67,14 @@ def _move(file: Path, target: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".staged-") as scratch:
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=_SCRATCH) as scratch:
             os.replace(shutil.copy2(file, scratch), target)
+
+
+def remove_scratch(folder: Path) -> None:
+    """Remove what killed processes staged in a folder, into which no process writes now."""
+    for scratch in folder.glob(f"{_SCRATCH}*"):
+        shutil.rmtree(scratch)
 
 
 def empty(folder: Path) -> None:

@@ -162,6 +162,9 @@ def test_a_full_disk_and_one_that_is_read_only(shared, rule):
         assert "Free some space, and build again" in output
         assert not any(path.is_file() for path in results.glob(WRITTEN[rule]))
         (results / "photos").unlink()
+        killed = (shared.folder / targets(rule)[0]).parent / ".staged-of-a-killed-process"
+        killed.mkdir(parents=True, exist_ok=True)
+        (killed / "performance.json").touch()
         shared.snakemake(*targets(rule))
         assert content(shared) == expected
     shutil.rmtree(kept)

@@ -85,8 +85,7 @@ def test_a_changed_image_or_key_cuts_again_and_no_tiling_cuts_nothing(tiled, tmp
 def test_a_copy_of_the_results_has_tiles_of_its_own(tiled, tmp_path):
     project = tiled.copy(tmp_path / "project")
     shutil.copytree(project.folder / "results", project.folder / "copied")
-    runs = {"tiles": {"tiling": TILING, "weights": "mine.pth"}}
-    shutil.copy2(project.folder / "results/weights.pth", project.folder / "mine.pth")
+    runs = {"tiles": {"tiling": TILING, "weights": "copied/weights.pth"}}
     project.configure(results="copied", runs=runs)
     assert project.stale("copied/tiles/weights.pth", "copied/tiles/pot/openvino.xml") == {}
     shutil.rmtree(project.folder / "results")

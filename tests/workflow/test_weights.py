@@ -191,3 +191,16 @@ def test_missing_finished_weights_are_refused(built):
     output = built.snakemake("results/other/weights.pth", fails=True)
     assert "runs.other.weights: nowhere.pth does not exist" in output
     assert "Select jobs" not in output
+
+
+def test_a_run_is_trained_when_its_finished_weights_are_removed_from_the_configuration(built):
+    shutil.copy2(built.folder / "results/weights.pth", built.folder / "own.pth")
+    built.configure(runs={"own": {"weights": "own.pth"}})
+    built.snakemake("results/own/weights.pth")
+    built.configure(runs={"own": {}})
+    assert built.stale("results/own/weights.pth") == {"train": 1}
+    shutil.copytree(built.folder / "results", built.folder / "copied")
+    built.configure(results="copied", runs={"own": {}})
+    assert built.stale("copied/own/weights.pth") == {"train": 1}
+    built.configure(results="copied", runs={"own": {"weights": "own.pth"}})
+    assert built.stale("copied/own/weights.pth") == {}
