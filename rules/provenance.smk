@@ -48,10 +48,13 @@ def mark_finished_weights():
     Snakemake compares the records of a job only if all its outputs have one, and the curves of a
     training have none where the weights were given.
     """
-    recorded = FilePersistence()
     for name, run in RUNS.items():
+        has_curves = Path(run, "logs/scalars.csv").exists()
+        if has_curves or SETTINGS[name]["weights"] or not Path(run, "weights.pth").exists():
+            continue  # FilePersistence makes folders
+        recorded = FilePersistence()
         record = recorded._read_record(f"{run}/weights.pth")
-        if record and record.rule.endswith("adopt_weights") and not SETTINGS[name]["weights"]:
+        if record and record.rule.endswith("adopt_weights"):
             for curves in ("scalars", "per_class"):
                 recorded._write_record(f"{run}/logs/{curves}.csv", record)
 

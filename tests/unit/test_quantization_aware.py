@@ -80,6 +80,12 @@ class Course:
         self.written, self.epochs = int(snapshot.state_dict["epoch"]), description["epochs"]
         return self.exported[self.written]
 
+    def interrupt(self, folder: Path) -> None:
+        """Begin, and be killed in the second pass."""
+        self.killed_after = 3
+        with pytest.raises(KeyboardInterrupt):
+            self.quantize(folder)
+
     def quantize(self, folder: Path, **changes) -> tuple[int, bool]:
         """Return the epoch of the result, and whether it is repeatable."""
         weights, train, val = self.files
@@ -125,19 +131,15 @@ def test_the_better_one_of_two_exported_models_is_kept(course, tmp_path):
     assert trained.quantize(tmp_path) == (2, True)
     assert trained.epochs == 2  # as the model's description says
     trained = course({2: 0.785, 4: 0.78})
-    trained.killed_after = 3
     shutil.rmtree(trained.checkpoints)
-    with pytest.raises(KeyboardInterrupt):
-        trained.quantize(tmp_path)
+    trained.interrupt(tmp_path)
     assert trained.quantize(tmp_path) == (2, True)
 
 
 def test_an_interrupted_second_pass_gives_the_same(course, tmp_path):
     """The third epoch would be within the budget, but the first pass had ended before it."""
     interrupted = course({2: 0.78, 3: 0.795, 4: 0.785})
-    interrupted.killed_after = 3
-    with pytest.raises(KeyboardInterrupt):
-        interrupted.quantize(tmp_path)
+    interrupted.interrupt(tmp_path)
     assert interrupted.written == 2
     assert interrupted.quantize(tmp_path) == (4, True)
 
@@ -145,7 +147,5 @@ def test_an_interrupted_second_pass_gives_the_same(course, tmp_path):
 def test_an_interrupted_second_pass_is_a_first_one_for_another_budget(course, tmp_path):
     """With this budget, a training that begins anew would have ended after the second epoch."""
     interrupted = course({2: 0.78, 3: 0.785, 4: 0.786})
-    interrupted.killed_after = 3
-    with pytest.raises(KeyboardInterrupt):
-        interrupted.quantize(tmp_path)
+    interrupted.interrupt(tmp_path)
     assert interrupted.quantize(tmp_path, maximal_accuracy_degradation=2.0) == (3, False)
