@@ -73,17 +73,27 @@ SETTINGS = checked(configuration.resolve, FILE_CONFIG, COMMAND_LINE, SCHEMA, ROO
 RESULTS = SETTINGS[""]["results"]
 
 
-def settings_variable(run):
-    """Return the environment variable that tells jobs with which settings of a run the build began.
+def variable(name):
+    """Return the environment variable that tells jobs something about the build.
 
-    Its name is of these results, since a workflow may have several modules of detmake.
+    It is of these results, since a workflow may have several modules of detmake.
     """
-    return f"DETMAKE_SETTINGS_{hashlib.sha256(f'{RESULTS}/{run}'.encode()).hexdigest()[:16]}"
+    return f"DETMAKE_{hashlib.sha256(f'{RESULTS}/{name}'.encode()).hexdigest()[:16]}"
 
 
-if workflow.is_main_process:
-    for run, run_settings in SETTINGS.items():
-        os.environ[settings_variable(run)] = json.dumps(configuration.digests(run_settings))
+def as_build_began(name, value):
+    """Return a JSON value as the build's main process found it: a job of a cluster may find another."""
+    if workflow.is_main_process:
+        os.environ[variable(name)] = json.dumps(value)
+    return json.loads(os.environ.get(variable(name), json.dumps(value)))
+
+
+# Of each run, since an environment variable has little room.
+BEGAN = {
+    run: as_build_began(f"settings of {run}", configuration.digests(run_settings))
+    for run, run_settings in SETTINGS.items()
+}
+RUNS_AT_FIRST = as_build_began("runs", list(SETTINGS))
 
 
 def check_settings(script, wildcards):
@@ -97,15 +107,19 @@ def check_settings(script, wildcards):
         return
     # While a build runs, its demo may be changed, but not that of a demo that waits.
     free = set() if script == "demonstrate" else {"demo"}
-    for run in [run_of(wildcards)] if "run" in wildcards.keys() else SETTINGS:
-        own = configuration.digests(SETTINGS[run])
-        began = json.loads(os.environ.get(settings_variable(run), "{}"))
-        if edited := sorted(key for key in began.keys() - free if began[key] != own.get(key)):
-            sys.exit(
-                "The configuration was edited after this build began, or its template: this job found "
-                f"other settings for {configuration.place_of(run)}{edited[0]}. Expected the same until "
-                "all jobs have started. Run the command again: it takes the new settings."
-            )
+    runs = [run_of(wildcards)] if "run" in wildcards.keys() else SETTINGS
+    edited = [] if "run" in wildcards.keys() else sorted({*RUNS_AT_FIRST} ^ {*SETTINGS})
+    found = [f"other runs ({edited[0]} was added or removed)"] if edited else []
+    for run in runs:
+        own, began = configuration.digests(SETTINGS[run]), BEGAN[run]
+        edited = sorted(key for key in began.keys() - free if began[key] != own.get(key))
+        found += [f"other settings for {configuration.place_of(run)}{key}" for key in edited]
+    if found:
+        sys.exit(
+            "The configuration was edited after this build began, or its template: this job found "
+            f"{found[0]}. Expected the same until all jobs have started. Run the command again: it "
+            "takes the new settings."
+        )
 
 
 # Folder of each run, by its name.
@@ -135,6 +149,25 @@ wildcard_constraints:
     # The run of the base configuration, or one of the variants that the configuration names.
     run=runs_where(lambda settings: True),
     split="train|val|test",
+
+
+# Keys of the command line that are of one call.
+ONCE = {"plan", "verify", "clean", "minutes"}
+
+
+def options_of_call():
+    """Return the options of `snakemake` that give a target the configuration of this call."""
+    words = []
+    if Path(workflow.main_snakefile).parent.resolve() != Path().resolve():
+        words += ["--snakefile", os.path.relpath(workflow.main_snakefile)]
+    files = workflow.overwrite_configfiles or workflow.configfiles
+    words += ["--configfile"] * bool(files) + [*map(os.path.relpath, files)]
+    values = [
+        f"{key}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for key, value in workflow.config_settings.config.items()
+        if key not in ONCE
+    ]
+    return words + ["--config"] * bool(values) + values
 
 
 def run_of(wildcards):
@@ -240,16 +273,19 @@ def evaluated_subset(wildcards):
     return f"{wildcards.run}/dataset/{settings_of(wildcards)['evaluation']['subset']}.json"
 
 
-def shown(run):
-    """Return the models that tables about a run show: folder of the figures, and model, by name.
+# Quantization-aware training takes long: its model is shown if there is one, and not asked for.
+WITH_OPTIONAL = as_build_began(
+    "runs with all models",
+    [run for run in RUNS.values() if Path(run, MODELS[OPTIONAL][1], MODEL_FILES["xml"]).exists()],
+)
 
-    Quantization-aware training takes long: its model is shown if there is one, and not asked for.
-    """
-    has_optional = Path(run, MODELS[OPTIONAL][1], MODEL_FILES["xml"]).exists()
+
+def shown(run):
+    """Return the models that tables about a run show: folder of the figures, and model, by name."""
     return {
         name: (str(Path(run, folder)), f"{run}/{path}")
         for name, (folder, path) in MODELS.items()
-        if has_optional or name != OPTIONAL
+        if run in WITH_OPTIONAL or name != OPTIONAL
     }
 
 

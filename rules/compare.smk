@@ -41,7 +41,9 @@ rule compare:
     params:
         **code_of("compare", "reporting"),
         inference_device=SETTINGS[""]["inference"]["device"],
-        models=compared_models(),
+        # Names of folders are not compared: those of copied results are others.
+        models=lambda wildcards, input: compared_models(),
+        templates=[SETTINGS[run]["name"] for run in RUNS],
     message:
         "Comparing the models of all runs"
     script:

@@ -153,7 +153,7 @@ rule prepare_dataset:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=4000,
         runtime=60,
         slurm_partition=partition(),
     params:

@@ -26,6 +26,13 @@ def demo_files(wildcards):
         sys.exit(f"demo.source: {error}")  # as in check_paths
     for pattern in filter(None, map(pattern_in, files)):
         sys.exit(str(InputError(f"demo.source: {pattern}")))
+    replaced = os.path.realpath(f"{wildcards.run}/demo")
+    for file in files:
+        if Path(os.path.realpath(file)).is_relative_to(replaced):
+            sys.exit(
+                f"demo.source: found {file}, but the demo replaces the folder {wildcards.run}/demo; "
+                "copy it elsewhere, and give the path of the copy"
+            )
     return {"files": local(files)}
 
 

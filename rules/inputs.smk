@@ -62,8 +62,10 @@ def named_paths(run_settings):
 def taken_output(named, run):
     """Return what is wrong if a path is an output of a run, which Snakemake deletes before the job.
 
-    Another run's output is right under the name that the build gives it: it is made first.
+    Another run's output is right under the name that the build gives it: it is made first. The best
+    trial of a search becomes a base run of its own, and may not start from that of this one.
     """
+    own = {run, ""} if trials.is_trial(run) else {run}
     # Functions of `os.path`: those of Path raise where one may not look, or where links are a loop.
     real = Path(os.path.realpath(named.path))
     for folder in EMPTIED:
@@ -79,7 +81,7 @@ def taken_output(named, run):
                 and os.path.exists(output)
                 and os.path.samefile(named.path, output)
             )
-            if is_same and (name == run or named.path != output):
+            if is_same and (name in own or named.path != output):
                 return (
                     f"{named.key}: found {named.path}, but the build makes this file ({output}) "
                     "and deletes it first; copy it elsewhere, and give the path of the copy"

@@ -1,11 +1,8 @@
 """Report: what the models of a run do well and badly, as one HTML page."""
 
-import json
 import shlex
 
 REPORT_FILES = ["report.html", "report.css", "report.js"]
-# Keys of the command line that are of one call.
-ONCE = {"plan", "verify", "clean", "minutes"}
 # Results of a run that its report shows or speaks of, as far as they are there.
 REPORTED = ["weights.pth", "performance.json", "speed.csv"]
 REPORTED += ["dataset/statistics.json", "dataset/batch.jpg"]
@@ -27,21 +24,6 @@ def steps_of(folder, files):
     return provenance.steps([f"{folder}/{file}" for file in files], recorded._read_record)
 
 
-def command_of(target):
-    """Return the command that makes a target with the configuration of this call."""
-    words = ["snakemake", target]
-    if Path(workflow.main_snakefile).parent.resolve() != Path().resolve():
-        words += ["--snakefile", os.path.relpath(workflow.main_snakefile)]
-    files = workflow.overwrite_configfiles or workflow.configfiles
-    words += ["--configfile"] * bool(files) + [*map(os.path.relpath, files)]
-    values = [
-        f"{key}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
-        for key, value in workflow.config_settings.config.items()
-        if key not in ONCE
-    ]
-    return shlex.join(words + ["--config"] * bool(values) + values)
-
-
 def provenance_of(run):
     """Return what a report says about the configuration of a run."""
 
@@ -54,18 +36,23 @@ def provenance_of(run):
         }
 
     # No default for `data`: the report shows the run's.
+    options = options_of_call()
     least = {"template": SETTINGS[run]["template"], "data": "."}
     defaults = checked(configuration.resolve, least, {}, SCHEMA, ROOT / "templates")[""]
     own, unchanged = lines(SETTINGS[run]), lines(defaults).items()
     return {
-        "command": command_of(f"{RUNS[run]}/report.html"),
+        "command": shlex.join(["snakemake", f"{RUNS[run]}/report.html", *options]),
+        "options": options,
         "changed": [
             line
             for name, line in own.items()
             if name == "template" or (name, line) not in unchanged
         ],
         "settings": list(own.values()),
-        "steps": steps_of(RUNS[run], REPORTED),
+        "steps": [
+            step | {"command": shlex.join(["snakemake", step["files"][0], *options])}
+            for step in steps_of(RUNS[run], REPORTED)
+        ],
     }
 
 

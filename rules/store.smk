@@ -21,8 +21,10 @@ onstart:
             if checkpoints := job.resources.get("checkpoints"):
                 note = job.resources.get("note", Path(job.log[0]).with_suffix(".json"))
                 checked(keep_others_work, Path(checkpoints), Path(note))
+            # Not in resources/, where another build may download.
             for folder in {Path(file).parent for file in job.output}:
-                checked(remove_scratch, folder)
+                if folder.is_relative_to(RESULTS):
+                    checked(remove_scratch, folder)
 
 
 SNAPSHOTS = expand("{run}/{file}", run=RUNS.values(), file=["weights.pth", "nncf/weights.pth"])

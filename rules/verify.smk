@@ -7,6 +7,7 @@ rule verify:
     params:
         folder=SETTINGS[""]["verify"] or RESULTS,
         own=RESULTS,
+        options=lambda wildcards: options_of_call(),
     message:
         "Checking which models the figures in {params.folder} speak of; nothing is built"
     script:

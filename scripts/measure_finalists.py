@@ -12,6 +12,7 @@ from detmake.data import subsets
 from detmake.evaluation import performance, speed
 from detmake.model import device
 from detmake.quantization.post_training import Parameters
+from detmake.runtime.inference import check_device
 from detmake.training.attempt import attempt
 
 with logs.job(snakemake.log[0]) as log, TemporaryDirectory() as scratch:
@@ -23,6 +24,7 @@ with logs.job(snakemake.log[0]) as log, TemporaryDirectory() as scratch:
 
     source, threads = snakemake.input, snakemake.threads
     used = snakemake.params.inference_device
+    check_device(used)  # a machine without it is no failure of a trial
     images = subsets.image_paths(subsets.read(Path(source.train)))
     val, rows, models = subsets.read(Path(source.val)), [], {}
     for trial in map(Path, source.trials):

@@ -6,7 +6,7 @@ from detmake.artifacts import write_text
 from detmake.report import page, run
 
 for folder, provenance in snakemake.params.runs.items():
-    built = run.read(Path(folder))
+    built = run.read(Path(folder), provenance["options"])
     written = page.render(built, Path(snakemake.params.assets), provenance)
     file = Path(folder, "report-now.html")
     write_text(file, written.html)

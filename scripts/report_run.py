@@ -9,7 +9,7 @@ from detmake.report import page, run
 
 with logs.job(snakemake.log[0]) as log:
     output = snakemake.output
-    built = run.read(Path(output.html).parent)
+    built = run.read(Path(output.html).parent, snakemake.params.provenance["options"])
     written = page.render(
         built, Path(snakemake.input.assets[0]).parent, snakemake.params.provenance
     )

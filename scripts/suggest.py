@@ -1,6 +1,8 @@
 """Write a configuration that suits a dataset, this machine and a wish for minutes."""
 
+import time
 from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,11 +20,20 @@ own = params.folder is not None and not Path(params.folder, own_folder.CONFIG).e
 target = Path(own_folder.CONFIG if own else "suggested.yaml")
 groups = Path("config/groups.csv" if own else "suggested_groups.csv")
 
+
+def refuse_to_replace(file: Path) -> None:
+    """Stop if a file is there that this would write."""
+    if file.exists():
+        raise InputError(f"{file} is there, and is kept. Rename it, and call this again.")
+
+
 with logs.job(snakemake.log[0]) as log, TemporaryDirectory() as scratch:
-    for file in (target, groups):
-        if file.exists():
-            raise InputError(f"{file} is there, and is kept. Rename it, and call this again.")
+    refuse_to_replace(target)
+    started = time.perf_counter()
     data = dataset.read(params.data).with_groups(groups)
+    checked = time.perf_counter() - started
+    if data.groups:
+        refuse_to_replace(groups)
     device.use(snakemake.resources.device)
 
     import torch
@@ -65,6 +76,7 @@ with logs.job(snakemake.log[0]) as log, TemporaryDirectory() as scratch:
         measure,
         export,
         validation_interval,
+        checked,
         threads,
     )
     log.info("Besides the epochs, in seconds: %s", suggestion.overhead)
@@ -77,4 +89,7 @@ with logs.job(snakemake.log[0]) as log, TemporaryDirectory() as scratch:
         write_text(target, text)
         said = [f"Wrote {target}"]
     command = "snakemake" if own else f"snakemake --configfile {target}"
+    if not own and "results" not in params.copied:  # what is built stays
+        names = (f"results_{number}" for number in count(2))
+        command += f" --config results={next(name for name in names if not Path(name).exists())}"
     print("\n".join([text, *said, f"Next: look at {target}, then run `{command}`"]))

@@ -1,5 +1,6 @@
 """Check that the figures of a results folder speak of the models and annotations in it."""
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -16,9 +17,8 @@ for file, problem in problems.items():
 if not found:
     sys.exit(f"{folder}: found no performance.json, expected a results folder")
 if wrong := [file for file, problem in problems.items() if problem]:
-    remedy = (
-        f"To measure again: snakemake {wrong[0]}"
-        if folder == Path(snakemake.params.own)
-        else "Copy the whole folder again, or measure again in the project that it comes from"
-    )
+    remedy = "Copy the whole folder again, or measure again in the project that it comes from"
+    if folder == Path(snakemake.params.own):
+        command = ["snakemake", "-f", str(wrong[0]), *snakemake.params.options]
+        remedy = f"To measure again: {shlex.join(command)}"
     sys.exit(f"{len(wrong)} of {len(found)} do not fit. {remedy}")

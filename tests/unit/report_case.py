@@ -23,8 +23,20 @@ PROVENANCE = {
     "changed": ['template: "<b>mine</b>"'],
     "settings": ["seed: 0"],
     "steps": [
-        {"name": "train", "files": ["results/weights.pth"], "needs": [1], "note": "0:26:12"},
-        {"name": "prepare", "files": ["results/<train>.json"], "needs": [], "note": ""},
+        {
+            "name": "train",
+            "files": ["results/weights.pth"],
+            "needs": [1],
+            "note": "0:26:12",
+            "command": "snakemake results/weights.pth",
+        },
+        {
+            "name": "prepare",
+            "files": ["results/<train>.json"],
+            "needs": [],
+            "note": "",
+            "command": "snakemake 'results/<train>.json'",
+        },
     ],
 }
 QUANTIZATION = {

@@ -593,6 +593,11 @@ def test_the_previous_snapshot_needs_the_store(problems):
     assert problems({"pretrained": {"source": "previous"}, "store": {"enabled": "false"}})
 
 
+def test_a_run_is_not_named_like_the_folder_of_the_results(problems):
+    (line,) = problems({"results": "mine", "runs": {"mine": None, "results": None}})
+    assert line.startswith("runs.mine: found the name of the folder `results`")
+
+
 def test_data_is_required(problems):
     (line,) = problems({"runs": {"a": None, "b": {"device": "cpu"}}}, with_data=False)
     assert line.startswith("data: missing, expected the path of a dataset folder")

@@ -90,6 +90,16 @@ def test_images_of_a_project_are_in_folders_of_their_subsets(cvat):
     assert cvat.digest() != before
 
 
+def test_frames_of_a_video_are_named_without_a_suffix(cvat):
+    """As CVAT exports them (https://github.com/cvat-ai/cvat/issues/8839)."""
+    cvat.draw("images/frame_000007.PNG")
+    annotate(cvat, image("frame_000007", DOG))
+    assert cvat.boxes() == {"frame_000007": [DOG_BOX]}
+    before = cvat.digest()
+    cvat.draw("images/frame_000007.PNG", size=(10, 10))
+    assert cvat.digest() != before
+
+
 def test_subsets_that_are_pooled_are_remarked_on(cvat):
     cvat.draw("images/b.png", "images/c.png")
     annotate(cvat, *(image(f"{name}.png", DOG, subset="Train") for name in "ab"))

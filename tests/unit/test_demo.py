@@ -72,6 +72,12 @@ def test_a_pattern_finds_files_in_all_folders(folder):
     assert [file.name for file in source.files] == ["a.png", "c.png"]
 
 
+def test_a_folder_whose_name_is_a_number_is_no_camera(folder, monkeypatch):
+    folder.rename(folder.with_name("0001"))
+    monkeypatch.chdir(folder.parent)
+    assert len(media.open_source("0001").files) == 3
+
+
 def test_a_file_whose_name_looks_like_a_pattern_is_read(folder):
     (folder / "a.png").rename(folder / "a[1].png")
     source = media.open_source(str(folder / "a[1].png"))

@@ -220,6 +220,10 @@ def test_what_is_missing(tmp_path):
     html = page.render(built, ASSETS, PROVENANCE).html
     assert "Classes of the IR" in html
     assert f"snakemake {results}/speed.csv" in html
+    (results / "openvino/performance.json").write_text('{"f-meas')
+    (said,) = (text for text in run.read(results, ["--cores", "1"]).missing if "the IR" in text)
+    assert "performance.json cannot be read as JSON" in said
+    assert said.endswith(f"; snakemake -f {results}/openvino/performance.json --cores 1")
     empty = page.render(run.read(tmp_path / "nothing"), ASSETS, PROVENANCE)
     assert empty.verdict == "No model of this run is measured yet."
 

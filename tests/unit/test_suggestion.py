@@ -14,12 +14,14 @@ from dataset_case import Dataset
 from detmake.build import configuration
 from detmake.data import checking, sources, subsets
 from detmake.errors import InputError
-from detmake.suggestion import choice, dataset, experiment, overhead, search, split
+from detmake.suggestion import choice, dataset, experiment, machine, overhead, search, split
 from detmake.suggestion.machine import Machine
 
 ROOT = Path(__file__).parents[2]
 WORK = choice.Work(train=256, val=64, test=32, calibration=256)
-OVERHEAD = choice.Overhead(start=30, evaluation=20, export=10, quantization=60, quantized_model=25)
+OVERHEAD = choice.Overhead(
+    start=20, data=10, evaluation=20, export=10, quantization=60, quantized_model=25
+)
 
 
 def candidate(template="yolox_tiny", iteration=1.0, size=(416, 320), **changes):
@@ -284,6 +286,7 @@ def test_the_search_fills_the_minutes_with_what_it_measured(read, monkeypatch, t
                 measure,
                 lambda: tmp_path,
                 lambda _: 5,
+                0,
                 2,
             )
         )
@@ -303,6 +306,21 @@ def test_the_search_fills_the_minutes_with_what_it_measured(read, monkeypatch, t
         found(30, ["ssd_mobilenetv2"])
 
 
+def test_a_container_has_the_least_memory_of_its_control_groups(monkeypatch, tmp_path):
+    own = tmp_path / "job/step"
+    own.mkdir(parents=True)
+    (tmp_path / "own").write_text("0::/job/step\n")
+    monkeypatch.setattr(machine, "_GROUPS", tmp_path)
+    monkeypatch.setattr(machine, "_OWN_GROUP", tmp_path / "own")
+    (own / "memory.max").write_text("max\n")
+    physical = machine.total_memory()
+    assert physical > 2**28
+    (tmp_path / "job/memory.max").write_text(f"{2**28}\n")
+    assert machine.total_memory() == 2**28
+    monkeypatch.setattr(machine, "_OWN_GROUP", tmp_path / "none")
+    assert machine.total_memory() == physical
+
+
 def test_the_search_tries_smaller_batches_where_memory_ends(read, monkeypatch, tmp_path):
     monkeypatch.setattr(overhead, "measure", lambda *_: OVERHEAD)
     fitting = {"atss_mobilenetv2": 0, "yolox_tiny": 3}
@@ -314,7 +332,7 @@ def test_the_search_tries_smaller_batches_where_memory_ends(read, monkeypatch, t
 
     def found(*templates):
         machine = Machine("a CPU", 16 * 2**30, "a GPU", 4 * 2**30)
-        places = (measure, lambda: tmp_path, lambda _: 5, 2)
+        places = (measure, lambda: tmp_path, lambda _: 5, 0, 2)
         return search.search(read, machine, 10, templates, None, 300, *places)
 
     suggested = found("atss_mobilenetv2", "yolox_tiny")

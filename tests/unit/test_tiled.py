@@ -111,6 +111,10 @@ def test_as_many_are_kept_as_stated(monkeypatch):
     monkeypatch.setattr(tiled, "MAX_MERGED", 2)
     boxes = [([20 * n, 10, 20 * n + 10, 20], 0.1 * (n + 1)) for n in range(3)]
     assert [score for _, score, _ in merged({LEFT: boxes})] == [0.3, 0.2]
+    # Of an object that two tiles show, one detection counts.
+    right = [([10, 0, 30, 20], 0.8), ([60, 60, 80, 80], 0.7)]
+    both = {LEFT: [([70, 0, 90, 20], 0.9)], RIGHT: right}
+    assert [score for _, score, _ in merged(both)] == [0.9, 0.7]
 
 
 # Detectors

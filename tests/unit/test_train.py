@@ -14,6 +14,7 @@ from mmengine.config import ConfigDict
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import EarlyStoppingHook
 from mmengine.optim import build_optim_wrapper
+from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.structures import InstanceData
 from mmengine.visualization import LocalVisBackend
 
@@ -117,8 +118,6 @@ def build_schedule(num_images, **learning_parameters):
 
 def learning_rates(num_images, **learning_parameters):
     """Learning rate of each iteration by the MMEngine schedulers of a schedule."""
-    from mmengine.registry import PARAM_SCHEDULERS
-
     optimizer = torch.optim.SGD(
         [torch.nn.Parameter(torch.zeros(1))], lr=learning_parameters.get("learning_rate", 0.004)
     )
@@ -153,8 +152,10 @@ def test_warmup_takes_at_most_half_of_a_short_training():
     assert max(rates) == pytest.approx(0.004)
 
 
-def test_learning_rate_without_warmup():
-    rates = learning_rates(num_images=80, learning_rate_warmup_iters=0)
+@pytest.mark.parametrize("warmup", [0, 1])
+def test_learning_rate_without_warmup(warmup):
+    """One iteration of warm-up has the learning rate that a warm-up ends with."""
+    rates = learning_rates(num_images=80, learning_rate_warmup_iters=warmup)
     assert rates[0] == pytest.approx(0.004)
     assert rates == sorted(rates, reverse=True)
 
@@ -179,18 +180,43 @@ def test_early_stopping_can_be_switched_on_and_off(enabled):
     assert any(isinstance(hook, EarlyStoppingHook) for hook in hooks) is enabled
 
 
-@pytest.mark.parametrize(("augmentation", "last"), [("light", 3), ("strong", 19)])
-def test_early_stopping_waits_until_images_are_as_light_makes_them(augmentation, last):
-    """Two validations without improvement end a training of 20 epochs, of which 16 are strong."""
+@pytest.mark.parametrize(
+    ("augmentation", "warmup", "found_in", "last"),
+    [("light", 0, 1, 3), ("strong", 0, 1, 19), ("light", 7, 1, 9), ("light", 0, 5, 7)],
+)
+def test_early_stopping_waits(augmentation, warmup, found_in, last):
+    """Two validations without improvement end a training of 20 epochs, of one iteration each.
+
+    They count after warm-up, after the 16 epochs of `strong`, and once something is found.
+    """
     parameters = {"num_iters": 20, "enable_early_stopping": True, "early_stop_patience": 2}
-    hooks = build_schedule(8, **parameters, augmentation=augmentation)["custom_hooks"]
+    parameters |= {"augmentation": augmentation, "learning_rate_warmup_iters": warmup}
+    hooks = build_schedule(8, **parameters)["custom_hooks"]
     (hook,) = (hook for hook in hooks if isinstance(hook, EarlyStoppingHook))
     runner = Mock(epoch=0)
     runner.train_loop.stop_training = False
     while not runner.train_loop.stop_training:
         runner.epoch += 1
-        hook.after_val_epoch(runner, {schedule.MONITOR: 0.5})
+        hook.after_val_epoch(runner, {schedule.MONITOR: 0.5 if runner.epoch >= found_in else 0.0})
     assert runner.epoch == last
+
+
+@pytest.mark.parametrize(("warmup", "found_in", "lowered"), [(0, 1, 4), (7, 1, 10), (0, 5, 8)])
+def test_a_plateau_lowers_the_learning_rate_after_as_many_validations(warmup, found_in, lowered):
+    """With a patience of 3: the first validation that counts, and three that are no better."""
+    parameters = {"learning_rate_schedule": "plateau", "learning_rate_warmup_iters": warmup}
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.004)
+    *_, plateau = build_schedule(8, num_iters=20, **parameters)["param_scheduler"]
+    scheduler = PARAM_SCHEDULERS.build({**plateau, "optimizer": optimizer})
+    rates = {0: 0.004}
+    while rates[max(rates)] == 0.004:
+        scheduler.step()  # an epoch, whose validation follows
+        epoch = max(rates) + 1
+        scheduler.step({schedule.MONITOR: 0.5 if epoch >= found_in else 0.0})
+        rates[epoch] = optimizer.param_groups[0]["lr"]
+    assert max(rates) == lowered
+    assert plateau["end"] == 21  # a Runner would set 20, which an only epoch could not begin with
+    assert rates[lowered] == pytest.approx(0.0004)
 
 
 # Validation

@@ -82,6 +82,20 @@ def test_trials_are_runs_of_the_configuration(resolve):
     assert settings[""]["learning_parameters"]["num_iters"] == 99
 
 
+def test_values_have_the_types_of_their_keys(resolve):
+    """The text `none` is a value of some keys, and null one of others."""
+    space = {
+        "learning_parameters.augmentation": ["none"],
+        "pretrained": ["none"],
+        "learning_parameters.batch_size": ["8"],
+    }
+    search = {"trials": 1, "space": space, "rungs": [6]}
+    trial = resolve({"data": DATA, "search": search})["search/1/00"]
+    parameters = trial["learning_parameters"]
+    assert (parameters["augmentation"], parameters["batch_size"]) == ("none", 8)
+    assert trial["pretrained"] is None
+
+
 def test_the_command_line_does_not_change_what_is_drawn(resolve):
     config = {"data": DATA, "search": {"trials": 1, "space": {RATE: [0.001, 0.002]}, "rungs": [6]}}
     line = {"learning_parameters": {"epochs": 3, "learning_rate": 0.5, "seed": 7}}

@@ -203,6 +203,26 @@ def test_a_box_at_the_edge_is_clipped_and_its_line_is_named(yolo):
     assert "labels/train/a.txt line 1" in remark(yolo.prepare(), "clipped")
 
 
+def test_folders_of_images_or_labels_without_the_other_are_named(yolo):
+    """As if one of them had been renamed."""
+    yolo.draw("images/train/cam_1/b.png", "images/train/cam_2/c.png")
+    yolo.write({f"labels/train/{name}.txt": ONE_DOG for name in ("cam_1/b", "Cam2/c")})
+    coco = yolo.prepare()
+    assert boxes(coco) == {"a": [DOG], "b": [DOG], "c": []}
+    said = remark(coco, "images of folders without a label file")
+    assert f"looked for {yolo.folder}/labels/train/cam_2/c.txt" in said
+    assert said.endswith(": 1 (images/train/cam_2/c.png)")
+    said = remark(coco, "folders of label files without images")
+    assert said.endswith(f": 1 ({yolo.folder}/labels/train/Cam2)")
+
+
+def test_a_link_to_a_folder_does_not_rename_it(yolo):
+    yolo.draw("images/train/day_2/b.png")
+    yolo.write({"labels/train/day_2/b.txt": ONE_DOG})
+    (yolo.folder / "images/train/current").symlink_to("day_2")
+    assert yolo.boxes() == {"a": [DOG], "b": [DOG]}
+
+
 def test_images_or_labels_of_one_name(yolo):
     yolo.draw("images/train/a.jpg")
     yolo.refused("names that several images share", "a.jpg and ", "rename or remove")

@@ -147,7 +147,7 @@ def test_a_run_is_built_beside_the_base_run(built):
 
 
 @pytest.mark.slow
-def test_training_stops_early_when_validation_no_longer_improves(project):
+def test_training_stops_early_when_validation_no_longer_improves(built_project, project):
     learning = {
         "learning_rate": 1e-7,
         "learning_rate_schedule": "plateau",
@@ -156,7 +156,10 @@ def test_training_stops_early_when_validation_no_longer_improves(project):
         "early_stop_patience": 3,
         "use_adaptive_interval": False,
     }
-    project.configure(learning_parameters=CONFIG["learning_parameters"] | learning)
+    project.configure(
+        pretrained=str(built_project.folder / "results/weights.pth"),
+        learning_parameters=CONFIG["learning_parameters"] | learning,
+    )
     project.snakemake("results/weights.pth")
     scalars = pd.read_csv(project.folder / "results/logs/scalars.csv")
     validations = scalars.query("kind == 'validation'")

@@ -78,6 +78,15 @@ def test_results_copied_without_times(template_project, built_project, tmp_path)
 
 
 @pytest.mark.slow
+def test_tables_of_copied_results(built):
+    built.measure_briefly()
+    built.snakemake("results/comparison.md", "benchmark")
+    shutil.copytree(built.folder / "results", built.folder / "copied")
+    built.configure(results="copied")
+    assert built.stale("copied/comparison.md", "copied/benchmark.md") == {}
+
+
+@pytest.mark.slow
 def test_results_restored_over_newer_ones(built):
     """The records that Snakemake has are those of the newer results."""
     backup = built.folder / "backup"

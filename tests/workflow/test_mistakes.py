@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 
 import pytest
 from conftest import CONFIG, ROOT
@@ -127,11 +128,18 @@ def test_a_wrong_path_beside_another_change_trains_nothing(built):
     assert (built.folder / "results/weights.pth").read_bytes() == weights
 
 
-def test_a_missing_source_of_the_demo(built):
+def test_a_source_that_a_demo_cannot_show(built):
     command = ["results/demo", "--config", "demo={source: nowhere.jpg}"]
     output = built.snakemake(*command, fails=True)
     assert "demo.source: nowhere.jpg: expected an image, a video" in output
     assert "Traceback" not in output
+    recorded = built.folder / "results/demo/video.mp4"
+    recorded.parent.mkdir()
+    recorded.write_bytes(b"the only copy")
+    command = ["results/demo", "--config", "demo={source: results/demo/video.mp4}"]
+    output = built.snakemake(*command, fails=True)
+    assert "the demo replaces the folder results/demo; copy it elsewhere" in output
+    assert recorded.read_bytes() == b"the only copy"
 
 
 def test_a_folder_without_annotations(project):
@@ -192,6 +200,11 @@ def test_weights_that_another_run_makes(built):
     assert built.stale("results/again/weights.pth") == adopted
     built.configure(runs={"again": {"weights": "results/weights.pth"}}, input_size=[160, 128])
     assert built.stale("results/again/weights.pth") == adopted | {"train": 1}
+    # A trial that starts from it could not be built without the search.
+    search = {"space": {"pretrained": ["results/weights.pth"]}, "rungs": [1]}
+    built.configure(search=search)
+    found = "pretrained: found results/weights.pth, but the build makes this file"
+    assert found in built.snakemake("search", fails=True)
 
 
 @pytest.mark.parametrize("subset", ["train", "valid", "test"])
@@ -235,6 +248,12 @@ def test_a_data_yaml_with_the_outer_level_whose_subsets_are_one(project):
 RUNS = {"slow": {"evaluation": {"subset": "val"}}}
 
 
+def began_with(name, value):
+    """The variable by which a build tells its jobs how it began."""
+    digest = hashlib.sha256(f"results/{name}".encode()).hexdigest()[:16]
+    return {f"DETMAKE_{digest}": json.dumps(value)}
+
+
 @pytest.fixture
 def job(project):
     """Plan a job on a cluster, of a build that began with other settings or another command line.
@@ -246,9 +265,8 @@ def job(project):
         schema, templates = ROOT / "rules/schema.yaml", ROOT / "templates"
         config = CONFIG | {"runs": RUNS} | began
         for run, settings in configuration.resolve(config, {}, schema, templates).items():
-            name = hashlib.sha256(f"results/{run}".encode()).hexdigest()[:16]
-            value = json.dumps(configuration.digests(settings))
-            project.environment[f"DETMAKE_SETTINGS_{name}"] = value
+            project.environment |= began_with(f"settings of {run}", configuration.digests(settings))
+        project.environment |= began_with("runs", ["", *config["runs"]])
         project.configure(**{"runs": RUNS} | changes)
         options = ["--dry-run", "--mode", "subprocess", target, *line]
         output = project.snakemake(*options, fails=fails)
@@ -271,6 +289,18 @@ def test_a_job_refuses_settings_that_were_edited_meanwhile(job):
     output = job("results/slow/performance.json", edits, fails=True)
     assert "other settings for runs.slow.evaluation." in output
     assert "other settings for demo." in job("results/demo", {"demo": {"seconds": 5}}, fails=True)
+    for runs, other in ((RUNS | {"new": {}}, "new"), ({}, "slow")):
+        output = job("resources/cells/train/images.sha256", {"runs": runs}, fails=True)
+        assert f"other runs ({other} was added or removed)" in output
+
+
+def test_a_job_shows_the_models_that_the_build_began_with(built):
+    """The int8 model of quantization-aware training may come in the meantime."""
+    shutil.copytree(built.folder / "results/pot", built.folder / "results/nncf")
+    options = ["--dry-run", "--mode", "remote", "results/comparison.md"]
+    assert "quantize_nncf" in built.snakemake(*options)
+    built.environment |= began_with("runs with all models", [])
+    assert "nncf" not in built.snakemake(*options)
 
 
 def test_a_job_runs_after_an_edit_that_does_not_concern_it(job):

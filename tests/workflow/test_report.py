@@ -59,7 +59,8 @@ def test_a_report_is_up_to_date_until_figures_change(reported, tmp_path):
 def test_a_report_of_what_there_is(template_project, reported, tmp_path):
     project = template_project.copy(tmp_path / "project")
     output = project.snakemake("report")
-    assert "Missing: figures of the snapshot: snakemake results/performance.json" in output
+    command = "snakemake results/performance.json --configfile config.yaml"
+    assert f"Missing: figures of the snapshot: {command}" in output
     assert (project.folder / "results/report-now.html").exists()
     assert not (project.folder / "results/weights.pth").exists()
     html = (project.folder / "results/report-now.html").read_text(encoding="utf-8")

@@ -32,7 +32,10 @@ def test_verify(built, built_project):
         assert f"{file}: ok" in output
     (built.folder / "results/pot/openvino.bin").write_bytes(b"other weights")
     output = built.snakemake("verify", fails=True)
-    assert "To measure again: snakemake results/pot/performance.json" in output
+    assert (
+        "To measure again: snakemake -f results/pot/performance.json --configfile config.yaml"
+        in output
+    )
     shutil.copy(built_project.folder / "results/pot/openvino.bin", built.folder / "results/pot")
 
     (built.folder / "results").rename(built.folder / "copied")

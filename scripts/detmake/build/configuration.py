@@ -69,7 +69,9 @@ def resolve(
     errors += line_errors
     base = defaults(validator.schema)
     if search := _section("search", [in_file, on_line], validator):
-        errors += trials.mistakes(search, validator) if not errors else []
+        if not errors:
+            search = trials.with_types(search, validator)
+            errors += trials.mistakes(search, validator)
         drawn = trials.runs(search, validator) if not errors else {}
         for run, layers in drawn.items():
             trial = coerce(_merge(*layers), validator.schema["$defs"]["trial"])
@@ -99,6 +101,11 @@ def resolve(
         errors += [f"{prefix}{mistake}" for mistake in mistakes if mistake not in errors]
         if of_trial:
             errors += _mistakes_of_trial(settings, effective[""])
+        if run and run == effective[""]["results"]:
+            expected = "another name, since tables call the base run so"
+            errors.append(
+                f"runs.{run}: found the name of the folder `results`, expected {expected}"
+            )
     if errors:
         raise InputError(summary(errors))
     return effective

@@ -16,11 +16,22 @@ _OF_RUNGS = ("epochs", "num_iters", "stop_after")
 _ATTEMPTS = 100
 
 
+def with_types(search: Mapping[str, Any], validator: Draft202012Validator) -> dict[str, Any]:
+    """Return a search whose values have the types of their keys, as far as they can (`coerce`)."""
+    schema = validator.schema["$defs"]["trial"]
+    space = search.get("space") or {}
+    typed = {
+        key: [_value_in(coerce(_nested(key, value), schema), key, value) for value in values]
+        for key, values in space.items()
+    }
+    return {**search, "space": typed}
+
+
 def mistakes(search: Mapping[str, Any], validator: Draft202012Validator) -> Iterator[str]:
     """Yield what is wrong with a search, by dotted key.
 
     Args:
-        search: the section `search` with all its keys.
+        search: the section `search` with all its keys (`with_types`).
         validator: of the schema of the configuration.
     """
     rungs, schema = search["rungs"], validator.schema["$defs"]["trial"]
@@ -34,8 +45,8 @@ def mistakes(search: Mapping[str, Any], validator: Draft202012Validator) -> Iter
         if key.removeprefix("learning_parameters.") in _OF_RUNGS:
             yield f"search.space: {key}: set by search.rungs; remove it from the space"
         for value in values:
-            layer = coerce(_nested(key, value), schema)
-            for place, problem in explain(validator.evolve(schema=schema).iter_errors(layer)):
+            errors = validator.evolve(schema=schema).iter_errors(_nested(key, value))
+            for place, problem in explain(errors):
                 yield f"search.space: {place}: {problem}"
 
 
@@ -105,6 +116,15 @@ def _nested(key: str, value: Any) -> dict[str, Any]:
     for part in reversed(key.split(".")):
         value = {part: value}
     return value
+
+
+def _value_in(layer: Any, key: str, missing: Any) -> Any:
+    """Return the value at the key `a.b` of a nested mapping, or another one if there is none."""
+    for part in key.split("."):
+        if not isinstance(layer, Mapping) or part not in layer:
+            return missing
+        layer = layer[part]
+    return layer
 
 
 def _is_range(key: str, values: Sequence[Any], schema: Mapping[str, Any]) -> bool:

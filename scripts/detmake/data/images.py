@@ -2,12 +2,11 @@
 
 import hashlib
 import io
-import math
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
+from threading import Condition
 
 import cv2
 import numpy as np
@@ -18,11 +17,10 @@ from detmake.data.near_duplicates import dhash
 _EXIF_ORIENTATION = 0x0112
 #: As `IMREAD_COLOR`, which all later steps use, but with 16 bits where the file has them.
 _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
-#: Images of more pixels are decoded one at a time: one of 400 megapixels takes over a gigabyte.
-_LARGE_PIXELS = 50_000_000
-_LARGE = Lock()
+#: Pixels of all images that are decoded at the same time. A larger image is decoded alone.
+_MOST_PIXELS = 100_000_000
 
-Image.MAX_IMAGE_PIXELS = None  # Pillow reads headers only
+Image.MAX_IMAGE_PIXELS = None  # OpenCV has a limit of its own
 
 
 @dataclass(frozen=True)
@@ -61,9 +59,11 @@ class DecodedImage:
 def decode(image_root: Path, file_name: str) -> DecodedImage | str:
     """Decode an image; if that fails, return its name and, where known, the reason."""
     try:
-        content = (image_root / file_name).read_bytes()
-        stored_size, orientation = _header(content)
-        with _LARGE if stored_size and math.prod(stored_size) > _LARGE_PIXELS else nullcontext():
+        stored_size = _stored_size(image_root / file_name)
+        with in_memory(*(stored_size or (0, 0))):
+            content = (image_root / file_name).read_bytes()
+            orientation = _orientation(content)
+            sha256 = hashlib.sha256(content).hexdigest()
             # MMDetection decodes from memory, too. A truncated JPEG fails here; cv2.imread would
             # return it partly grey.
             pixels = cv2.imdecode(np.frombuffer(content, np.uint8), _FLAGS)
@@ -72,7 +72,7 @@ def decode(image_root: Path, file_name: str) -> DecodedImage | str:
             height, width = pixels.shape[:2]
             dtype = str(pixels.dtype)
             difference_hash = dhash(pixels) if dtype == "uint8" else ""
-            del pixels
+            del content, pixels
     except (OSError, cv2.error) as error:  # cv2.error: an empty file, or too many pixels
         return f"{file_name} ({getattr(error, 'strerror', None) or 'empty, or too large'})"
     return DecodedImage(
@@ -81,16 +81,52 @@ def decode(image_root: Path, file_name: str) -> DecodedImage | str:
         height,
         stored_size or (width, height),
         orientation,
-        sha256=hashlib.sha256(content).hexdigest(),
+        sha256=sha256,
         dhash=difference_hash,
         dtype=dtype,
     )
 
 
-def _header(content: bytes) -> tuple[tuple[int, int] | None, int]:
-    """Return the stored size and the EXIF orientation of an image; None and 1 if unknown."""
+class _Share:
+    """The pixels that threads have in memory together."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+        self.changed = Condition()
+
+
+_SHARE = _Share()
+
+
+@contextmanager
+def in_memory(width: int, height: int) -> Iterator[None]:
+    """Wait until an image fits into memory beside those of other threads (`_MOST_PIXELS`)."""
+    pixels = min(width * height, _MOST_PIXELS)
+    with _SHARE.changed:
+        _SHARE.changed.wait_for(lambda: _SHARE.taken + pixels <= _MOST_PIXELS)
+        _SHARE.taken += pixels
+    try:
+        yield
+    finally:
+        with _SHARE.changed:
+            _SHARE.taken -= pixels
+            _SHARE.changed.notify_all()
+
+
+def _stored_size(path: Path) -> tuple[int, int] | None:
+    """Return width and height in an image's header; None if unknown. Raises OSError."""
+    with open(path, "rb") as file:
+        try:
+            with Image.open(file) as image:
+                return image.size
+        except Exception:  # OpenCV may decode it, so an error of Pillow does not matter
+            return None
+
+
+def _orientation(content: bytes) -> int:
+    """Return the EXIF orientation of an image; 1 if unknown. Pillow may decode it for that."""
     try:
         with Image.open(io.BytesIO(content)) as image:
-            return image.size, image.getexif().get(_EXIF_ORIENTATION, 1)
-    except Exception:  # OpenCV may decode it, so an error of Pillow does not matter
-        return None, 1
+            return image.getexif().get(_EXIF_ORIENTATION, 1)
+    except Exception:  # as above
+        return 1

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from tqdm.contrib.concurrent import thread_map
 
 from detmake.data import subsets
+from detmake.data.images import in_memory
 from detmake.errors import InputError
 from detmake.tiling import Tiling, Window
 
@@ -250,14 +251,18 @@ def _chosen(parts: Sequence[_Part]) -> list[_Part]:
 def _write(root: Path, folder: Path, parts: Sequence[_Part]) -> list[dict[str, Any]]:
     """Write the tiles of one image; return the entries of its parts, without ids."""
     image = parts[0].image
-    path = root / image["file_name"]
+    with in_memory(image["width"], image["height"]):
+        return [*_written(root / image["file_name"], folder, image, parts)]
+
+
+def _written(
+    path: Path, folder: Path, image: Mapping[str, Any], parts: Sequence[_Part]
+) -> Iterator[dict[str, Any]]:
     size = {"width": image["width"], "height": image["height"]}
     pixels = None
-    entries = []
     for part in parts:
         if part.is_whole:
-            name = image["file_name"]
-            entries.append({"file_name": name, **size, "sha256": image["sha256"]})
+            yield {"file_name": image["file_name"], **size, "sha256": image["sha256"]}
             continue
         if pixels is None:
             pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
@@ -265,16 +270,13 @@ def _write(root: Path, folder: Path, parts: Sequence[_Part]) -> list[dict[str, A
         content = cv2.imencode(".png", pixels[top:bottom, left:right])[1].tobytes()
         name = f"{image['id']}_{left}_{top}.png"
         (folder / name).write_bytes(content)
-        entries.append(
-            {
-                "file_name": name,
-                "is_tile": True,
-                "width": right - left,
-                "height": bottom - top,
-                "sha256": hashlib.sha256(content).hexdigest(),
-            }
-        )
-    return entries
+        yield {
+            "file_name": name,
+            "is_tile": True,
+            "width": right - left,
+            "height": bottom - top,
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
 
 
 def _report(coco: Mapping[str, Any], parts: Sequence[_Part]) -> None:

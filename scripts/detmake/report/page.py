@@ -49,7 +49,7 @@ def render(run: Run, assets: Path, provenance: Mapping[str, Any]) -> Page:
         run: the run.
         assets: folder of the template `report.html`, and of `report.css` and `report.js`.
         provenance: `settings` (all, line by line), `changed` (those that differ from the
-            defaults), `command`, and `steps` (`detmake.build.provenance.steps`).
+            defaults), `command`, and `steps` (`detmake.build.provenance.steps`, and `command`).
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(assets),

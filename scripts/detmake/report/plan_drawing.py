@@ -98,7 +98,8 @@ def svg(jobs: Sequence[Job], title: str, subtitle: str | None = None) -> str:
 
 def of_steps(steps: Sequence[Mapping[str, Any]], title: str, subtitle: str) -> str:
     """Draw steps that were run (`detmake.build.provenance.steps`) as `svg` draws a plan."""
-    return svg([Job(**step) for step in steps], title, subtitle)
+    parts = ("name", "files", "needs", "note")
+    return svg([Job(**{part: step[part] for part in parts}) for step in steps], title, subtitle)
 
 
 def _element(parent, tag: str, text: str | None = None, **attributes: object):

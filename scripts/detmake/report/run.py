@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,9 +111,18 @@ def read_model(
     return Model(name, path, content, evaluation, samples, speed)
 
 
-def read(folder: Path) -> Run:
-    """Read the models of a run whose figures, predictions and annotations fit together."""
+def read(folder: Path, options: Sequence[str] = ()) -> Run:
+    """Read the models of a run whose figures, predictions and annotations fit together.
+
+    Args:
+        folder: the folder of its results.
+        options: those of `snakemake`, for the commands that make what is missing.
+    """
     run = Run(folder)
+
+    def command(file: str | Path, *first: str) -> str:
+        return shlex.join(["snakemake", *first, str(folder / file), *options])
+
     speed = run.table("speed.csv")
     rows: dict[str, dict[str, float]] = {}
     if speed is not None and "sha256" in speed:
@@ -123,16 +133,18 @@ def read(folder: Path) -> Run:
         file = folder / place / "performance.json"
         if not file.exists():
             if name != OPTIONAL:
-                run.missing.append(f"figures of the {name}: snakemake {file}")
+                run.missing.append(f"figures of the {name}: {command(file.relative_to(folder))}")
             continue
-        content = json.loads(file.read_text(encoding="utf-8"))
         problem = misfit(file)
+        content = {} if problem else json.loads(file.read_text(encoding="utf-8"))
         if not problem and "predictions" not in content["sha256"]:
             problem = "was measured by an earlier version, without predictions.json"
         if not problem and subset not in (None, content["sha256"]["subset"]):
             problem = "was measured on another subset than the other models"
         if problem:
-            run.missing.append(f"figures of the {name}: {file} {problem}; snakemake {file}")
+            run.missing.append(
+                f"figures of the {name}: {file} {problem}; {command(file.relative_to(folder), '-f')}"
+            )
             continue
         if subset is None:
             subset = content["sha256"]["subset"]
@@ -142,7 +154,7 @@ def read(folder: Path) -> Run:
         if speed is not None and not measured:
             run.missing.append(
                 f"latency of the {name}: {folder / 'speed.csv'} speaks of another model; "
-                f"snakemake {folder / 'speed.csv'}"
+                f"{command('speed.csv')}"
             )
         run.models.append(read_model(name, folder / path, file, run.coco, measured))
         log.info(performance.in_words(name, content, measured.get("latency_ms")))
@@ -151,7 +163,7 @@ def read(folder: Path) -> Run:
         wanted["first batch of the training"] = "dataset/batch.jpg"
     for what, file in wanted.items():
         if not (folder / file).exists():
-            run.missing.append(f"{what}: snakemake {folder / file}")
+            run.missing.append(f"{what}: {command(file)}")
     return run
 
 

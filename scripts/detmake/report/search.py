@@ -1,5 +1,6 @@
 """The end of a search: its trials as a table and a picture, and the best one as a configuration."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
@@ -136,7 +137,7 @@ def configuration(
         f"# Trial {trial['trial']} of a search: {drawn}.\n"
         f"# Its int8 model: {search['objective']} {trial['int8']:.3f} on val, "
         f"{trial['latency_ms']:.1f} ms an image on {measured_on}.\n"
-        f"# Build it, without the search: snakemake --configfile {file}\n"
+        f"# Build it, without the search: snakemake --configfile {shlex.quote(str(file))}\n"
         + yaml.safe_dump(
             dict(content), sort_keys=False, allow_unicode=True, default_flow_style=None
         )

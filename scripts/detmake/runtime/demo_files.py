@@ -8,8 +8,8 @@ from detmake.image_files import IMAGE_SUFFIXES, is_image
 
 
 def is_camera(source: str) -> bool:
-    """Return whether a source is the index of a camera."""
-    return source.isdecimal()
+    """Return whether a source is the index of a camera, and not the name of a file or folder."""
+    return source.isdecimal() and not Path(source).exists()
 
 
 def files_of(source: str) -> list[Path]:

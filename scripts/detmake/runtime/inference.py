@@ -107,6 +107,17 @@ class OpenvinoDetector:
             yield oldest()[1]
 
 
+def check_device(device: str) -> None:
+    """Raise InputError if this machine lacks a device of OpenVINO: GPU or NPU."""
+    found = openvino_core.core().available_devices  # with several, GPU.0 and so on
+    if device in ("GPU", "NPU") and device not in {name.partition(".")[0] for name in found}:
+        raise InputError(
+            f"inference.device or --device: found {device}, but OpenVINO finds only "
+            f"{', '.join(found)} on this machine. Choose one of these, or AUTO; or install the "
+            "driver of the other."
+        )
+
+
 def compile_model(
     model: ov.Model | Path,
     threads: int | None = None,
@@ -125,14 +136,7 @@ def compile_model(
         # Other devices have no such property, and AUTO takes those of the devices it chooses from.
         options |= limit if device == "CPU" else {}
         options |= {"DEVICE_PROPERTIES": {"CPU": limit}} if device == "AUTO" else {}
-    if device in ("GPU", "NPU"):
-        found = core.available_devices  # with several, GPU.0 and so on
-        if device not in {name.partition(".")[0] for name in found}:
-            raise InputError(
-                f"inference.device or --device: found {device}, but OpenVINO finds only "
-                f"{', '.join(found)} on this machine. Choose one of these, or AUTO; or install the "
-                "driver of the other."
-            )
+    check_device(device)
     try:
         return core.compile_model(model, device, options)
     except RuntimeError as error:

@@ -103,7 +103,8 @@ def merge(
         origins.append(np.full(len(boxes), number))
     boxes, scores, labels = map(np.concatenate, zip(*parts, strict=True))
     cut, origins = np.concatenate(is_cut), np.concatenate(origins)
-    turns = np.argsort(-np.where(cut, scores / 2, scores), kind="stable")[:MAX_MERGED]
+    # An object may be in four tiles and the whole image.
+    turns = np.argsort(-np.where(cut, scores / 2, scores), kind="stable")[: 5 * MAX_MERGED]
     kept = turns[_winners(boxes[turns], labels[turns], cut[turns], origins[turns])]
     kept = kept[np.argsort(-scores[kept], kind="stable")]
     return Detections(boxes[kept], scores[kept], labels[kept])
@@ -112,11 +113,11 @@ def merge(
 def _winners(
     boxes: np.ndarray, labels: np.ndarray, is_cut: np.ndarray, origins: np.ndarray
 ) -> np.ndarray:
-    """Return the positions of the boxes that lose against none before them."""
+    """Return the positions of the first `MAX_MERGED` boxes that lose against none before them."""
     low, high = boxes[:, :2], boxes[:, 2:]
     areas = np.maximum((high - low).prod(axis=1), np.finfo(np.float32).tiny)
     remaining, winners = np.arange(len(boxes)), []
-    while len(remaining):
+    while len(remaining) and len(winners) < MAX_MERGED:
         first, others = remaining[0], remaining[1:]
         winners.append(first)
         sides = np.minimum(high[others], high[first]) - np.maximum(low[others], low[first])

@@ -36,7 +36,7 @@ class Window:
         """Show a picture, (H, W, 3) uint8, BGR; does nothing once the window is closed."""
         data = base64.b64encode(cv2.imencode(".png", picture)[1].tobytes())
         try:
-            image = self._tkinter.PhotoImage(data=data)
+            image = self._tkinter.PhotoImage(data=data, master=self._root)
             self._label.configure(image=image)
             self._label.image = image  # Tk holds no reference
             self._root.update()

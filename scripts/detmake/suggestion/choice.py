@@ -103,6 +103,7 @@ class Overhead:
 
     Attributes:
         start: starts of Snakemake and of Python, with its imports.
+        data: checks of images and annotations.
         evaluation: of snapshot, IR and int8 model, and the last validation of training.
         export: of the IR.
         quantization: post-training quantization.
@@ -110,6 +111,7 @@ class Overhead:
     """
 
     start: float
+    data: float
     evaluation: float
     export: float
     quantization: float
@@ -118,7 +120,7 @@ class Overhead:
     @property
     def total(self) -> float:
         """The sum."""
-        return self.start + self.evaluation + self.export + self.quantization
+        return self.start + self.data + self.evaluation + self.export + self.quantization
 
 
 def _of_frequent_classes(boxes: pd.DataFrame) -> pd.DataFrame:

@@ -120,6 +120,7 @@ def _summary(suggestion: Suggestion) -> list[str]:
     parts = {
         "training": suggestion.training_seconds,
         "starts of programs": overhead.start,
+        "checking the data": overhead.data,
         "export and evaluation": overhead.export + overhead.evaluation,
         "post-training quantization": overhead.quantization,
     }

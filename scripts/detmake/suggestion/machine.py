@@ -1,7 +1,12 @@
 """The machine that a suggestion is for."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+
+#: Where Linux tells of control groups (https://docs.kernel.org/admin-guide/cgroup-v2.html).
+_GROUPS, _OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 @dataclass(frozen=True)
@@ -37,5 +42,15 @@ class Machine:
 
 
 def total_memory() -> int:
-    """Return the bytes of memory that this machine has."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Return the bytes of memory that this process may have: the machine's, or less in a container.
+
+    Linux limits a container or a cluster's job by its control group, or one above it.
+    """
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    with suppress(OSError):
+        name = _OWN_GROUP.read_text(encoding="utf-8").rpartition("::")[2].strip()
+        group = _GROUPS / name.lstrip("/")
+        for folder in (group, *group.parents):
+            with suppress(OSError, ValueError):  # "max" is no number
+                limits.append(int((folder / "memory.max").read_text(encoding="utf-8")))
+    return min(limits)

@@ -27,6 +27,7 @@ def measure(
     images: Sequence[Path],
     candidate: Candidate,
     work: Work,
+    checked: float,
     threads: int,
 ) -> Overhead:
     """Measure start, export, quantization and inference, and add up a whole build.
@@ -38,6 +39,7 @@ def measure(
         images: some images for calibration.
         candidate: the training.
         work: what there is to do.
+        checked: seconds that it took to check the data.
         threads: CPU threads of inference.
     """
     started = time.perf_counter()
@@ -57,6 +59,7 @@ def measure(
     other = _start("import detmake.quantization.post_training")
     return Overhead(
         start=STARTS_WITH_TORCH * with_torch + OTHER_STARTS * other,
+        data=checked,
         evaluation=(work.val + work.test) * candidate.validated_image + 2 * work.test * inferred,
         export=exported,
         quantized_model=one_model,

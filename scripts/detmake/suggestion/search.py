@@ -33,6 +33,7 @@ def search(
     measure: Measure,
     export: Callable[[], Path],
     validation_interval: Callable[[int], int],
+    checked: float,
     threads: int,
 ) -> Suggestion:
     """Return an experiment whose build takes the minutes that are wished for.
@@ -47,6 +48,7 @@ def search(
         measure: measures a template.
         export: exports what was measured last, and returns the model folder.
         validation_interval: from the iterations of an epoch to the epochs between validations.
+        checked: seconds that it took to check the data.
         threads: CPU threads.
 
     Raises:
@@ -79,6 +81,7 @@ def search(
         subsets.evenly_spread(subsets.image_paths(train), _IMAGES),
         chosen,
         work,
+        checked,
         threads,
     )
     interval = validation_interval(work.iterations(chosen.batch_size))

@@ -8,7 +8,12 @@ from typing import Any
 
 import torch
 from mmengine.hooks import EarlyStoppingHook, Hook
-from mmengine.optim import AmpOptimWrapper, DefaultOptimWrapperConstructor, OptimWrapper
+from mmengine.optim import (
+    AmpOptimWrapper,
+    DefaultOptimWrapperConstructor,
+    OptimWrapper,
+    ReduceOnPlateauLR,
+)
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
@@ -46,7 +51,8 @@ def build_schedule(recipe: BaseRecipe, num_images: int) -> dict[str, Any]:
     no_decay = {"norm_decay_mult": 0, "bias_decay_mult": 0} if decays else {}
     improving = {"monitor": MONITOR, "rule": "greater"}
     schedulers: list[dict[str, Any]] = []
-    if warmup:
+    warm = math.ceil(warmup / iterations)  # the first epoch that counts for a plateau
+    if warmup > 1:  # MMEngine reaches the learning rate in the last iteration, never in an only one
         # Start at a third of the learning rate, as in the tutorial's log (1.333e-03 of 0.004).
         schedulers.append(
             {"type": "LinearLR", "start_factor": 1 / 3, "by_epoch": False, "end": warmup}
@@ -57,9 +63,16 @@ def build_schedule(recipe: BaseRecipe, num_images: int) -> dict[str, Any]:
             {"type": "CosineAnnealingLR", "by_epoch": False, **span, "eta_min_ratio": 0.01}
         )
     else:
-        patience = parameters.learning_rate_patience
+        bad = parameters.learning_rate_patience - 1  # MMEngine acts on the next one
         schedulers.append(
-            {"type": "ReduceOnPlateauLR", **improving, "factor": 0.1, "patience": patience}
+            {
+                "type": _Plateau,
+                **improving,
+                "factor": 0.1,
+                "patience": bad,
+                "begin": warm,
+                "end": epochs + 1,  # the last one counts, too, even if it is the only one
+            }
         )
     # The averaged weights are validated and saved. They average about the last 250 iterations,
     # fewer at the start.
@@ -74,7 +87,7 @@ def build_schedule(recipe: BaseRecipe, num_images: int) -> dict[str, Any]:
     if parameters.enable_early_stopping:
         patience = parameters.early_stop_patience
         min_delta = 1e-4  # an equal F-measure is no improvement
-        first = parameters.strong_epochs + 1
+        first = max(parameters.strong_epochs + 1, warm)
         hooks.append(_EarlyStopping(first, **improving, min_delta=min_delta, patience=patience))
     return {
         "train_cfg": {
@@ -152,12 +165,21 @@ class _FewGroups(DefaultOptimWrapperConstructor):
             params[:] = groups.values()
 
 
+class _Plateau(ReduceOnPlateauLR):
+    """MMEngine's scheduler, which waits until a validation has found something."""
+
+    def step(self, metrics: dict[str, float] | None = None) -> None:
+        """Count an epoch, or a validation, and lower the learning rate if none improves."""
+        if metrics is None or max(metrics[MONITOR], self.best) > 0:
+            super().step(metrics)
+
+
 class _EarlyStopping(EarlyStoppingHook):
-    """MMEngine's hook, which goes on where a checkpoint was saved.
+    """MMEngine's hook, which waits as `_Plateau` does, and goes on where a checkpoint was saved.
 
     Args:
-        first: the first epoch that counts, from 1. A training that is to end as `light` does not
-            stop before.
+        first: the first epoch that counts, from 1: warm-up is over, and images are as `light` makes
+            them.
         settings: as for MMEngine's hook.
     """
 
@@ -167,7 +189,7 @@ class _EarlyStopping(EarlyStoppingHook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Stop training if the last validations that count brought no improvement."""
-        if runner.epoch >= self._first:
+        if runner.epoch >= self._first and max(metrics[MONITOR], self.best_score) > 0:
             super().after_val_epoch(runner, metrics)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:

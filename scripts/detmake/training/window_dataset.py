@@ -33,7 +33,7 @@ class WindowDataset(CocoDataset):
     def load_data_list(self) -> list[dict[str, Any]]:
         """Return an entry of MMDetection for each part, with its `window`."""
         return [
-            {**image, "window": window}
+            {**image, "instances": [], "window": window}  # a validation reads no boxes
             for image in super().load_data_list()
             for window in self._tiling.windows(image["width"], image["height"])
         ]

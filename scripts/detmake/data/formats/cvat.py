@@ -16,8 +16,10 @@ from detmake.data.annotated import Annotated, Source
 from detmake.data.findings import Findings
 from detmake.data.formats.xml import parse
 from detmake.errors import InputError
+from detmake.image_files import is_image
 
 _INTEGER = re.compile(r"\d{1,9}")
+_FRAME_SUFFIXES = (".PNG", ".png", ".JPG", ".jpg")  # those of CVAT's own exports come first
 
 
 def read(source: Source, findings: Findings) -> Annotated:
@@ -111,10 +113,16 @@ def _root(file: Path) -> Element:
         raise InputError(f"{file}: cannot be read ({error.strerror}).") from error
 
 
-def _names(image: Element) -> tuple[str, str]:
-    """Return the names that an image may have; projects keep images in folders of their subsets."""
+def _names(image: Element) -> list[str]:
+    """Return the names that an image may have.
+
+    Projects keep images in folders of their subsets. Tasks of videos name frames without a suffix.
+    """
     name = image.get("name", "").replace("\\", "/")
-    return name, os.path.join(image.get("subset", ""), name)
+    names = [name, os.path.join(image.get("subset", ""), name)]
+    if not is_image(Path(name)):
+        names += [name + suffix for suffix in _FRAME_SUFFIXES for name in names]
+    return list(dict.fromkeys(names))
 
 
 def _file_name(folder: Path, image: Element) -> str:

@@ -11,8 +11,9 @@ from detmake.data.findings import Findings
 def names_in(folder: Path, suffixes: str | tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
     """Yield each folder in `folder`, itself included, with its files of these suffixes, sorted.
 
-    The folders are relative to `folder` ("" is itself). Hidden ones are left out, and a folder that
-    links show several times counts once. Raises OSError for a folder that cannot be read.
+    The folders are relative to `folder` ("" is itself). Hidden ones are left out. A folder that
+    links show several times counts once, beside a link to it under its own name. Raises OSError for
+    a folder that cannot be read.
     """
 
     def fail(error: OSError) -> None:
@@ -25,7 +26,10 @@ def names_in(folder: Path, suffixes: str | tuple[str, ...]) -> Iterator[tuple[st
             folders.clear()
             continue
         seen.add((state.st_dev, state.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(
+            (name for name in folders if not name.startswith(".")),
+            key=lambda name: (os.path.islink(os.path.join(path, name)), name),
+        )
         names = sorted(n for n in files if n.lower().endswith(suffixes) and not n.startswith("."))
         if names:
             yield os.path.normpath(os.path.relpath(path, folder)).removeprefix("."), names

@@ -95,7 +95,7 @@ def read(source: Source, findings: Findings) -> Annotated:
     listed = _images(source)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    unlabelled: list[str] = []
+    unlabelled: dict[str, list[str]] = {}  # images of folders that have no label file
     problems: dict[str, list[str]] = {"line": [], "class": [], "value": []}
     root, split_names = _image_root(source, listed), {}
     for folder, image_names in listed.items():
@@ -103,12 +103,14 @@ def read(source: Source, findings: Findings) -> Annotated:
         paths = [os.path.join(folder, name) for name in image_names]
         refuse_shared_stems(findings, "images", paths)
         labels = _labels(findings, source, folder, image_names)
+        has_labels = any(labels.values())
         for name in image_names:
             file_name = os.path.relpath(os.path.join(folder, name), root)
             images.append({"id": len(images) + 1, "file_name": file_name})
             split_names[len(images)] = os.path.normpath(os.path.join(split_folder, name))
+            if not has_labels:
+                unlabelled.setdefault(folder, []).append(file_name)
             if not (label := labels[name]):
-                unlabelled.append(file_name)
                 continue
             for number, class_index, box in _objects(label, len(names), has_poses, problems):
                 annotations.append(
@@ -120,16 +122,24 @@ def read(source: Source, findings: Findings) -> Annotated:
                     }
                 )
     _refuse(findings, problems, names)
-    if images and len(unlabelled) == len(images):
+    if unlabelled.keys() == listed.keys():
         paths = [os.path.join(root, image["file_name"]) for image in images]
         findings.refuse(
             "listed images that are not there",
             [path for path in paths if not os.path.isfile(path)],
             "Paths in a list count from its folder, or from that of the data.yaml: correct them.",
         )
-        folder, image_names = next(iter(listed.items()))
-        expected = os.path.join(_label_folder(folder), _label_name(image_names[0]))
-        findings.remark(f"images without a label file; looked for {expected} and so on", unlabelled)
+    findings.remark(
+        "folders of label files without images, left out", _other_labels(source, listed)
+    )
+    if unlabelled:
+        folder, file_names = next(iter(unlabelled.items()))
+        expected = os.path.join(_label_folder(folder), _label_name(os.path.basename(file_names[0])))
+        findings.remark(
+            f"images of folders without a label file, taken as background; looked for {expected} "
+            "and so on",
+            [name for of_folder in unlabelled.values() for name in of_folder],
+        )
     categories = [{"id": index, "name": name} for index, name in enumerate(names)]
     coco = {"images": images, "annotations": annotations, "categories": categories}
     if isinstance(roboflow := content.get("roboflow"), dict):  # its exports name their license
@@ -276,6 +286,21 @@ def _label_folder(folder: str) -> str:
 
 def _label_name(image_name: str) -> str:
     return f"{os.path.splitext(image_name)[0]}.txt"
+
+
+def _other_labels(source: Source, listed: Iterable[str]) -> list[str]:
+    """Return the folders of label files to which no folder of images belongs."""
+    expected = {os.path.abspath(_label_folder(folder)) for folder in listed}
+    found = []
+    for part in source.parts:
+        labels = Path(_label_folder(str(part)))
+        if part.suffix != ".txt" and labels != part and labels.is_dir():
+            found += [
+                os.path.join(labels, folder)
+                for folder, names in names_in(labels, ".txt")
+                if names != ["classes.txt"]
+            ]
+    return [folder for folder in found if os.path.abspath(folder) not in expected]
 
 
 def _labels(
