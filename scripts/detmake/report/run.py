@@ -142,9 +142,8 @@ def read(folder: Path, options: Sequence[str] = ()) -> Run:
         if not problem and subset not in (None, content["sha256"]["subset"]):
             problem = "was measured on another subset than the other models"
         if problem:
-            run.missing.append(
-                f"figures of the {name}: {file} {problem}; {command(file.relative_to(folder), '-f')}"
-            )
+            again = command(file.relative_to(folder), "-f")
+            run.missing.append(f"figures of the {name}: {file} {problem}; {again}")
             continue
         if subset is None:
             subset = content["sha256"]["subset"]
