@@ -108,8 +108,8 @@ def check_settings(script, wildcards):
     # While a build runs, its demo may be changed, but not that of a demo that waits.
     free = set() if script == "demonstrate" else {"demo"}
     runs = [run_of(wildcards)] if "run" in wildcards.keys() else SETTINGS
-    edited = [] if "run" in wildcards.keys() else sorted({*RUNS_AT_FIRST} ^ {*SETTINGS})
-    found = [f"other runs ({edited[0]} was added or removed)"] if edited else []
+    others = sorted({*RUNS_AT_FIRST} ^ {*SETTINGS}) if runs is SETTINGS else []
+    found = [f"other runs ({run} was added or removed)" for run in others]
     for run in runs:
         own, began = configuration.digests(SETTINGS[run]), BEGAN[run]
         edited = sorted(key for key in began.keys() - free if began[key] != own.get(key))
